@@ -1,0 +1,112 @@
+"""The wire contract: what the API takes and gives. Light, so that the dashboard shares it."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.config import RunConfig
+from engine.records import Provenance, RoundRecord, RunStatus
+
+
+class Wire(BaseModel):
+    """Base of every body on the wire."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RunCreate(Wire):
+    """Ask for a run: the config, whole."""
+
+    config: RunConfig
+
+
+class RunSummary(Wire):
+    """One run in a list."""
+
+    id: int
+    name: str
+    status: RunStatus
+    method: str
+    seed: int
+    devices: int
+    rounds_done: int
+    rounds_total: int
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    accuracy_own: float | None = Field(description="Of the last evaluated round")
+    accuracy_all: float | None = Field(description="Of the last evaluated round")
+    sent_bits: int = Field(description="Sum over finished rounds")
+    airtime_s: float = Field(description="Sum over finished rounds")
+    energy_j: float = Field(description="Sum over finished rounds")
+    reason: str | None = Field(description="Why it failed, diverged or was cancelled")
+
+
+class RunEventOut(Wire):
+    """One thing that happened to a run."""
+
+    id: int
+    at: datetime
+    kind: str
+    detail: str | None
+
+
+class RunDetail(RunSummary):
+    """One run, whole but for its rounds."""
+
+    config: RunConfig
+    config_sha256: str
+    provenance: Provenance | None
+    events: list[RunEventOut]
+    progress: float = Field(ge=0.0, le=1.0, description="Share of the current round's steps done")
+    seconds_left: float | None
+
+
+class RunList(Wire):
+    """Newest first."""
+
+    runs: list[RunSummary]
+    next_before: int | None = Field(
+        description="Pass as `before` for the next page; None at the end"
+    )
+
+
+class RoundPage(Wire):
+    """Rounds after the one asked for, oldest first."""
+
+    status: RunStatus
+    rounds_done: int
+    rounds_total: int
+    rounds: list[RoundRecord]
+
+
+class PresetOut(Wire):
+    """One named experiment."""
+
+    name: str
+    title: str
+    question: str
+    watch: str
+    duration: str
+    config: RunConfig
+
+
+class Health(Wire):
+    """Is the service up, and what does it run."""
+
+    status: str
+    version: str
+    database: str
+    queued: int
+    running: int
+    workers: int = Field(description="Workers that gave a sign of life lately")
+
+
+class Problem(Wire):
+    """The one shape of every error."""
+
+    error: str = Field(description="Stable name, e.g. RunNotFound")
+    detail: str = Field(description="One sentence: what is wrong and what to do")
+    context: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The store: runs, rounds and events in one database."""

@@ -1,0 +1,548 @@
+"""RunConfig: the one description of an experiment, shared by API, command line, form and database.
+
+Every field carries its default, bounds, unit and help text; every checker of a config is here.
+"""
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+TaskName = Literal[
+    "reading",
+    "entailment",
+    "addition",
+    "number_words",
+    "expression",
+    "list_result",
+    "ending",
+    "instruction",
+]
+TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
+
+
+def unit(symbol: str) -> dict[str, Any]:
+    """Schema extra that tells forms and docs the unit of a number."""
+    return {"unit": symbol}
+
+
+OUR_CHOICE: dict[str, Any] = {"our_choice": True}  # the paper leaves this open; screens say so
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Metres = Annotated[Finite, Field(json_schema_extra=unit("m"))]
+Hertz = Annotated[Finite, Field(json_schema_extra=unit("Hz"))]
+DBm = Annotated[Finite, Field(json_schema_extra=unit("dBm"))]
+Decibel = Annotated[Finite, Field(json_schema_extra=unit("dB"))]
+Seconds = Annotated[Finite, Field(json_schema_extra=unit("s"))]
+
+
+class Part(BaseModel):
+    """Base of every branch of the tree: immutable, and strict about unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Fleet(Part):
+    """Who takes part and what each device knows."""
+
+    devices: int = Field(
+        8,
+        ge=1,
+        le=256,
+        title="Devices",
+        description="Number of phones in the mesh. Training time grows in proportion.",
+    )
+    tasks: tuple[TaskName, ...] = Field(
+        TASK_NAMES,
+        min_length=1,
+        max_length=256,
+        title="Tasks",
+        description="Tasks dealt to the devices in turn: device i gets entry i, starting over at "
+        "the end. Name one task per device to paint them by hand.",
+    )
+    train_samples: int = Field(
+        2000,
+        ge=1,
+        le=100_000,
+        title="Training samples per device",
+        description="How many samples each device holds of its own task. Few samples overfit.",
+    )
+
+    def task_of(self, device: int) -> TaskName:
+        """Task that device number `device` holds."""
+        return self.tasks[device % len(self.tasks)]
+
+    def present_tasks(self) -> tuple[TaskName, ...]:
+        """Tasks that at least one device holds, in the order of the catalogue."""
+        held = {self.task_of(i) for i in range(self.devices)}
+        return tuple(name for name in TASK_NAMES if name in held)
+
+
+class Area(Part):
+    """Base of topologies that place the devices in a disc."""
+
+    radius_m: Metres = Field(
+        100.0,
+        gt=0,
+        le=100_000,
+        title="Radius",
+        description="Radius of the disc that holds the devices. Larger means weaker links.",
+    )
+
+
+class Ring(Area):
+    """Devices on a circle, each linked to its two neighbours."""
+
+    kind: Literal["ring"] = "ring"
+
+
+class Full(Area):
+    """Devices at random places, every pair linked."""
+
+    kind: Literal["full"] = "full"
+
+
+class Star(Area):
+    """Device 0 in the centre, linked to all others; the others only to it."""
+
+    kind: Literal["star"] = "star"
+
+
+class Geometric(Area):
+    """Devices at random places, linked when closer than the range."""
+
+    kind: Literal["geometric"] = "geometric"
+    range_m: Metres = Field(
+        80.0,
+        gt=0,
+        le=200_000,
+        title="Link range",
+        description="Devices closer than this are linked. Nearest neighbours are added where the "
+        "mesh would fall apart.",
+    )
+
+
+class Clusters(Area):
+    """Devices in groups: every pair linked inside, one gateway link between neighbouring groups."""
+
+    kind: Literal["clusters"] = "clusters"
+    clusters: int = Field(
+        4,
+        ge=1,
+        le=64,
+        title="Clusters",
+        description="Number of groups. More groups mean fewer links and a slower spread.",
+    )
+    by: Literal["task", "place"] = Field(
+        "task",
+        title="Group by",
+        description="Put devices of one task together (then the number of groups is the number of "
+        "tasks), or deal them out regardless of task.",
+    )
+
+
+class Point(Part):
+    """A place on the map."""
+
+    x_m: Metres = Field(0.0, ge=-100_000, le=100_000, title="East")
+    y_m: Metres = Field(0.0, ge=-100_000, le=100_000, title="North")
+
+
+class Drawn(Part):
+    """Positions and links as somebody drew them."""
+
+    kind: Literal["drawn"] = "drawn"
+    positions: tuple[Point, ...] = Field(
+        (Point(x_m=0, y_m=0), Point(x_m=30, y_m=0)),
+        min_length=1,
+        max_length=256,
+        title="Positions",
+        description="One place per device, in metres.",
+    )
+    links: tuple[tuple[int, int], ...] = Field(
+        ((0, 1),),
+        title="Links",
+        description="Pairs of devices that may talk, in both directions.",
+    )
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        seen: dict[tuple[float, float], int] = {}
+        for device, point in enumerate(self.positions):
+            place = (point.x_m, point.y_m)
+            if place in seen:
+                raise ValueError(
+                    f"devices {seen[place]} and {device} are in one place "
+                    f"({point.x_m:g} m, {point.y_m:g} m); move one of them"
+                )
+            seen[place] = device
+        pairs = set()
+        for first, second in self.links:
+            if first == second:
+                raise ValueError(f"device {first} is linked to itself; remove that link")
+            if not (0 <= first < len(self.positions) and 0 <= second < len(self.positions)):
+                raise ValueError(
+                    f"link {first}-{second} names a device that is not drawn; "
+                    f"devices are 0 to {len(self.positions) - 1}"
+                )
+            pair = (min(first, second), max(first, second))
+            if pair in pairs:
+                raise ValueError(f"link {first}-{second} is drawn twice; remove one")
+            pairs.add(pair)
+        return self
+
+
+Topology = Annotated[Ring | Full | Star | Geometric | Clusters | Drawn, Field(discriminator="kind")]
+
+
+class IdealChannel(Part):
+    """Every message arrives; airtime and energy are zero. A bound, not a radio."""
+
+    kind: Literal["ideal"] = "ideal"
+
+
+class PaperChannel(Part):
+    """The paper's radio: d^-2 path loss, Rayleigh block fading, bandwidth split among receivers.
+
+    Reference gain and spectral-efficiency cap are our repairs (docs/model.md).
+    """
+
+    kind: Literal["paper"] = "paper"
+    bandwidth_hz: Hertz = Field(
+        20e6,
+        gt=0,
+        le=1e11,
+        title="Bandwidth",
+        description="Band of one sender, split equally among its receivers. Half the band doubles "
+        "the airtime.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    carrier_hz: Hertz = Field(
+        3.5e9,
+        ge=1e6,
+        le=1e12,
+        title="Carrier",
+        description="Carrier frequency; sets the reference gain at one metre. Higher carriers "
+        "reach less far.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    tx_power_dbm: DBm = Field(
+        23.0,
+        ge=-50,
+        le=60,
+        title="Transmit power",
+        description="Power budget of a sender, split equally among its receivers.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    noise_figure_db: Decibel = Field(
+        9.0,
+        ge=0,
+        le=40,
+        title="Noise figure",
+        description="How much the receiver adds to thermal noise (-174 dBm/Hz).",
+        json_schema_extra=OUR_CHOICE,
+    )
+    fading: Literal["rayleigh", "none"] = Field(
+        "rayleigh",
+        title="Fading",
+        description="Rayleigh: the gain of a link is drawn anew each round. None: the mean gain.",
+    )
+    spectral_efficiency_max: Finite = Field(
+        7.4,
+        gt=0,
+        le=30,
+        title="Spectral-efficiency cap",
+        description="No link is faster than this, however good it is.",
+        json_schema_extra={**unit("bit/s/Hz"), **OUR_CHOICE},
+    )
+    deadline_s: Seconds = Field(
+        10.0,
+        gt=0,
+        le=86_400,
+        title="Deadline",
+        description="A message that would take longer is lost. Tight deadlines lose far devices.",
+        json_schema_extra=OUR_CHOICE,
+    )
+
+
+Channel = Annotated[PaperChannel | IdealChannel, Field(discriminator="kind")]
+
+
+class Local(Part):
+    """No exchange: every device trains alone."""
+
+    kind: Literal["local"] = "local"
+
+
+class LoraGossip(Part):
+    """Plain LoRA on a graph: both factors are averaged with the neighbours that were heard."""
+
+    kind: Literal["lora_gossip"] = "lora_gossip"
+
+
+class SoLora(Part):
+    """Sparse-and-orthogonal LoRA with separate experts and a router-free gate (`stack` mode)."""
+
+    kind: Literal["so_lora"] = "so_lora"
+    density: Finite = Field(
+        0.5,
+        gt=0,
+        le=1,
+        title="Density s",
+        description="Share of B that is trained and sent. Lower density sends fewer bits and "
+        "learns less.",
+        json_schema_extra=unit("share"),
+    )
+    mask_warmup_steps: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        title="Mask warm-up",
+        description="Steps of dense training that pick the entries to keep. Too few pick noise.",
+        json_schema_extra={**unit("steps"), **OUR_CHOICE},
+    )
+    library_every: int = Field(
+        5,
+        ge=1,
+        le=10_000,
+        title="Library exchange",
+        description="Every so many rounds devices copy the experts of other tasks to their "
+        "neighbours. They serve inference only, so seldom is cheap.",
+        json_schema_extra={**unit("rounds"), **OUR_CHOICE},
+    )
+    gate: Literal["prototype", "oracle", "none"] = Field(
+        "prototype",
+        title="Gate",
+        description="How a device picks experts at inference: by the similarity of the prompt to "
+        "each task (no router, task unknown), by being told the task (a bound), or not at all: "
+        "every expert answers at once, and they interfere.",
+        json_schema_extra=OUR_CHOICE,
+    )
+
+
+Method = Annotated[SoLora | LoraGossip | Local, Field(discriminator="kind")]
+
+
+class Adapter(Part):
+    """The low-rank adapter that every device trains."""
+
+    rank: int = Field(
+        8,
+        ge=1,
+        le=256,
+        title="Rank r",
+        description="Rank of the update B A of every linear layer. More rank, more bits.",
+    )
+    alpha: Finite = Field(
+        16.0,
+        gt=0,
+        le=1024,
+        title="Alpha",
+        description="The update is scaled by alpha / r.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    value_bits: Literal[32, 16] = Field(
+        16,
+        title="Precision on air",
+        description="Bits per value sent. Values are rounded to it before sending.",
+        json_schema_extra={**unit("bit"), **OUR_CHOICE},
+    )
+
+
+class Training(Part):
+    """How a device learns between two exchanges."""
+
+    local_steps: int = Field(
+        10,
+        ge=1,
+        le=10_000,
+        title="Local steps",
+        description="Optimizer steps between two exchanges. More steps talk less and drift more.",
+        json_schema_extra={**unit("steps"), **OUR_CHOICE},
+    )
+    batch_size: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        title="Batch size",
+        description="Samples per device and step.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    optimizer: Literal["adamw", "sgd"] = Field(
+        "adamw",
+        title="Optimizer",
+        description="AdamW adapts the step per value; SGD is the paper's plain gradient step.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    learning_rate: Finite = Field(
+        5e-3,
+        gt=0,
+        le=100,
+        title="Learning rate",
+        description="Step size. Too high ends the run as diverged.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    weight_decay: Finite = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="Weight decay",
+        description="Decoupled decay of the adapter values per step, times the learning rate.",
+    )
+    clip_norm: Finite = Field(
+        1.0,
+        ge=0,
+        le=1000,
+        title="Gradient clip",
+        description="Largest gradient norm of a device; 0 switches clipping off.",
+    )
+    warmup_steps: int = Field(
+        10,
+        ge=0,
+        le=100_000,
+        title="Warm-up",
+        description="Steps over which the learning rate rises from zero.",
+        json_schema_extra=unit("steps"),
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        title="Precision",
+        description="Of the matrix products; adapters stay float32. Auto takes bfloat16 where the "
+        "processor multiplies it in hardware.",
+    )
+
+
+class Evaluation(Part):
+    """How accuracy is measured."""
+
+    samples_per_task: int = Field(
+        64,
+        ge=1,
+        le=10_000,
+        title="Test samples per task",
+        description="Every device answers this many unseen samples of every task. "
+        "64 give a standard error of 6 points at most.",
+    )
+    every_rounds: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        title="Evaluate every",
+        description="Rounds between two evaluations; the last round is always evaluated.",
+        json_schema_extra=unit("rounds"),
+    )
+
+
+class RunConfig(Part):
+    """One experiment, whole. The same config and seed give the same records."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(
+        "untitled",
+        min_length=1,
+        max_length=80,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        title="Name",
+        description="What lists and legends call this run.",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="Two runs with one seed share data, places and fading, so they can be compared "
+        "in pairs.",
+    )
+    rounds: int = Field(
+        20,
+        ge=1,
+        le=10_000,
+        title="Rounds",
+        description="Train, exchange, evaluate: that many times.",
+    )
+    fleet: Fleet = Field(default_factory=Fleet, title="Devices and tasks")
+    topology: Topology = Field(default_factory=Geometric, title="Topology")
+    method: Method = Field(default_factory=SoLora, title="Method and sparsity")
+    adapter: Adapter = Field(default_factory=Adapter, title="Adapter")
+    channel: Channel = Field(default_factory=PaperChannel, title="Channel")
+    training: Training = Field(default_factory=Training, title="Training")
+    evaluation: Evaluation = Field(default_factory=Evaluation, title="Evaluation")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        devices = self.fleet.devices
+        match self.topology:
+            case Drawn(positions=positions) if len(positions) != devices:
+                raise ValueError(
+                    f"fleet.devices is {devices} but topology.positions places {len(positions)}; "
+                    "make them equal"
+                )
+            case Clusters(by="place", clusters=groups) if groups > devices:
+                raise ValueError(
+                    f"topology.clusters is {groups} but fleet.devices is {devices}; "
+                    "use at most one cluster per device"
+                )
+            case _:
+                pass
+        return self
+
+
+def canonical_json(config: RunConfig) -> str:
+    """The config as JSON with sorted keys and no spaces: equal configs give equal text."""
+    return json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def config_hash(config: RunConfig) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical_json(config).encode()).hexdigest()
+
+
+def with_values(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
+    """A copy of `config` with dotted fields replaced, e.g. {"channel.bandwidth_hz": 2e7}.
+
+    Setting a `kind` drops the other fields of that branch, which belong to the old kind.
+
+    Raises:
+        KeyError: a name on the way is no field.
+        pydantic.ValidationError: the new tree is invalid.
+    """
+    tree = config.model_dump(mode="json")
+    for dotted, value in sorted(changes.items(), key=lambda item: not item[0].endswith(".kind")):
+        *branches, leaf = dotted.split(".")
+        node = tree
+        for branch in branches:
+            if not isinstance(node.get(branch), dict):
+                raise KeyError(dotted)
+            node = node[branch]
+        if leaf == "kind" and node.get("kind") != value:
+            node.clear()
+        node[leaf] = value
+    return RunConfig.model_validate(tree)
+
+
+def plain_errors(errors: list[Any]) -> list[tuple[str, str]]:
+    """(field, sentence) of each pydantic error: the field dotted, the value and bound in words."""
+    return [(_field(error), _sentence(error)) for error in errors]
+
+
+def _field(error: Any) -> str:
+    # pydantic puts the tag of a union after its field; a person does not write it.
+    path = [str(part) for part in error["loc"]]
+    shown = [p for before, p in zip(["", *path], path, strict=False) if before not in UNION_FIELDS]
+    return ".".join(shown) or "config"
+
+
+def _sentence(error: Any) -> str:
+    given = error.get("input")
+    if error["type"] == "extra_forbidden":
+        return "there is no such field; check the spelling"
+    if isinstance(given, float) and not math.isfinite(given):
+        return f"must be a finite number, not {given}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    shown = f" (got {repr(given)[:80]})" if isinstance(given, str | int | float) else ""
+    return message[:1].lower() + message[1:] + shown
+
+
+UNION_FIELDS = frozenset({"topology", "channel", "method"})

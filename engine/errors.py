@@ -1,0 +1,46 @@
+"""What can go wrong in the engine, each with a sentence that says what to do next."""
+
+
+class EngineError(Exception):
+    """Base of every error that the engine raises on purpose."""
+
+
+class PresetNotFound(EngineError):
+    """The named preset does not ship with the package."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"no preset or file named {name!r}; presets: {', '.join(known)}")
+        self.name = name
+
+
+class ConfigFileError(EngineError):
+    """A config file is unreadable or not TOML."""
+
+
+class ConfigMismatch(EngineError):
+    """A config that is valid alone but does not fit the model or the data."""
+
+
+class AssetMissing(EngineError):
+    """A model or data file is not on this disk."""
+
+
+class NumericsError(EngineError):
+    """Training left the finite numbers: the run has diverged."""
+
+    def __init__(self, round_index: int, devices: list[int]) -> None:
+        named = ", ".join(str(d) for d in devices[:8]) + (" ..." if len(devices) > 8 else "")
+        super().__init__(
+            f"loss or adapter became NaN or infinite in round {round_index + 1} on device {named}; "
+            "lower training.learning_rate or set training.clip_norm"
+        )
+        self.round_index = round_index
+        self.devices = devices
+
+
+class CheckpointError(EngineError):
+    """A checkpoint is unreadable or belongs to another config."""
+
+
+class Interrupted(EngineError):
+    """Someone asked the run to stop; the rounds already yielded stand."""

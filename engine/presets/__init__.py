@@ -1,0 +1,67 @@
+"""Named experiments that ship with the package, one TOML file each."""
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from engine.config import RunConfig
+from engine.errors import ConfigFileError, PresetNotFound
+
+# Order of the gallery; other presets follow by name.
+FIRST = ("quick", "so_lora", "lora_gossip", "local", "no_gate")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A config with the words that introduce it."""
+
+    name: str
+    title: str
+    question: str
+    watch: str
+    duration: str
+    config: RunConfig
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets, in gallery order."""
+    names = [
+        entry.name.removesuffix(".toml")
+        for entry in files("engine.presets").iterdir()
+        if entry.name.endswith(".toml")
+    ]
+    return sorted(names, key=lambda n: (FIRST.index(n) if n in FIRST else len(FIRST), n))
+
+
+def load_preset(name: str) -> Preset:
+    """The shipped preset `name`.
+
+    Raises:
+        PresetNotFound: no such preset ships.
+    """
+    if name not in preset_names():
+        raise PresetNotFound(name, preset_names())
+    tree = tomllib.loads((files("engine.presets") / f"{name}.toml").read_text(encoding="utf-8"))
+    return Preset(name=name, config=RunConfig.model_validate(tree["config"]), **tree["about"])
+
+
+def read_config_tree(path: Path) -> dict[str, Any]:
+    """The config tree in a TOML file: either the whole file or its `[config]` table.
+
+    Raises:
+        ConfigFileError: the file cannot be read or is not TOML.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigFileError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigFileError(f"{path} is not a UTF-8 text file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigFileError(f"{path} is not valid TOML: {error}") from error
+    config = tree.get("config", tree)
+    if not isinstance(config, dict):
+        raise ConfigFileError(f"{path}: [config] must be a table")
+    return config

@@ -1,0 +1,118 @@
+"""What a run leaves behind: its status and, per round, what was learned and what it cost."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.config import TaskName
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"  # waits for a worker
+    RUNNING = "running"  # a worker holds its lease
+    COMPLETED = "completed"  # all rounds are stored
+    DIVERGED = "diverged"  # numbers left the finite range; finite rounds are kept
+    CANCELLED = "cancelled"  # a person stopped it; stored rounds are kept
+    FAILED = "failed"  # an error that is not the run's own, with a reason
+
+
+LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED}),
+    RunStatus.RUNNING: frozenset(
+        {
+            RunStatus.QUEUED,  # given back by its worker, or its lease ran out
+            RunStatus.COMPLETED,
+            RunStatus.DIVERGED,
+            RunStatus.CANCELLED,
+            RunStatus.FAILED,
+        }
+    ),
+    RunStatus.COMPLETED: frozenset(),
+    RunStatus.DIVERGED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+}
+ENDED = frozenset(status for status, moves in LEGAL_MOVES.items() if not moves)
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Record(BaseModel):
+    """Base of stored values: immutable, strict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeviceRecord(Record):
+    """One device in one round."""
+
+    device: int
+    task: TaskName
+    x_m: float
+    y_m: float
+    train_loss: float = Field(description="Mean loss over the local steps, nats per token")
+    sent_bits: int = Field(ge=0, description="Bits put on air, over all its links")
+    airtime_s: float = Field(ge=0.0, description="Time its slowest message took")
+    energy_j: float = Field(ge=0.0, description="Transmit energy")
+
+
+class ScoreRecord(Record):
+    """One device on one task, on unseen samples, after the exchange of the round."""
+
+    device: int
+    task: TaskName
+    accuracy: Fraction
+    loss: float = Field(description="Mean loss of the true answer, nats per token")
+
+
+class LinkRecord(Record):
+    """One message: `sender` to `receiver`."""
+
+    receiver: int
+    sender: int
+    payload_bits: int = Field(ge=0)
+    snr_db: float | None = Field(description="Mean over the band in this round; None if ideal")
+    rate_bit_s: float | None = Field(description="Shannon rate under the cap; None if ideal")
+    airtime_s: float = Field(ge=0.0, description="At most the deadline")
+    energy_j: float = Field(ge=0.0)
+    delivered: bool
+
+
+class RoundRecord(Record):
+    """Everything that one round is remembered by. Round indices start at 0."""
+
+    round_index: int = Field(ge=0)
+    train_loss: float = Field(description="Mean over devices, nats per token")
+    accuracy_own: Fraction | None = Field(description="Mean over devices, each on its own task")
+    accuracy_all: Fraction | None = Field(description="Mean over devices and all tasks of the run")
+    consensus_distance: float = Field(
+        ge=0.0, description="Mean over devices of the Frobenius distance to the mean adapter"
+    )
+    delivered_fraction: Fraction | None = Field(description="None if nothing was sent")
+    sent_bits: int = Field(ge=0, description="Sum over links, lost messages included")
+    airtime_s: float = Field(ge=0.0, description="Slowest message: what the round waits for")
+    energy_j: float = Field(ge=0.0, description="Transmit energy of all devices")
+    devices: tuple[DeviceRecord, ...]
+    scores: tuple[ScoreRecord, ...] = Field(description="Empty in a round without evaluation")
+    links: tuple[LinkRecord, ...]
+    extra: dict[str, float] = Field(
+        default_factory=dict, description="Diagnostics of the method, named in docs/metrics.md"
+    )
+    wall_s: float = Field(ge=0.0, description="Time this round took here; differs between runs")
+
+
+class Provenance(Record):
+    """What else one must know to get the same numbers again."""
+
+    meshtune: str
+    python: str
+    torch: str
+    transformers: str
+    platform: str
+    threads: int
+    precision: str
+    commit: str | None
+    dirty: bool | None
