@@ -1,0 +1,81 @@
+"""State to a safetensors file and back: never pickled, so a file cannot run code."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from engine.adapters import Adapters
+from engine.config import config_hash
+from engine.errors import CheckpointError
+from engine.fleet import OptimizerState
+from engine.world import State, World
+
+
+def save_state(world: World, state: State, path: Path) -> None:
+    """Write `state` so that a reader sees the whole file or none: temporary file, fsync, rename."""
+    tensors: dict[str, torch.Tensor] = {}
+    optimizer = state.optimizer
+    for part, adapters in (("now", state.adapters), ("m", optimizer.m), ("v", optimizer.v)):
+        tensors |= {f"{part}.a.{name}": value for name, value in adapters.a.items()}
+        tensors |= {f"{part}.b.{name}": value for name, value in adapters.b.items()}
+    tensors |= {f"memory.{name}": value for name, value in state.memory.items()}
+    header = {
+        "round_index": state.round_index,
+        "step": optimizer.step,
+        "updates": optimizer.updates,
+        "config_sha256": config_hash(world.config),
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(
+        {name: value.contiguous().clone() for name, value in tensors.items()},
+        temporary,
+        metadata={"meshtune": json.dumps(header)},
+    )
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_state(world: World, path: Path) -> State:
+    """The state that `save_state` wrote for the same config.
+
+    Raises:
+        CheckpointError: unreadable, or written under another config.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["meshtune"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path.name} cannot be read: {error}") from error
+    if header["config_sha256"] != config_hash(world.config):
+        raise CheckpointError(f"checkpoint {path.name} belongs to a run with another config")
+    return State(
+        round_index=header["round_index"],
+        adapters=_adapters(tensors, "now", world),
+        optimizer=OptimizerState(
+            step=header["step"],
+            m=_adapters(tensors, "m", world),
+            v=_adapters(tensors, "v", world),
+            updates=header["updates"],
+        ),
+        memory=_under(tensors, "memory."),
+    )
+
+
+def _adapters(tensors: dict[str, torch.Tensor], part: str, world: World) -> Adapters:
+    a, b = _under(tensors, f"{part}.a."), _under(tensors, f"{part}.b.")
+    # The file sorts names its own way; sums over modules must run in network order to be bit-equal.
+    names = list(world.backbone.shapes)
+    return Adapters(
+        {name: a[name] for name in names if name in a},
+        {name: b[name] for name in names if name in b},
+    )
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
