@@ -5,12 +5,12 @@ import math
 
 def dbm_to_w(power_dbm: float) -> float:
     """Power in watts of `power_dbm` (decibels over one milliwatt)."""
-    return 10.0 ** (power_dbm / 10.0) * 1e-3
+    return math.pow(10.0, power_dbm / 10.0) * 1e-3
 
 
 def db_to_ratio(gain_db: float) -> float:
     """Linear power ratio of a gain in decibels."""
-    return 10.0 ** (gain_db / 10.0)
+    return math.pow(10.0, gain_db / 10.0)
 
 
 def ratio_to_db(ratio: float) -> float:
