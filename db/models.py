@@ -1,0 +1,196 @@
+"""Tables: runs (which are also the queue), their rounds and events, and the workers alive."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    Double,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from engine.records import ENDED, RunStatus
+
+
+class Wanted(StrEnum):
+    """What a person asks of a run; its worker obeys."""
+
+    RUN = "run"
+    CANCEL = "cancel"
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment as seconds since 1970: the same on every database, always read back in UTC."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:
+        """Seconds since 1970."""
+        return None if value is None else value.timestamp()
+
+    def process_result_value(self, value: float | None, dialect: Dialect) -> datetime | None:
+        """The moment, in UTC."""
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+def _text_enum(kind: type[StrEnum]) -> Enum:
+    """Stored by value as text; the allowed values are a named check of the table."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def _one_of(column: str, values: list[str]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+class Base(DeclarativeBase):
+    """Base of all tables; every constraint has a name, so that migrations can find it."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it once
+        datetime: Instant(),
+        RunStatus: _text_enum(RunStatus),
+        Wanted: _text_enum(Wanted),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[dict[str, Any]]: JSON(),
+        dict[str, float]: JSON(),
+    }
+
+
+class Run(Base):
+    """One experiment and, while it is queued or running, its place in the queue."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        CheckConstraint(_one_of("status", sorted(RunStatus)), name="status_known"),
+        CheckConstraint(_one_of("wanted", sorted(Wanted)), name="wanted_known"),
+        CheckConstraint(
+            "(status = 'running') = (owner IS NOT NULL AND lease_until IS NOT NULL)",
+            name="running_iff_claimed",
+        ),
+        CheckConstraint(
+            f"({_one_of('status', sorted(ENDED))}) = (finished_at IS NOT NULL)",
+            name="ended_iff_finished",
+        ),
+        CheckConstraint("rounds_done BETWEEN 0 AND rounds_total", name="rounds_in_range"),
+        CheckConstraint("(rounds_done = 0) = (checkpoint IS NULL)", name="rounds_iff_checkpoint"),
+        CheckConstraint("progress BETWEEN 0 AND 1", name="progress_is_share"),
+        Index("ix_runs_queue", "status", "priority", "id"),
+        {"sqlite_autoincrement": True},  # the number of a run is never given twice
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+    # What it is; the first columns repeat the config so that lists need not parse it.
+    name: Mapped[str] = mapped_column(String(80))
+    method: Mapped[str] = mapped_column(String(40))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    devices: Mapped[int]
+    rounds_total: Mapped[int]
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    config_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    provenance: Mapped[dict[str, Any] | None]
+
+    # Where it stands.
+    status: Mapped[RunStatus]
+    wanted: Mapped[Wanted] = mapped_column(default=Wanted.RUN)
+    reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    # Queue and lease. Seconds since 1970 by the clock of the database.
+    priority: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    owner: Mapped[str | None] = mapped_column(String(200))
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
+    lease_until: Mapped[float | None]
+    attempt: Mapped[int] = mapped_column(default=0)  # claims since the last finished round
+
+    # What is done: `rounds_done` rounds are stored and `checkpoint` holds the state after them.
+    rounds_done: Mapped[int] = mapped_column(default=0)
+    checkpoint: Mapped[str | None] = mapped_column(String(200))
+    progress: Mapped[float] = mapped_column(default=0.0)
+    accuracy_own: Mapped[float | None]
+    accuracy_all: Mapped[float | None]
+    sent_bits: Mapped[int] = mapped_column(BigInteger, default=0)
+    airtime_s: Mapped[float] = mapped_column(default=0.0)
+    energy_j: Mapped[float] = mapped_column(default=0.0)
+
+
+class Round(Base):
+    """One finished round: totals in columns, lists as JSON because a round is read whole."""
+
+    __tablename__ = "rounds"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    round_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    fence: Mapped[int] = mapped_column(BigInteger)  # under which claim it was stored
+    train_loss: Mapped[float]
+    accuracy_own: Mapped[float | None]
+    accuracy_all: Mapped[float | None]
+    consensus_distance: Mapped[float]
+    delivered_fraction: Mapped[float | None]
+    sent_bits: Mapped[int] = mapped_column(BigInteger)
+    airtime_s: Mapped[float]
+    energy_j: Mapped[float]
+    wall_s: Mapped[float]
+    devices: Mapped[list[dict[str, Any]]]
+    scores: Mapped[list[dict[str, Any]]]
+    links: Mapped[list[dict[str, Any]]]
+    extra: Mapped[dict[str, float]]
+
+
+class RunEvent(Base):
+    """Something that happened to a run; never changed, so it is the audit trail."""
+
+    __tablename__ = "run_events"
+    __table_args__ = (
+        Index("ix_run_events_run_id_id", "run_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(24))
+    actor: Mapped[str] = mapped_column(String(200))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    detail: Mapped[str | None] = mapped_column(Text)
+
+
+class Worker(Base):
+    """A worker process that gave a sign of life."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    slots: Mapped[int]
+    started_at: Mapped[datetime]
+    seen_until: Mapped[float]  # clock of the database, like a lease

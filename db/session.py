@@ -1,0 +1,177 @@
+"""The database: how it is opened, brought up to date, read and written."""
+
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from db.errors import StoreUnavailable
+
+# SQLite 3.7.0 to 3.51.2 can corrupt a WAL file that two processes checkpoint at once.
+WAL_SAFE = (3, 51, 3)
+BUSY_TIMEOUT_MS = 30_000  # the lock queue of SQLite is not fair: waits of 2 s were measured
+UPGRADE_LOCK = 0x6D657368  # any number that no other program locks on PostgreSQL
+
+
+def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
+    """An engine for `url`, with the settings under which several processes can share it.
+
+    Raises:
+        StoreUnavailable: the URL is no database URL, or the folder of the file cannot be used.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(parsed, pool_pre_ping=True, json_serializer=_compact_json)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise StoreUnavailable(
+            "MESHTUNE_DATABASE_URL is not the address of a database that can be used here; "
+            "write sqlite:///folder/meshtune.db or postgresql://user@host/name"
+        ) from error
+    _make_folder(parsed.database)
+    module = sqlite_module()
+    engine = create_engine(parsed, module=module, json_serializer=_compact_json)
+    _tune_sqlite(engine, wal=module.sqlite_version_info >= WAL_SAFE, timeout_ms=busy_timeout_ms)
+    return engine
+
+
+def sqlite_module() -> ModuleType:
+    """The SQLite driver to use: the bundled one where the system's may corrupt WAL files."""
+    if sys.platform == "linux" and sqlite3.sqlite_version_info < WAL_SAFE:
+        try:
+            import pysqlite3  # noqa: PLC0415 - shipped for Linux only
+        except ImportError:
+            return sqlite3
+        if pysqlite3.sqlite_version_info >= WAL_SAFE:
+            return pysqlite3  # type: ignore[no-any-return]
+    return sqlite3
+
+
+def _make_folder(file: str | None) -> None:
+    if file in (None, "", ":memory:"):
+        raise StoreUnavailable(
+            "a database in memory cannot be shared by API and worker; "
+            "name a file in MESHTUNE_DATABASE_URL"
+        )
+    folder = Path(file).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the database folder {folder} cannot be written ({error.strerror}); "
+            "set MESHTUNE_STATE_DIR to a folder that you may write to"
+        ) from error
+
+
+def _tune_sqlite(engine: Engine, *, wal: bool, timeout_ms: int) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, below
+        for pragma in (
+            f"busy_timeout={timeout_ms}",  # first: the next one may have to wait
+            "journal_mode=WAL" if wal else "journal_mode=TRUNCATE",
+            "synchronous=FULL",  # NORMAL may forget many commits when the power fails
+            "foreign_keys=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # A deferred transaction that reads and then writes fails with "database is locked" at
+        # once, whatever the timeout; so writers take the lock at the start.
+        readonly = connection.get_execution_options().get("readonly")
+        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the tables up to date; processes that do it at the same time wait for one another.
+
+    Raises:
+        StoreUnavailable: the database cannot be written, or is newer than this program.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    with _translated(), engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise StoreUnavailable(
+                "the database was written by a newer Meshtune than this one; "
+                "install that version or use another MESHTUNE_DATABASE_URL"
+            ) from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A session that sees one moment of the database and writes nothing."""
+    options = engine.execution_options(readonly=True)
+    with _translated(), Session(options, autoflush=False, expire_on_commit=False) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A session whose changes become visible together at the end, or not at all."""
+    with (
+        _translated(),
+        Session(engine, expire_on_commit=False) as session,
+        session.begin(),
+    ):
+        yield session
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Trouble with the database itself, in plain words; errors of our own pass."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreUnavailable("the database is busy; try again in a moment") from error
+    except DBAPIError as error:
+        if (sentence := _plain(error)) is None:
+            raise
+        raise StoreUnavailable(sentence) from error
+
+
+_PLAIN = {
+    "database is locked": "the database is locked by another program; try again in a moment",
+    "readonly database": "the database cannot be written: file or folder is read-only",
+    "unable to open database file": "the database file cannot be opened; "
+    "check that its folder exists and may be written",
+    "disk is full": "the disk of the database is full; free some space, nothing stored is lost",
+    "disk i/o error": "the disk of the database does not answer",
+    "not a database": "the database file is damaged or not a database",
+    "malformed": "the database file is damaged or not a database",
+    "no such table": "the database has no Meshtune tables; it was replaced while in use",
+}
+
+
+def _plain(error: DBAPIError) -> str | None:
+    said = str(error.orig).lower()
+    for sign, sentence in _PLAIN.items():
+        if sign in said:
+            return sentence
+    if error.connection_invalidated or "connection" in said:
+        return "the database server does not answer; check that it runs"
+    return None
+
+
+def _compact_json(value: Any) -> str:
+    # NaN is not JSON: better to fail here than to store what no reader can parse.
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

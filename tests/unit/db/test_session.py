@@ -1,0 +1,154 @@
+"""Opening, upgrading and sharing the database."""
+
+import multiprocessing
+import sqlite3
+from multiprocessing.queues import Queue
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from db import runs
+from db.errors import StoreUnavailable
+from db.models import Base
+from db.session import open_engine, reading, sqlite_module, upgrade, writing
+from tests.support.builders import stored_run, tiny_config
+
+
+def file_url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'meshtune.db'}"
+
+
+def test_the_migrations_give_the_tables_of_the_models(store: Engine) -> None:
+    with store.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_upgrading_twice_changes_nothing(store: Engine) -> None:
+    run_id = stored_run(store)
+    upgrade(store)
+    with reading(store) as session:
+        assert runs.get(session, run_id).id == run_id
+
+
+def test_a_database_of_a_newer_version_is_refused(store: Engine) -> None:
+    with writing(store) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreUnavailable, match="newer Meshtune"):
+        upgrade(store)
+
+
+def _upgrade_and_create(url: str, done: "Queue[str]") -> None:
+    try:
+        engine = open_engine(url)
+        upgrade(engine)
+        with writing(engine) as session:
+            runs.create(session, tiny_config())
+        engine.dispose()
+        done.put("ok")
+    except BaseException as error:
+        done.put(repr(error))
+        raise
+
+
+def test_processes_that_start_at_once_upgrade_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    done: Queue[str] = context.Queue()
+    processes = [
+        context.Process(target=_upgrade_and_create, args=(file_url(tmp_path), done))
+        for _ in range(3)
+    ]
+    for process in processes:
+        process.start()
+    said = [done.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    done.close()
+    assert said == ["ok"] * 3
+    engine = open_engine(file_url(tmp_path))
+    with reading(engine) as session:
+        assert len(runs.listed(session)) == 3
+    engine.dispose()
+
+
+def test_sqlite_is_shared_by_wal_only_where_that_is_safe(store: Engine) -> None:
+    with store.connect() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    safe = sqlite_module().sqlite_version_info >= (3, 51, 3)
+    assert mode == ("wal" if safe else "truncate")
+
+
+def test_a_failed_write_leaves_nothing(store: Engine) -> None:
+    def create_and_fail() -> None:
+        with writing(store) as session:
+            runs.create(session, tiny_config())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        create_and_fail()
+    with reading(store) as session:
+        assert runs.listed(session) == []
+
+
+def test_a_reader_sees_one_moment_and_does_not_stop_a_writer(store: Engine) -> None:
+    with reading(store) as session:
+        assert runs.listed(session) == []
+        stored_run(store)
+        assert runs.listed(session) == []
+    with reading(store) as session:
+        assert len(runs.listed(session)) == 1
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle9://x", "sqlite://", "sqlite:///:memory:"])
+def test_a_useless_address_is_refused_in_plain_words(url: str) -> None:
+    with pytest.raises(StoreUnavailable, match="MESHTUNE_DATABASE_URL"):
+        open_engine(url)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    with pytest.raises(StoreUnavailable, match="taken cannot be written"):
+        open_engine(file_url(tmp_path / "taken"))
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "meshtune.db").write_text("not a database " * 100, encoding="utf-8")
+    engine = open_engine(file_url(tmp_path))
+    with pytest.raises(StoreUnavailable, match="damaged or not a database"):
+        upgrade(engine)
+    engine.dispose()
+
+
+def test_a_locked_database_is_told_in_plain_words(tmp_path: Path) -> None:
+    engine = open_engine(file_url(tmp_path), busy_timeout_ms=50)
+    upgrade(engine)
+    other = sqlite_module().connect(tmp_path / "meshtune.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with (
+        pytest.raises(StoreUnavailable, match="locked by another program"),
+        writing(engine) as session,
+    ):
+        runs.create(session, tiny_config())
+    with reading(engine) as session:  # readers go on
+        assert runs.listed(session) == []
+    other.execute("ROLLBACK")
+    other.close()
+    with writing(engine) as session:
+        runs.create(session, tiny_config())
+    engine.dispose()
+
+
+def test_a_read_only_database_is_told_in_plain_words(store: Engine) -> None:
+    with store.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
+        connection.rollback()
+    with pytest.raises(StoreUnavailable, match="cannot be written"), writing(store) as session:
+        runs.create(session, tiny_config())
+
+
+def test_the_stdlib_driver_serves_where_the_other_is_missing() -> None:
+    assert sqlite_module().sqlite_version_info >= sqlite3.sqlite_version_info
