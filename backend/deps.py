@@ -1,0 +1,34 @@
+"""What routes ask for: a session to read, a session to write."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from db.session import reading, writing
+
+ID_MAX = 2**31 - 1
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def _reading(engine: Annotated[Engine, Depends(_engine)]) -> Iterator[Session]:
+    with reading(engine) as session:
+        yield session
+
+
+def _writing(engine: Annotated[Engine, Depends(_engine)]) -> Iterator[Session]:
+    with writing(engine) as session:
+        yield session
+
+
+# scope="function": committed before the answer leaves, so that an answer is a promise.
+Store = Annotated[Engine, Depends(_engine)]
+Reading = Annotated[Session, Depends(_reading, scope="function")]
+Writing = Annotated[Session, Depends(_writing, scope="function")]
+RunId = Annotated[int, Path(ge=1, le=ID_MAX, description="Number of the run")]

@@ -1,0 +1,126 @@
+"""Every error of the API: one table from exception to status, one JSON shape (`Problem`)."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from backend.schemas import Problem
+from db.errors import IllegalTransition, RunNotFound, StoreUnavailable, UnreadableConfig
+from engine.config import plain_errors
+from engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[Exception], int] = {
+    RunNotFound: 404,
+    PresetNotFound: 404,
+    IllegalTransition: 409,
+    ConfigMismatch: 422,
+    AssetMissing: 503,
+    StoreUnavailable: 503,
+    UnreadableConfig: 500,
+}
+# What OpenAPI says of every route; 413 and 415 come before any route is asked.
+ANYWHERE: dict[int | str, dict[str, Any]] = {
+    422: {"model": Problem, "description": "A field is wrong; `detail` names it"},
+    503: {"model": Problem, "description": "The database cannot be used right now"},
+}
+BODY: dict[int | str, dict[str, Any]] = {
+    413: {"model": Problem, "description": "The body is too large"},
+    415: {"model": Problem, "description": "The body is not sent as JSON"},
+}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such run"}
+}
+CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "The run is not in a state that allows it"}
+}
+
+_HTTP = {
+    404: ("NotFound", "there is no such address; GET /docs lists those that exist"),
+    405: ("MethodNotAllowed", "this address does not take this method; see GET /docs"),
+}
+
+
+def problem(
+    status: int, error: str, detail: str, context: dict[str, Any] | None = None
+) -> JSONResponse:
+    """An error answer."""
+    body = Problem(error=error, detail=detail, context=context or {})
+    return JSONResponse(body.model_dump(mode="json"), status_code=status)
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error as a `Problem`, never with a traceback."""
+    for kind in STATUS:
+        app.add_exception_handler(kind, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _known(_request: Request, error: Exception) -> JSONResponse:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    context = {
+        k: v for k, v in vars(error).items() if isinstance(v, str | int) and not k.startswith("_")
+    }
+    return problem(status, type(error).__name__, str(error), context)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - Starlette hands over no other
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        reason = found[0].get("ctx", {}).get("error", "it ends too early")
+        return problem(422, "InvalidJson", f"the body is not JSON: {reason}")
+    if found[0]["loc"] == ("body",) and not _is_json(request):
+        given = request.headers.get("content-type", "nothing")
+        return problem(
+            415,
+            "UnsupportedMediaType",
+            f"send the body with content-type application/json, not {given[:80]}",
+        )
+    fields = [
+        {"field": field, "message": message}
+        for field, message in plain_errors([_from_inside(item) for item in found])
+    ]
+    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+    detail = f"{fields[0]['field']}: {fields[0]['message']}{more}"
+    return problem(422, "InvalidInput", detail, {"fields": fields})
+
+
+def _from_inside(error: dict[str, Any]) -> dict[str, Any]:
+    """The error with its place as the person wrote it: without "body", "query", "config"."""
+    path: Sequence[str | int] = error["loc"][1:]
+    if error["loc"][0] == "body" and len(path) > 1 and path[0] == "config":
+        path = path[1:]
+    return error | {"loc": tuple(path)}
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette hands over no other
+    if error.status_code == 400:  # FastAPI, of a body that broke the JSON parser
+        return problem(422, "InvalidJson", "the body cannot be read; send one JSON object")
+    name, detail = _HTTP.get(error.status_code, ("HttpError", str(error.detail)))
+    answer = problem(error.status_code, name, detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(
+        500, "InternalError", "something unexpected went wrong; the log of the API has the details"
+    )

@@ -1,0 +1,125 @@
+"""A run as text to take away: JSON lines (everything) or CSV (one row per round, device, task).
+
+Both begin with a line that says config, seed, versions and commit.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import Engine
+
+from backend.schemas import RunDetail
+from db import runs
+from db.session import reading
+from engine.records import DeviceRecord, RoundRecord, ScoreRecord
+
+EXPORT_PAGE = 50  # rounds read at a time, so that no transaction stays open while a client reads
+HEADER = (
+    "run_id",
+    "method",
+    "seed",
+    "round_index",
+    "device",
+    "device_task",
+    "scored_task",
+    "accuracy",
+    "loss",
+    "device_train_loss",
+    "device_x_m",
+    "device_y_m",
+    "device_sent_bits",
+    "device_airtime_s",
+    "device_energy_j",
+    "round_train_loss",
+    "round_accuracy_own",
+    "round_accuracy_all",
+    "round_consensus_distance",
+    "round_delivered_fraction",
+    "round_sent_bits",
+    "round_airtime_s",
+    "round_energy_j",
+    "round_wall_s",
+)
+
+
+def about(run: RunDetail) -> dict[str, Any]:
+    """What a reader needs to know to get the same numbers again."""
+    told = run.model_dump(
+        mode="json",
+        include={"id", "name", "status", "reason", "seed", "rounds_done", "rounds_total"}
+        | {"created_at", "started_at", "finished_at", "config", "config_sha256", "provenance"},
+    )
+    return {"kind": "meshtune-run", "format": 1, **told}
+
+
+def jsonl_lines(run: RunDetail, records: Iterable[RoundRecord]) -> Iterator[str]:
+    """First `about`, then a record per line."""
+    yield json.dumps(about(run), separators=(",", ":")) + "\n"
+    for record in records:
+        yield record.model_dump_json() + "\n"
+
+
+def csv_lines(run: RunDetail, records: Iterable[RoundRecord]) -> Iterator[str]:
+    """First `about` behind a "# ", then the header, then the rows; a round at a time."""
+    yield "# " + json.dumps(about(run), separators=(",", ":")) + "\n"
+    yield ",".join(HEADER) + "\n"
+    for record in records:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows(_rows(run, record))
+        yield buffer.getvalue()
+
+
+def _rows(run: RunDetail, record: RoundRecord) -> Iterator[tuple[Any, ...]]:
+    scores: dict[int, list[ScoreRecord]] = {}
+    for score in record.scores:
+        scores.setdefault(score.device, []).append(score)
+    for device in record.devices:
+        # A round without evaluation still says what each device sent.
+        measured = [_score(score) for score in scores.get(device.device, ())] or [(None,) * 3]
+        for score_cells in measured:
+            yield (*_key(run, record, device), *score_cells, *_totals(device, record))
+
+
+def _key(run: RunDetail, record: RoundRecord, device: DeviceRecord) -> tuple[Any, ...]:
+    return (run.id, run.method, run.seed, record.round_index, device.device, device.task)
+
+
+def _score(score: ScoreRecord) -> tuple[Any, ...]:
+    return (score.task, score.accuracy, score.loss)
+
+
+def _totals(device: DeviceRecord, record: RoundRecord) -> tuple[Any, ...]:
+    return (
+        device.train_loss,
+        device.x_m,
+        device.y_m,
+        device.sent_bits,
+        device.airtime_s,
+        device.energy_j,
+        record.train_loss,
+        record.accuracy_own,
+        record.accuracy_all,
+        record.consensus_distance,
+        record.delivered_fraction,
+        record.sent_bits,
+        record.airtime_s,
+        record.energy_j,
+        record.wall_s,
+    )
+
+
+def stored_rounds(store: Engine, run: RunDetail) -> Iterator[RoundRecord]:
+    """Every round that `run` says is done, oldest first, a page at a time."""
+    after = -1
+    while after + 1 < run.rounds_done:  # rounds that finish meanwhile are not in the first line
+        with reading(store) as session:
+            page = runs.rounds(
+                session, run.id, after=after, limit=min(EXPORT_PAGE, run.rounds_done - after - 1)
+            )
+        if not page:
+            return
+        yield from page
+        after = page[-1].round_index

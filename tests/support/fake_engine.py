@@ -1,0 +1,69 @@
+"""An engine without torch: counts. Its records depend on all rounds before, as real ones do."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from backend.trainer import Check, Finished, Start, Training
+from engine.config import RunConfig
+from engine.errors import CheckpointError, ConfigMismatch, NumericsError
+from tests.support.builders import sample_provenance, sample_record
+
+STEP_S = 0.02
+
+
+def load() -> Start:
+    """The engine; what a run does is in its name."""
+    return _start
+
+
+def load_and_break() -> Start:
+    """An engine that cannot be loaded."""
+    raise ImportError("no such engine")
+
+
+def _start(config: RunConfig, checkpoint: Path | None) -> Training:
+    if config.name == "misfit":
+        raise ConfigMismatch("adapter.rank is above the width")
+    done, total = _load(checkpoint) if checkpoint else (0, 1)
+    return Training(sample_provenance(), partial(_rounds, config, done, total))
+
+
+def _rounds(config: RunConfig, done: int, total: int, check: Check) -> Iterator[Finished]:
+    for index in range(done, config.rounds):
+        for step in range(config.training.local_steps):
+            check(step / config.training.local_steps)
+            time.sleep(STEP_S)
+        if index == 1:
+            _misbehave(config.name)
+        total = (total * 31 + config.seed + index) % 1_000_003
+        record = sample_record(config, index, train_loss=float(total))
+        yield Finished(record, _saver(index + 1, total))
+
+
+def _misbehave(name: str) -> None:
+    if name == "diverges":
+        raise NumericsError(1, [0])
+    if name == "bug":
+        raise ZeroDivisionError("division by zero")
+    if name == "deaf":
+        time.sleep(600)
+
+
+def _saver(done: int, total: int) -> Callable[[Path], None]:
+    def save(path: Path) -> None:
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps([done, total]), encoding="utf-8")
+        temporary.replace(path)
+
+    return save
+
+
+def _load(path: Path) -> tuple[int, int]:
+    try:
+        done, total = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path.name} cannot be read: {error}") from error
+    return done, total

@@ -1,0 +1,332 @@
+"""The API over a real database: what it answers, and that every error has one shape."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from backend.app import create_app
+from backend.limits import BODY_MAX_BYTES
+from backend.schemas import (
+    Health,
+    PresetOut,
+    Problem,
+    RoundPage,
+    RunCreate,
+    RunDetail,
+    RunList,
+)
+from backend.settings import Settings
+from db import runs
+from db.session import writing
+from engine.config import RunConfig
+from engine.plan import Preview
+from engine.presets import preset_names
+from engine.records import RoundRecord, RunStatus
+from tests.support.builders import sample_record, stored_run, tiny_config
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return create_app(settings)
+
+
+@pytest.fixture
+def api(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def shared(api: TestClient, app: FastAPI) -> Engine:
+    """The database that the API uses, once it has started."""
+    assert api.app is app
+    engine: Engine = app.state.engine
+    return engine
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    return RunCreate(config=tiny_config(**changes)).model_dump(mode="json")
+
+
+def refused(answer: Any, status: int, error: str) -> Problem:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    problem = Problem.model_validate_json(answer.content)
+    assert problem.error == error
+    assert "Traceback" not in answer.text
+    return problem
+
+
+def test_a_run_is_created_listed_and_shown(api: TestClient) -> None:
+    answer = api.post("/runs", json=body(name="mesh"))
+    assert answer.status_code == 201
+    created = RunDetail.model_validate_json(answer.content)
+    assert (created.name, created.status) == ("mesh", RunStatus.QUEUED)
+    assert [event.kind for event in created.events] == ["created"]
+    listed = RunList.model_validate_json(api.get("/runs").content)
+    assert [run.id for run in listed.runs] == [created.id]
+    assert RunDetail.model_validate_json(api.get(f"/runs/{created.id}").content) == created
+
+
+def test_a_running_run_shows_progress_and_time_left(api: TestClient, shared: Engine) -> None:
+    run_id = stored_run(shared, tiny_config(rounds=4), rounds=2, status=RunStatus.RUNNING)
+    with writing(shared) as session:
+        runs.get(session, run_id).progress = 0.5
+    run = RunDetail.model_validate_json(api.get(f"/runs/{run_id}").content)
+    assert (run.rounds_done, run.progress) == (2, 0.5)
+    assert run.seconds_left == pytest.approx(1.5 * 1.5)
+    assert run.provenance is not None
+
+
+def test_lists_come_in_pages(api: TestClient, shared: Engine) -> None:
+    ids = [stored_run(shared) for _ in range(3)]
+    first = RunList.model_validate_json(api.get("/runs?limit=2").content)
+    assert [run.id for run in first.runs] == [ids[2], ids[1]]
+    assert first.next_before == ids[1]
+    rest = RunList.model_validate_json(api.get(f"/runs?limit=2&before={ids[1]}").content)
+    assert [run.id for run in rest.runs] == [ids[0]]
+    assert rest.next_before is None
+
+
+def test_lists_can_be_of_some_statuses(api: TestClient, shared: Engine) -> None:
+    stored_run(shared)
+    done = stored_run(shared, status=RunStatus.COMPLETED)
+    failed = stored_run(shared, status=RunStatus.FAILED)
+    listed = RunList.model_validate_json(api.get("/runs?status=completed&status=failed").content)
+    assert [run.id for run in listed.runs] == [failed, done]
+
+
+@pytest.mark.parametrize(
+    ("detail", "missing"),
+    [
+        ("summary", {"devices": (), "scores": (), "links": ()}),
+        ("scores", {"links": ()}),
+        ("full", {}),
+    ],
+)
+def test_rounds_come_with_as_much_detail_as_asked(
+    api: TestClient, shared: Engine, detail: str, missing: dict[str, Any]
+) -> None:
+    config = tiny_config(rounds=3)
+    run_id = stored_run(shared, config, rounds=3, status=RunStatus.COMPLETED)
+    answer = api.get(f"/runs/{run_id}/rounds?after=0&limit=1&detail={detail}")
+    page = RoundPage.model_validate_json(answer.content)
+    assert (page.status, page.rounds_done, page.rounds_total) == (RunStatus.COMPLETED, 3, 3)
+    assert page.rounds == [sample_record(config, 1, **missing)]
+
+
+def test_a_waiting_run_is_cancelled_once(api: TestClient, shared: Engine) -> None:
+    run_id = stored_run(shared)
+    answer = RunDetail.model_validate_json(api.post(f"/runs/{run_id}/cancel").content)
+    assert answer.status is RunStatus.CANCELLED
+    problem = refused(api.post(f"/runs/{run_id}/cancel"), 409, "IllegalTransition")
+    assert problem.context["status"] == "cancelled"
+
+
+def test_a_running_run_is_asked_to_stop(api: TestClient, shared: Engine) -> None:
+    run_id = stored_run(shared, status=RunStatus.RUNNING)
+    answer = RunDetail.model_validate_json(api.post(f"/runs/{run_id}/cancel").content)
+    assert answer.status is RunStatus.RUNNING
+    assert answer.cancel_requested
+
+
+def test_jsonl_export_is_every_record_behind_a_line_that_explains_it(
+    api: TestClient, shared: Engine
+) -> None:
+    config = tiny_config(rounds=120)
+    run_id = stored_run(shared, config, rounds=120, status=RunStatus.COMPLETED)
+    answer = api.get(f"/runs/{run_id}/export?format=jsonl")
+    about, *lines = answer.text.splitlines()
+    told = json.loads(about)
+    assert RunConfig.model_validate(told["config"]) == config
+    assert told["provenance"]["commit"] == "0" * 40
+    assert told["seed"] == config.seed
+    records = [RoundRecord.model_validate_json(line) for line in lines]
+    assert records == [sample_record(config, index) for index in range(120)]
+
+
+def test_csv_export_has_a_row_per_round_device_and_task(api: TestClient, shared: Engine) -> None:
+    config = tiny_config(rounds=2)
+    run_id = stored_run(shared, config, rounds=2, status=RunStatus.COMPLETED)
+    answer = api.get(f"/runs/{run_id}/export")
+    assert answer.headers["content-disposition"] == f'attachment; filename="run-{run_id}.csv"'
+    comment, *lines = answer.text.splitlines(keepends=True)
+    assert json.loads(comment.removeprefix("# "))["config_sha256"]
+    rows = list(csv.DictReader(io.StringIO("".join(lines))))
+    keys = [(row["round_index"], row["device"], row["scored_task"]) for row in rows]
+    expected = [(r, d, t) for r in "01" for d in "01" for t in ("reading", "addition")]
+    assert sorted(keys) == sorted(expected)
+    assert float(rows[0]["accuracy"]) == 0.123456789
+    assert int(rows[0]["round_sent_bits"]) == sample_record(config, 0).sent_bits
+
+
+def test_csv_export_keeps_devices_of_a_round_without_evaluation(
+    api: TestClient, shared: Engine
+) -> None:
+    config = tiny_config()
+    run_id = stored_run(shared, config)
+    with writing(shared) as session:
+        claim = runs.claim_next(session, "w", lease_s=20.0)
+        assert claim is not None
+        runs.append_round(session, claim, sample_record(config, 0, scores=()), "c", lease_s=20.0)
+    text = api.get(f"/runs/{run_id}/export?format=csv").text
+    rows = list(csv.DictReader(io.StringIO(text.partition("\n")[2])))
+    assert [(row["device"], row["accuracy"]) for row in rows] == [("0", ""), ("1", "")]
+
+
+def test_presets_schema_and_preview_help_to_design(api: TestClient) -> None:
+    presets = [PresetOut.model_validate(preset) for preset in api.get("/presets").json()]
+    assert [preset.name for preset in presets] == preset_names()
+    schema = api.get("/schema/run-config").json()
+    bandwidth = schema["$defs"]["PaperChannel"]["properties"]["bandwidth_hz"]
+    assert (bandwidth["unit"], bandwidth["exclusiveMinimum"]) == ("Hz", 0)
+    answer = api.post("/preview", json=tiny_config().model_dump(mode="json"))
+    assert len(Preview.model_validate_json(answer.content).devices) == 2
+
+
+def test_health_counts_the_queue(api: TestClient, shared: Engine) -> None:
+    stored_run(shared)
+    with writing(shared) as session:
+        runs.worker_beat(session, "w", slots=1, lease_s=20.0)
+    health = Health.model_validate_json(api.get("/health").content)
+    assert (health.status, health.queued, health.running, health.workers) == ("ok", 1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "says"),
+    [
+        ({"topology": {"kind": "ring", "radius_m": -1}}, "topology.radius_m", "greater than 0"),
+        ({"fleet": {"devices": 0}}, "fleet.devices", "greater than or equal to 1 (got 0)"),
+        ({"fleet": {"tasks": ["chess"]}}, "fleet.tasks.0", "'reading'"),
+        ({"channel": {"bandwidth": 1}}, "channel", "unable to extract tag"),
+        ({"tea": 1}, "tea", "there is no such field"),
+        ({"method": {"kind": "magic"}}, "method", "'magic'"),
+        ({"topology": {"kind": "clusters", "by": "place", "clusters": 9}}, "config", "at most one"),
+    ],
+)
+def test_a_wrong_field_is_named_in_one_sentence(
+    api: TestClient, sent: dict[str, Any], field: str, says: str
+) -> None:
+    for address, content in (("/runs", {"config": sent}), ("/preview", sent)):
+        problem = refused(api.post(address, json=content), 422, "InvalidInput")
+        named = problem.context["fields"][0]
+        assert named["field"] == field
+        assert says in named["message"]
+        assert problem.detail.startswith(f"{field}: {named['message']}")
+
+
+def test_all_wrong_fields_are_listed(api: TestClient) -> None:
+    answer = api.post("/preview", json={"rounds": 0, "fleet": {"devices": 0}})
+    problem = refused(answer, 422, "InvalidInput")
+    assert {each["field"] for each in problem.context["fields"]} == {"rounds", "fleet.devices"}
+    assert problem.detail.endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_refused(api: TestClient, number: str) -> None:
+    sent = f'{{"config": {{"training": {{"learning_rate": {number}}}, "seed": {number}}}}}'
+    answer = api.post("/runs", content=sent, headers={"content-type": "application/json"})
+    problem = refused(answer, 422, "InvalidInput")
+    assert "must be a finite number" in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "error"),
+    [
+        (b"{bad", "application/json", 422, "InvalidJson"),
+        (b"\xff\xfe", "application/json", 422, "InvalidJson"),
+        (b"[" * 100_000, "application/json", 422, "InvalidJson"),
+        (b"", "application/json", 422, "InvalidInput"),
+        (b"[]", "application/json", 422, "InvalidInput"),
+        (b"null", "application/json", 422, "InvalidInput"),
+        (b'{"config": {}}', "text/plain", 415, "UnsupportedMediaType"),
+        (b"config=1", "application/x-www-form-urlencoded", 415, "UnsupportedMediaType"),
+    ],
+)
+def test_a_body_that_is_no_config_is_refused(
+    api: TestClient, content: bytes, kind: str, status: int, error: str
+) -> None:
+    answer = api.post("/runs", content=content, headers={"content-type": kind})
+    refused(answer, status, error)
+
+
+def test_a_huge_body_is_refused_whatever_its_header_says(api: TestClient) -> None:
+    def pieces() -> Iterator[bytes]:  # without a content-length
+        for _ in range(3):
+            yield b" " * (BODY_MAX_BYTES // 2)
+
+    for content in (b" " * (BODY_MAX_BYTES + 1), pieces()):
+        answer = api.post("/runs", content=content, headers={"content-type": "application/json"})
+        refused(answer, 413, "BodyTooLarge")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/runs/5", "/runs/5/rounds", "/runs/5/export", "/runs/5/export?format=jsonl"],
+)
+def test_an_unknown_run_is_not_found(api: TestClient, address: str) -> None:
+    problem = refused(api.get(address), 404, "RunNotFound")
+    assert problem.context == {"run_id": 5}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/runs/abc",
+        "/runs/0",
+        "/runs/99999999999999999999",
+        "/runs?limit=0",
+        "/runs?limit=100000",
+        "/runs?before=-1",
+        "/runs?status=asleep",
+        "/runs/1/rounds?after=-2",
+        "/runs/1/rounds?detail=all",
+        "/runs/1/export?format=xml",
+    ],
+)
+def test_a_wrong_parameter_is_named(api: TestClient, address: str) -> None:
+    refused(api.get(address), 422, "InvalidInput")
+
+
+def test_unknown_addresses_and_methods_have_the_same_shape(api: TestClient) -> None:
+    refused(api.get("/nothing"), 404, "NotFound")
+    answer = api.delete("/runs")
+    refused(answer, 405, "MethodNotAllowed")
+    assert answer.headers["allow"]
+
+
+def test_a_database_that_cannot_be_written_is_told(api: TestClient, shared: Engine) -> None:
+    with writing(shared) as session:
+        session.connection().exec_driver_sql("DROP TABLE run_events")
+    problem = refused(api.post("/runs", json=body()), 503, "StoreUnavailable")
+    assert "database" in problem.detail
+    assert api.get("/runs").json()["runs"] == []
+
+
+def test_an_unexpected_error_says_nothing_of_its_inside(api: TestClient, app: FastAPI) -> None:
+    @app.get("/broken")
+    def broken() -> None:
+        raise ZeroDivisionError("secret")
+
+    problem = refused(api.get("/broken"), 500, "InternalError")
+    assert "secret" not in problem.detail
+
+
+def test_the_documentation_names_every_error(api: TestClient) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            answers = operation["responses"]
+            for status in [s for s in answers if s >= "400"]:
+                schema = answers[status]["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}, (path, method, status)
+            assert "503" in answers
+            assert ("404" in answers) == ("{run_id}" in path)
+    assert "409" in paths["/runs/{run_id}/cancel"]["post"]["responses"]

@@ -1,0 +1,38 @@
+"""Settings come from the environment."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from backend.settings import Settings, open_store
+from db.errors import StoreUnavailable
+
+
+def test_the_database_lies_in_the_state_folder_unless_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Settings().store_url == "sqlite:///.state/meshtune.db"
+    monkeypatch.setenv("MESHTUNE_STATE_DIR", "/somewhere")
+    assert Settings().store_url == "sqlite:////somewhere/meshtune.db"
+    assert Settings().checkpoint_dir == Path("/somewhere/checkpoints")
+    monkeypatch.setenv("MESHTUNE_DATABASE_URL", "postgresql://me:secret@host/name")
+    assert Settings().store_url == "postgresql://me:secret@host/name"
+    assert "secret" not in repr(Settings())
+
+
+def test_it_listens_to_this_machine_only_unless_told_otherwise() -> None:
+    assert Settings().api_host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("name", "value"), [("API_PORT", "0"), ("WORKER_SLOTS", "many")])
+def test_a_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"MESHTUNE_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_a_state_folder_that_cannot_be_made_is_told_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StoreUnavailable, match="MESHTUNE_STATE_DIR"):
+        open_store(Settings(state_dir=tmp_path / "file"))
