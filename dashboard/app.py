@@ -1,0 +1,21 @@
+"""Entry of the dashboard: page settings and navigation, nothing else."""
+
+import streamlit as st
+
+from dashboard.components import STATIC
+from dashboard.state import COMPARE, DESIGN, GALLERY, RUN
+
+LOGO = str(STATIC / "logo.svg")
+# A local file as page icon: Streamlit would fetch a Material icon from the network.
+st.set_page_config(page_title="Meshtune", page_icon=LOGO, layout="wide")
+st.logo(LOGO, size="medium")
+page = st.navigation(
+    [
+        st.Page(GALLERY, title="Gallery", icon=":material/grid_view:", default=True),
+        st.Page(DESIGN, title="Design", icon=":material/hub:"),
+        st.Page(RUN, title="Run", icon=":material/monitoring:"),
+        st.Page(COMPARE, title="Compare", icon=":material/stacked_line_chart:"),
+    ],
+    position="top",
+)
+page.run()

@@ -1,0 +1,373 @@
+"""DataFrames to Plotly figures. Pure: colours come from theme, numbers from format.
+
+Text, grid and paper take the colours of the page in static/chart.js; only data colours are here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard import format as fmt
+from dashboard import theme
+from dashboard.frames import thinned
+from dashboard.words import word
+from engine.config import RunConfig, TaskName
+
+MARKERS_UP_TO = 60  # points; more would hide the line
+LABELS_UP_TO = 4  # lines; more are named in a legend
+LABEL_PX = 15  # two names at line ends closer than this are pushed apart
+FRAME_PX = 86  # title, axis and its name: what of the height is no plot
+TASK_COLUMN_TITLES = {
+    "own": "Accuracy of each task's own devices",
+    "all": "Accuracy of all devices on each task",
+}
+
+XAxis = Literal["round", "total_bits", "total_airtime_s", "total_energy_j"]
+XAXES: dict[XAxis, tuple[str, str]] = {
+    "round": ("Rounds finished", ""),
+    "total_bits": ("Bits sent", "bit"),
+    "total_airtime_s": ("Airtime", "s"),
+    "total_energy_j": ("Transmit energy", "J"),
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One run in a comparison."""
+
+    run_id: int
+    label: str
+    method: str
+    config: RunConfig
+    rounds: pd.DataFrame
+    tasks: pd.DataFrame
+    dash: theme.Dash
+    reference: bool = False
+
+
+def step_up(largest: float) -> float:
+    """The next of 1, 1.5, 2, 3, 5, 7.5 times a power of ten, so that ranges grow in steps."""
+    if largest <= 0 or largest != largest:
+        return 1.0
+    power = 10.0 ** _floor_log10(largest)
+    for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0):
+        if largest <= step * power * 1.0000001:
+            return step * power
+    return 10.0 * power
+
+
+def _floor_log10(value: float) -> int:
+    return int(f"{value:e}".split("e")[1])
+
+
+def task_curves(frame: pd.DataFrame, column: Literal["own", "all"], config: RunConfig) -> go.Figure:
+    """Accuracy per task over the rounds: of the devices that hold the task, or of all devices."""
+    tasks = config.fleet.present_tasks()
+    figure = _figure(TASK_COLUMN_TITLES[column], theme.SMALL)
+    ends: dict[str, tuple[float, str]] = {}
+    for task in tasks:
+        look = theme.TASKS[task]
+        rows = _with_gaps(frame[frame["task"] == task], column, config.evaluation.every_rounds)
+        figure.add_trace(
+            go.Scatter(
+                x=list(rows["round"]),
+                y=_percent(rows[column]),
+                name=look.title,
+                mode="lines+markers" if len(rows) <= MARKERS_UP_TO else "lines",
+                line={"color": look.color, "width": 2},
+                marker={"symbol": theme.plotly_symbol(task), "size": 6, "color": look.color},
+                hovertemplate="%{y:.1f} %",
+            )
+        )
+        if rows[column].notna().any():
+            ends[look.title] = (100 * float(rows[column].dropna().iloc[-1]), look.color)
+    _percent_axis(figure)
+    _round_axis(figure, config.rounds)
+    _name_lines(figure, ends, len(tasks))
+    return figure
+
+
+def total_curve(
+    frame: pd.DataFrame, column: XAxis, config: RunConfig, mode: theme.Mode
+) -> go.Figure:
+    """A cost added up over the rounds."""
+    title, unit = XAXES[column]
+    done = int(frame["round"].iloc[-1]) if len(frame) else 0
+    last = float(frame[column].iloc[-1]) if len(frame) else 0.0
+    # the prefix of the expected end, so that the axis keeps its unit while the run goes on
+    scale = fmt.scale_for(last * config.rounds / done if done else 0.0, unit)
+    rows = thinned(frame, column)
+    look = theme.method_look(config.method.kind)
+    figure = _figure(f"{title}, added up", theme.SMALL)
+    figure.add_trace(
+        go.Scatter(
+            x=list(rows["round"]),
+            y=[scale.of(value) for value in rows[column]],
+            name=title,
+            mode="lines",
+            line={"color": look.tint.of(mode), "width": 2},
+            fill="tozeroy",
+            fillcolor=_faded(look.tint.of(mode)),
+            text=[fmt.quantity(value, unit) for value in rows[column]],
+            hovertemplate="%{text}",
+            showlegend=False,
+        )
+    )
+    figure.update_yaxes(
+        title={"text": f"{title} ({scale.unit})"}, range=[0, step_up(scale.of(last))]
+    )
+    _round_axis(figure, config.rounds)
+    return figure
+
+
+def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:
+    """Accuracy of every device on every task; the own task of a device is outlined."""
+    tasks = [str(name) for name in table.columns]
+    titles = [word(task) for task in tasks]
+    devices = [f"Device {device}" for device in table.index]
+    written = len(devices) <= 20
+    values = [[None if pd.isna(v) else 100 * float(v) for v in row] for row in table.to_numpy()]
+    figure = _figure("Accuracy of every device on every task", theme.LARGE)
+    figure.add_trace(
+        go.Heatmap(
+            x=titles,
+            y=devices,
+            z=values,
+            zmin=0,
+            zmax=100,
+            colorscale=[list(stop) for stop in theme.ACCURACY_SCALE],
+            xgap=2,
+            ygap=2 if len(devices) <= 32 else 0,
+            text=[["" if v is None else f"{v:.0f}" for v in row] for row in values],
+            texttemplate="%{text}" if written else None,
+            hovertemplate="%{y} on %{x}: %{z:.1f} %<extra></extra>",
+            colorbar={
+                "title": {"text": "Accuracy (%)", "side": "right"},
+                "thickness": 10,
+                "outlinewidth": 0,
+            },
+            hoverongaps=False,
+        )
+    )
+    for row, device in enumerate(table.index):
+        own = config.fleet.task_of(int(device))
+        if own in tasks:
+            column = tasks.index(own)
+            figure.add_shape(
+                type="rect",
+                x0=column - 0.47,
+                x1=column + 0.47,
+                y0=row - 0.46,
+                y1=row + 0.46,
+                line={"color": theme.TEXT.of(mode), "width": 2 if len(devices) <= 32 else 1},
+            )
+    figure.update_xaxes(title={"text": "Task asked (outlined: the device's own)"}, showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, showticklabels=len(devices) <= 32)
+    if len(devices) > 32:
+        figure.update_yaxes(title={"text": f"Devices 0 to {len(devices) - 1}"})
+    figure.update_layout(hovermode="closest")
+    return figure
+
+
+def comparison(arms: Sequence[Arm], column: str, xaxis: XAxis, mode: theme.Mode) -> go.Figure:
+    """One round quantity of several runs against rounds or a cost; the reference is drawn first."""
+    title = {
+        "accuracy_own": "Accuracy on the own task",
+        "accuracy_all": "Accuracy over all tasks",
+        "forgetting": "Forgetting on the own task",
+    }[column]
+    every = {arm.run_id: arm.config.evaluation.every_rounds for arm in arms}
+    frames = {arm.run_id: _with_gaps(arm.rounds, column, every[arm.run_id]) for arm in arms}
+    figure = _overlay(title, arms, frames, column, xaxis, mode)
+    if column == "forgetting":
+        largest = max(
+            (100 * frame[column].max() for frame in frames.values() if len(frame)), default=0
+        )
+        figure.update_yaxes(
+            title={"text": "Below the best so far (pt)"}, range=[0, max(10.0, step_up(largest))]
+        )
+    return figure
+
+
+def task_comparison(
+    arms: Sequence[Arm], task: TaskName, xaxis: XAxis, mode: theme.Mode
+) -> go.Figure:
+    """Accuracy of all devices on one task, of several runs."""
+    frames = {}
+    for arm in arms:
+        rows = arm.tasks[arm.tasks["task"] == task]
+        costs = arm.rounds[["round", "total_bits", "total_airtime_s", "total_energy_j"]]
+        merged = rows.merge(costs, on="round", how="left")
+        frames[arm.run_id] = _with_gaps(merged, "all", arm.config.evaluation.every_rounds)
+    figure = _overlay(theme.TASKS[task].title, arms, frames, "all", xaxis, mode)
+    return unlabelled(figure)
+
+
+def unlabelled(figure: go.Figure) -> go.Figure:
+    """The same figure without names at its lines, for a grid of small ones with one legend."""
+    figure.layout.annotations = ()
+    return figure.update_layout(showlegend=False, margin={"r": 12}, height=theme.SMALL)
+
+
+def _overlay(
+    title: str,
+    arms: Sequence[Arm],
+    frames: Mapping[int, pd.DataFrame],
+    column: str,
+    xaxis: XAxis,
+    mode: theme.Mode,
+) -> go.Figure:
+    name, unit = XAXES[xaxis]
+    ordered = sorted(arms, key=lambda arm: not arm.reference)
+    largest = max((float(f[xaxis].max()) for f in frames.values() if len(f)), default=0.0)
+    scale = fmt.scale_for(largest, unit)
+    reference = next((frames[arm.run_id] for arm in ordered if arm.reference), None)
+    figure = _figure(title, theme.MEDIUM)
+    ends: dict[str, tuple[float, str]] = {}
+    for arm in ordered:
+        frame = frames[arm.run_id]
+        color = theme.method_look(arm.method).tint.of(mode)
+        silent = unit and len(frame) and float(frame[xaxis].max()) == 0 and largest > 0
+        rows = _level(frame, column, xaxis, largest) if silent else thinned(frame, column)
+        against = None if arm.reference else _difference(rows, reference, column, xaxis)
+        figure.add_trace(
+            go.Scatter(
+                x=[scale.of(value) for value in rows[xaxis]],
+                y=_percent(rows[column]),
+                name=f"{arm.label} (sends nothing)" if silent else arm.label,
+                mode="lines",
+                line={"color": color, "width": 2, "dash": "dot" if silent else arm.dash},
+                customdata=against,
+                hovertemplate="%{y:.1f} %" + (" (%{customdata})" if against else ""),
+            )
+        )
+        if rows[column].notna().any():
+            ends[arm.label] = (100 * float(rows[column].dropna().iloc[-1]), color)
+    _percent_axis(figure)
+    label = name if not unit else f"{name}, added up ({scale.unit})"
+    planned = max((arm.config.rounds for arm in arms), default=1)
+    limit = scale.of(largest) if unit else planned
+    figure.update_xaxes(title={"text": label}, range=[0, limit * 1.01 or 1])
+    _name_lines(figure, ends, len(ordered))
+    return figure
+
+
+def _level(frame: pd.DataFrame, column: str, xaxis: XAxis, largest: float) -> pd.DataFrame:
+    """A run that sends nothing has no cost axis: its last value, drawn as a level to beat."""
+    last = frame[column].dropna().iloc[-1] if frame[column].notna().any() else None
+    return pd.DataFrame({xaxis: [0.0, largest], column: [last, last]}, dtype="float64")
+
+
+def _difference(
+    rows: pd.DataFrame, reference: pd.DataFrame | None, column: str, xaxis: XAxis
+) -> list[str] | None:
+    """Difference to the reference at the same round or the same cost, in points."""
+    if reference is None or reference[column].dropna().empty or rows.empty:
+        return None
+    known = reference.dropna(subset=[column])[[xaxis, column]]
+    left = rows[[xaxis, column]].reset_index(drop=True)
+    left["place"] = left.index
+    joined = pd.merge_asof(
+        left.astype({xaxis: "float64"}).sort_values(xaxis, kind="stable"),
+        known.astype({xaxis: "float64"}).sort_values(xaxis, kind="stable"),
+        on=xaxis,
+        suffixes=("", "_reference"),
+    ).sort_values("place")
+    return [fmt.points(value) for value in joined[column] - joined[f"{column}_reference"]]
+
+
+def _with_gaps(frame: pd.DataFrame, column: str, every_rounds: int) -> pd.DataFrame:
+    """Evaluated rounds only, with an empty row wherever an evaluation is missing."""
+    known = frame.dropna(subset=[column]).sort_values("round")
+    if known.empty:
+        return known
+    jumps = known["round"].diff() > every_rounds
+    if not jumps.any():
+        return thinned(known, column)
+    holes = known[jumps].copy()
+    holes["round"] -= 0.5
+    holes[column] = float("nan")
+    whole = pd.concat([known, holes]).sort_values("round", kind="stable")
+    return thinned(whole, column)
+
+
+def _percent(series: pd.Series) -> list[float | None]:
+    return [None if pd.isna(value) else round(100 * float(value), 3) for value in series]
+
+
+def _figure(title: str, height: int) -> go.Figure:
+    return go.Figure(
+        layout={
+            "height": height,
+            "title": {
+                "text": title,
+                "x": 0,
+                "xref": "container",
+                "y": 1,
+                "yref": "container",
+                "xanchor": "left",
+                "yanchor": "top",
+                "pad": {"t": 4, "l": 2},
+            },
+            "margin": {"l": 8, "r": 12, "t": 38, "b": 8},
+            "hovermode": "x unified",
+            "dragmode": "zoom",
+            "template": None,
+        }
+    )
+
+
+def _percent_axis(figure: go.Figure) -> None:
+    figure.update_yaxes(title={"text": "Accuracy (%)"}, range=[0, 102], tick0=0, dtick=25)
+
+
+def _round_axis(figure: go.Figure, rounds: int) -> None:
+    figure.update_xaxes(
+        title={"text": "Rounds finished"}, range=[0, rounds * 1.01], tickformat="d", nticks=9
+    )
+
+
+def _name_lines(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int) -> None:
+    """Up to four lines carry their name at their end; more are named in a legend."""
+    if lines > LABELS_UP_TO:
+        figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "tracegroupgap": 2})
+        return
+    figure.update_layout(showlegend=False)
+    low, high = figure.layout.yaxis.range
+    gap = (high - low) * LABEL_PX / (figure.layout.height - FRAME_PX)
+    for name, (value, color) in zip(ends, _spread(list(ends.values()), gap), strict=True):
+        figure.add_annotation(
+            x=1.008,
+            xref="paper",
+            xanchor="left",
+            y=value,
+            yref="y",
+            yanchor="middle",
+            text=f'<span style="color:{color}">●</span> {name}',
+            showarrow=False,
+            font={"size": 12},
+        )
+    longest = max((len(name) for name in ends), default=0)
+    figure.update_layout(margin={"r": 30 + 7 * longest})
+
+
+def _spread(ends: list[tuple[float, str]], gap: float) -> list[tuple[float, str]]:
+    """The same ends in the same order, moved apart so that none is closer than `gap`."""
+    order = sorted(range(len(ends)), key=lambda i: ends[i][0])
+    heights = [ends[i][0] for i in order]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    over = max(0.0, heights[-1] - 100.0) if heights else 0.0
+    for i in reversed(range(len(heights))):
+        ceiling = heights[i + 1] - gap if i + 1 < len(heights) else heights[i] - over
+        heights[i] = min(heights[i], ceiling)
+    placed = dict(zip(order, heights, strict=True))
+    return [(placed[i], ends[i][1]) for i in range(len(ends))]
+
+
+def _faded(color: str) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"

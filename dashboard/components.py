@@ -1,0 +1,82 @@
+"""Live parts that keep their place on screen: the chart and the network map.
+
+Each is a Streamlit v2 component whose inline script only loads a module from dashboard/static once
+and calls its `draw` on every change of data; sending the module inline would send it every time.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import plotly
+import plotly.graph_objects as go
+import streamlit as st
+
+STATIC = Path(__file__).with_name("static")
+# Served by dashboard/server.py; no other host is ever asked.
+ASSETS_PATH = "/meshtune-assets"
+PLOTLY_PATH = "/meshtune-plotly"
+
+LOADER = """
+const module = import(new URL("{url}", document.baseURI));
+export default function (component) {{
+  module.then((loaded) => loaded.draw(component));
+  return () => module.then((loaded) => loaded.dispose(component));
+}}
+"""
+
+
+def asset_url(name: str, **parameters: str) -> str:
+    """Address of a file in dashboard/static that changes whenever its content does."""
+    version = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:10]
+    rest = "".join(f"&{key}={value}" for key, value in parameters.items())
+    return f"{ASSETS_PATH}/{name}?v={version}{rest}"
+
+
+@st.cache_resource
+def _component(name: str, place: str) -> Callable[..., Any]:
+    parameters = {}
+    if name == "chart":
+        parameters["plotly"] = f"{PLOTLY_PATH}/plotly.min.js%3Fv={plotly.__version__}"
+    return st.components.v2.component(
+        f"meshtune_{name}",
+        html=f'<div class="{place}"></div>',
+        css=(STATIC / f"{name}.css").read_text("utf-8"),
+        js=LOADER.format(url=asset_url(f"{name}.js", **parameters)),
+        isolate_styles=False,  # Plotly puts its style sheet into the document head
+    )
+
+
+def live_chart(figure: go.Figure, *, key: str, keep: str = "keep") -> None:
+    """Draw `figure` in place; zoom and hidden traces stay while `keep` stays.
+
+    Args:
+        figure: from dashboard.charts; its height is reserved, its title names the saved files.
+        key: identity of the chart on its page.
+        keep: changes when the axes change their meaning, which drops the zoom.
+    """
+    payload = json.loads(str(figure.to_json()))
+    payload["layout"].pop("template", None)
+    title, height = figure.layout.title.text or key, int(figure.layout.height)
+    revision = hashlib.sha256(json.dumps(payload).encode()).hexdigest()[:12]
+    mount = _component("chart", "mt-chart")
+    mount(
+        key=key,
+        height=height,
+        data={
+            "figure": payload,
+            "height": height,
+            "keep": keep,
+            "rev": revision,
+            "file": "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-"),
+        },
+    )
+
+
+def network_map(payload: dict[str, Any], *, key: str, height: int) -> None:
+    """Draw the map described by `payload` (see dashboard.maps), read-only."""
+    revision = hashlib.sha256(json.dumps(payload).encode()).hexdigest()[:12]
+    mount = _component("map", "mt-map-host")
+    mount(key=key, data={**payload, "height": height, "rev": revision})

@@ -1,0 +1,97 @@
+"""What the views share: the mode of the page, the address, histories that grow round by round."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from backend.schemas import RunSummary
+from dashboard import format as fmt
+from dashboard import theme
+from dashboard.client import PAGE, ApiClient, ApiProblem, api
+from dashboard.frames import History
+from engine.config import RunConfig, canonical_json
+from engine.plan import Preview
+from engine.records import RoundRecord
+
+VIEWS = Path(__file__).with_name("views")
+GALLERY, DESIGN, RUN, COMPARE = (
+    str(VIEWS / f"{name}.py") for name in ("gallery", "design", "run", "compare")
+)
+HISTORIES_KEPT = 24
+PAGES_PER_TICK = 2  # of a long history; the screen shows progress instead of waiting for all
+
+
+def mode() -> theme.Mode:
+    """Whether the page is light or dark."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def go_to(view: str, **parameters: str) -> None:
+    """Open a view with its selection in the address."""
+    st.switch_page(view, query_params=parameters)
+
+
+def show_problem(problem: ApiProblem, *, where: Any = st) -> None:
+    """One sentence that says what is wrong and what to do."""
+    where.error(fmt.sentence(problem.detail), icon=":material/error:")
+
+
+def start_run(client: ApiClient, config: RunConfig) -> None:
+    """Queue a run and open its view; stay and say why if it is refused."""
+    try:
+        run = client.create(config)
+    except ApiProblem as problem:
+        show_problem(problem)
+        return
+    go_to(RUN, run=str(run.id))
+
+
+def history_of(run_id: int, config: RunConfig) -> History:
+    """The history of a run in this session; the oldest is dropped when there are too many."""
+    kept: dict[int, History] = st.session_state.setdefault("histories", {})
+    history = kept.pop(run_id, None) or History(config)
+    kept[run_id] = history
+    while len(kept) > HISTORIES_KEPT:
+        kept.pop(next(iter(kept)))
+    return history
+
+
+def follow(client: ApiClient, run: RunSummary, config: RunConfig, *, pages: int) -> History:
+    """Ask for the rounds after the last one seen, at most `pages` pages of them."""
+    history = history_of(run.id, config)
+    if history.last_round_index + 1 > run.rounds_done:  # the run began again at a checkpoint
+        st.session_state["histories"].pop(run.id)
+        history = history_of(run.id, config)
+    for _ in range(pages):
+        if history.last_round_index + 1 >= run.rounds_done:
+            break
+        page = client.rounds(run.id, history.last_round_index, limit=PAGE, detail="scores")
+        history.extend(page.rounds)
+        if not page.rounds:
+            break
+    return history
+
+
+def last_round(client: ApiClient, run_id: int, index: int) -> RoundRecord | None:
+    """Round `index` with its links; kept until another one is asked for."""
+    kept: Mapping[str, Any] = st.session_state.get("last_round", {})
+    if kept.get("of") == (run_id, index):
+        record: RoundRecord = kept["record"]
+        return record
+    page = client.rounds(run_id, index - 1, limit=1, detail="full")
+    if not page.rounds:
+        return None
+    st.session_state["last_round"] = {"of": (run_id, index), "record": page.rounds[0]}
+    return page.rounds[0]
+
+
+@st.cache_data(max_entries=64, ttl=3600, show_spinner=False)
+def _preview(_base_url: str, config_json: str) -> Preview:
+    return api().preview(RunConfig.model_validate_json(config_json))
+
+
+def preview_of(client: ApiClient, config: RunConfig) -> Preview:
+    """The mesh of a config. Names, seeds of training and the like do not change it, but are few."""
+    return _preview(client.base_url, canonical_json(config))

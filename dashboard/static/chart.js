@@ -1,0 +1,136 @@
+// A Plotly chart that is updated in place: Plotly.react keeps zoom, pan and hidden traces.
+// Streamlit's own Plotly element builds a new chart for every change of its data.
+// Text and lines take their colours from the theme variables, so both modes need no code here.
+const plotlyUrl = new URL(import.meta.url).searchParams.get("plotly");
+let plotly = null;
+const charts = new WeakMap();
+
+function loadPlotly() {
+  plotly ??= import(plotlyUrl).then(() => globalThis.Plotly);
+  return plotly;
+}
+
+function themed(layout, css) {
+  const value = (name, otherwise) => css.getPropertyValue(name).trim() || otherwise;
+  const text = value("--st-text-color", "#1F2430");
+  const paper = value("--st-background-color", "#FFFFFF");
+  const line = value("--st-border-color", "#E3E5EA");
+  const muted = `color-mix(in srgb, ${text} 65%, ${paper})`;
+  const solid = mixed(text, paper, 0.68);
+  const result = {
+    ...layout,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: value("--st-font", "sans-serif"), size: 12, ...layout.font, color: solid },
+    hoverlabel: { bgcolor: paper, bordercolor: line, font: { color: text, size: 12 }, align: "left" },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: solid, activecolor: text, orientation: "h" },
+    legend: { ...layout.legend, font: { color: text, size: 12 } },
+    title: { ...layout.title, font: { size: 15, color: text, weight: 600 } },
+    annotations: (layout.annotations ?? []).map((a) => ({
+      ...a, font: { color: text, ...a.font },
+    })),
+    shapes: (layout.shapes ?? []).map((s) =>
+      s.line?.color === "text" ? { ...s, line: { ...s.line, color: text } } : s),
+  };
+  for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
+    result[name] = {
+      gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true,
+      ...layout[name],
+    };
+  }
+  return { layout: result, muted };
+}
+
+function mixed(first, second, share) {
+  const parts = (color) => {
+    const hex = /^#([0-9a-f]{6})$/i.exec(color)?.[1];
+    if (hex) return [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16));
+    return (color.match(/[\d.]+/g) ?? [128, 128, 128]).slice(0, 3).map(Number);
+  };
+  const [a, b] = [parts(first), parts(second)];
+  return `rgb(${a.map((v, i) => Math.round(v * share + b[i] * (1 - share))).join(",")})`;
+}
+
+function values(list) {
+  if (!list) return [];
+  return Array.from(list._inputArray ?? list);
+}
+
+function quoted(cell) {
+  const text = cell === null || cell === undefined || Number.isNaN(cell) ? "" : String(cell);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+// What the chart shows, as a table: long form, one row per drawn point.
+function csv(div) {
+  const plain = (text) => String(text ?? "").replace(/<[^>]*>/g, "");
+  const x = plain(div.layout.xaxis?.title?.text) || "x";
+  const y = plain(div.layout.yaxis?.title?.text) || "y";
+  const rows = [["series", x, y]];
+  for (const trace of div._fullData ?? []) {
+    if (trace.type === "heatmap") {
+      rows[0] = ["row", "column", "value"];
+      const [columns, names] = [values(trace.x), values(trace.y)];
+      names.forEach((name, i) => columns.forEach((column, j) =>
+        rows.push([name, column, values(trace.z[i])[j]])));
+    } else {
+      const [xs, ys] = [values(trace.x), values(trace.y)];
+      xs.forEach((at, i) => rows.push([trace.name, at, ys[i]]));
+    }
+  }
+  return rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+}
+
+function save(text, name, type) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const TEXT_ICON = (label) => ({
+  width: 1000, height: 1000,
+  svg: `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 34 20"><text x="17" y="15" font-size="14" font-family="sans-serif" font-weight="600" text-anchor="middle" fill="currentColor">${label}</text></svg>`,
+});
+
+function buttons(file) {
+  const image = (format) => (div) =>
+    globalThis.Plotly.downloadImage(div, { format, filename: file, scale: 2 });
+  return [
+    [
+      { name: "CSV", title: "Save the data as CSV", icon: TEXT_ICON("csv"), click: (div) => save(csv(div), `${file}.csv`, "text/csv") },
+      { name: "PNG", title: "Save as PNG", icon: TEXT_ICON("png"), click: image("png") },
+      { name: "SVG", title: "Save as SVG", icon: TEXT_ICON("svg"), click: image("svg") },
+    ],
+    ["resetScale2d"],
+  ];
+}
+
+export async function draw({ parentElement, data }) {
+  const div = parentElement.querySelector(".mt-chart");
+  if (!div) return;
+  div.style.height = `${data.height}px`;
+  const Plotly = await loadPlotly();
+  if (!div.isConnected) return;
+  const { layout } = themed(data.figure.layout, getComputedStyle(div));
+  const config = {
+    displaylogo: false, responsive: false, displayModeBar: "hover",
+    modeBarButtons: buttons(data.file), doubleClick: "reset", showTips: false,
+  };
+  await Plotly.react(div, data.figure.data, { ...layout, height: data.height, uirevision: data.keep, autosize: true }, config);
+  div.classList.add("drawn");
+  div.dataset.drawn = data.rev; // tests wait for this
+  if (!charts.has(div)) {
+    const watcher = new ResizeObserver(() => div.clientWidth && Plotly.Plots.resize(div));
+    watcher.observe(div);
+    charts.set(div, watcher);
+  }
+}
+
+export function dispose({ parentElement }) {
+  const div = parentElement.querySelector(".mt-chart");
+  charts.get(div)?.disconnect();
+  charts.delete(div);
+  if (div?.classList.contains("drawn")) globalThis.Plotly?.purge(div);
+}

@@ -1,0 +1,277 @@
+"""Run: one experiment, live while it trains, whole when it has ended. `?run=ID` says which."""
+
+import pandas as pd
+import streamlit as st
+import tomli_w
+
+from backend.schemas import RunDetail
+from dashboard import charts, maps, state, theme
+from dashboard import format as fmt
+from dashboard.client import ApiClient, ApiProblem, api
+from dashboard.components import live_chart, network_map
+from dashboard.frames import History, last_of
+from engine.records import ENDED, RunStatus
+
+POLL_S = 0.7  # between looks at a run that is under way
+ALL_PAGES = 1_000_000
+NEXT_STEP = {
+    RunStatus.FAILED: "Run it again; if it fails again, look at the worker's log.",
+    RunStatus.DIVERGED: "The rounds before are kept. Clone and edit it: lower the learning rate.",
+    RunStatus.CANCELLED: "The rounds before are kept. Clone and edit it to run it again.",
+}
+
+
+def chosen_run(client: ApiClient) -> RunDetail:
+    """The run of the address, else the newest; stops the page when there is none."""
+    wanted = st.query_params.get("run")
+    if wanted is None:
+        newest = client.runs(limit=1).runs
+        if not newest:
+            st.title("No run yet", anchor=False)
+            st.info("Start one in the gallery: one click, about a minute.", icon=":material/info:")
+            st.page_link(state.GALLERY, label="Open the gallery", icon=":material/grid_view:")
+            st.stop()
+        wanted = st.query_params["run"] = str(newest[0].id)
+    if not wanted.isdigit():
+        raise ApiProblem("RunNotFound", f"run numbers are whole numbers, not {wanted[:40]!r}")
+    return client.run(int(wanted))
+
+
+def header(run: RunDetail) -> None:
+    """Name and actions; the moving parts are below."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.title(run.name, anchor=False, width="stretch")
+        if run.status not in ENDED:
+            with st.popover("Cancel", icon=":material/stop_circle:"):
+                st.markdown("Stop this run? Its finished rounds are kept; it cannot be continued.")
+                if st.button("Cancel the run", type="primary", key="cancel"):
+                    api().cancel(run.id)
+                    st.rerun()
+        if st.button("Clone and edit", icon=":material/content_copy:", key="clone"):
+            state.go_to(state.DESIGN, clone=str(run.id))
+        if st.button("Compare", icon=":material/stacked_line_chart:", key="compare"):
+            state.go_to(state.COMPARE, runs=str(run.id))
+    st.caption(
+        f"Run {run.id} · {theme.method_look(run.method).title} · seed {run.seed} · "
+        f"{fmt.count(run.devices, 'device')} · created {fmt.ago(run.created_at)}"
+    )
+
+
+def status_line(run: RunDetail, seen_rounds: int) -> None:
+    """Where the run stands, and how long it will take."""
+    look = theme.STATUSES[run.status]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(look.title, icon=look.icon, color=look.badge)
+        words = [f"round {run.rounds_done}/{run.rounds_total}"]
+        if run.status is RunStatus.RUNNING:
+            words.append(f"{fmt.seconds(run.seconds_left)} left" if run.seconds_left else "")
+            words.append("cancelling after this step" if run.cancel_requested else "")
+        st.markdown(" · ".join(word for word in words if word), width="stretch")
+    if run.status is RunStatus.RUNNING:
+        share = (run.rounds_done + run.progress) / max(run.rounds_total, 1)
+        st.progress(min(1.0, share))
+    if seen_rounds < run.rounds_done:
+        st.caption(f"Loading rounds: {seen_rounds} of {run.rounds_done}.")
+
+
+def reason(run: RunDetail) -> None:
+    """Why a run ended early, and what to do next."""
+    if run.status not in NEXT_STEP:
+        return
+    text = f"{fmt.sentence(run.reason or 'no reason was stored')} {NEXT_STEP[run.status]}"
+    show = st.info if run.status is RunStatus.CANCELLED else st.error
+    show(text, icon=theme.STATUSES[run.status].icon)
+
+
+def waiting(client: ApiClient) -> None:
+    """A queued run: what it waits for."""
+    if client.health().workers:
+        st.info("Waiting for a worker: it is busy with an earlier run.", icon=":material/schedule:")
+    else:
+        st.warning(
+            "No worker is alive, so nothing trains. Start one with `meshtune worker`, or "
+            "everything with `make up`.",
+            icon=":material/warning:",
+        )
+
+
+def first_round(run: RunDetail) -> None:
+    """Nothing to draw yet: the places of what will come."""
+    if run.status is RunStatus.RUNNING:
+        st.caption(f"Training the first round: {fmt.percent(run.progress, 0)} of its steps done.")
+    with st.grid(5, min_column_width=130):
+        for _ in range(5):
+            st.skeleton(96)
+    with st.grid(2, min_column_width=420, gap="medium"):
+        st.skeleton(theme.LARGE)
+        st.skeleton(theme.LARGE)
+
+
+def numbers(rounds: pd.DataFrame) -> None:
+    """The five numbers of the run: two results, three costs."""
+    own, everything = last_of(rounds, "accuracy_own"), last_of(rounds, "accuracy_all")
+    bits, airtime, energy = (float(rounds[c].sum()) for c in ("sent_bits", "airtime_s", "energy_j"))
+    done = len(rounds)
+    tiles = [
+        ("Own accuracy", fmt.percent(own), _change(rounds, "accuracy_own"),
+         "Mean over devices, each on unseen samples of its own task."),
+        ("All tasks", fmt.percent(everything), _change(rounds, "accuracy_all"),
+         "Mean over devices and all tasks of the run, on unseen samples."),
+        ("Bits sent", fmt.bits(bits), f"{fmt.bits(bits / done)} per round",
+         "Payload over all links and rounds, lost messages included."),
+        ("Airtime", fmt.seconds(airtime), f"{fmt.seconds(airtime / done)} per round",
+         "Slowest message of each round, added up: what the rounds waited for."),
+        ("Transmit energy", fmt.joules(energy), f"{fmt.joules(energy / done)} per round",
+         "Energy put on air by all devices, added up."),
+    ]  # fmt: skip
+    with st.grid(5, min_column_width=130):
+        for label, value, under, help_text in tiles:
+            st.metric(
+                label,
+                value,
+                under,
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                help=help_text,
+                height="stretch",
+            )
+
+
+def _change(rounds: pd.DataFrame, column: str) -> str:
+    known = rounds[column].dropna()
+    if len(known) < 2:
+        return "first evaluation"
+    return f"{fmt.points(float(known.iloc[-1] - known.iloc[-2]))} in the last round"
+
+
+def pictures(run: RunDetail, history: History, rounds: pd.DataFrame) -> None:
+    """Map, curves, heat map and costs, side by side where there is room."""
+    mode, config = state.mode(), run.config
+    tasks = history.task_frame()
+    record = state.last_round(api(), run.id, history.last_round_index)
+    with st.grid(2, min_column_width=420, gap="medium"):
+        with st.container():
+            st.markdown(f"**Messages of round {history.last_round_index + 1}**")
+            if record is not None:
+                own = {
+                    s.device: s.accuracy
+                    for s in history.scores
+                    if config.fleet.task_of(s.device) == s.task
+                }
+                network_map(
+                    maps.round_map(record, own, mode), key="run-map", height=theme.MEDIUM + 60
+                )
+        with st.container():
+            live_chart(charts.task_curves(tasks, "own", config), key="own")
+            live_chart(charts.task_curves(tasks, "all", config), key="all")
+    with st.grid(2, min_column_width=420, gap="medium"):
+        live_chart(
+            charts.score_heat_map(history.score_frame(), config, mode),
+            key="heat",
+        )
+        with st.container():
+            bits = charts.total_curve(rounds, "total_bits", config, mode)
+            live_chart(bits, key="bits")
+            airtime = charts.total_curve(rounds, "total_airtime_s", config, mode)
+            live_chart(airtime, key="airtime")
+
+
+def events(run: RunDetail) -> None:
+    """What happened to the run, newest first."""
+    st.subheader("Events", anchor=False)
+    table = pd.DataFrame(
+        [
+            {
+                "time": f"{e.at:%H:%M:%S}",
+                "event": e.kind.replace("_", " "),
+                "detail": e.detail or "",
+            }
+            for e in reversed(run.events)
+        ],
+        columns=["time", "event", "detail"],
+    )
+    st.dataframe(table, hide_index=True, height=min(220, 38 + 35 * max(1, len(table))))
+
+
+def config_and_downloads(run: RunDetail) -> None:
+    """The whole config, and the records as files."""
+    st.subheader("Config and data", anchor=False)
+    name = "".join(c if c.isalnum() else "-" for c in run.name).strip("-") or "run"
+    with st.container(horizontal=True):
+        st.download_button(
+            "Rounds as CSV",
+            lambda: api().export(run.id, "csv"),
+            f"{name}-{run.id}.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Records as JSON lines",
+            lambda: api().export(run.id, "jsonl"),
+            f"{name}-{run.id}.jsonl",
+            "application/x-ndjson",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    with st.expander("Config as TOML"):
+        st.code(tomli_w.dumps(run.config.model_dump(mode="json")), language="toml")
+    if run.provenance is not None:
+        with st.expander("Versions and machine"):
+            facts = run.provenance.model_dump().items()
+            st.table(
+                pd.DataFrame(
+                    [(key, fmt.plain(value)) for key, value in facts], columns=["what", "value"]
+                )
+            )
+
+
+try:
+    opened = chosen_run(api())
+except ApiProblem as trouble:
+    state.show_problem(trouble)
+    st.page_link(state.GALLERY, label="Open the gallery", icon=":material/grid_view:")
+    st.stop()
+
+header(opened)
+active = opened.status not in ENDED
+
+
+@st.fragment(run_every=POLL_S if active else None)
+def live() -> None:
+    """Everything that moves; asks only for rounds after the last one seen."""
+    note = st.container()  # a fixed place: an element that appears above would remount what follows
+    client = api()
+    run = opened
+    history = state.history_of(run.id, run.config)
+    try:
+        run = client.run(opened.id)
+        history = state.follow(
+            client, run, run.config, pages=state.PAGES_PER_TICK if active else ALL_PAGES
+        )
+        if run.status is RunStatus.QUEUED:
+            with note:
+                waiting(client)
+    except ApiProblem as problem:
+        state.show_problem(problem, where=note)
+    if active and run.status in ENDED and history.last_round_index + 1 >= run.rounds_done:
+        st.rerun()
+    with note:
+        reason(run)
+    status_line(run, history.last_round_index + 1)
+    if not history.rounds:
+        if run.status not in ENDED:
+            first_round(run)
+    else:
+        rounds = history.round_frame()
+        numbers(rounds)
+        try:
+            pictures(run, history, rounds)
+        except ApiProblem as problem:
+            state.show_problem(problem, where=note)
+    events(run)
+
+
+live()
+config_and_downloads(opened)

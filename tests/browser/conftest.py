@@ -1,0 +1,194 @@
+"""A real Chromium in front of real processes: API, worker and dashboard, each a `python -m`."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+
+from dashboard.launch import HEALTH_PATH, arguments
+from tests.support.fake_api import FakeApi, served
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LOCAL = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
+# On a deep link Streamlit first looks for itself below the page's own path.
+HARMLESS = re.compile(r"/(run|design|compare)/_stcore/(health|host-config)$")
+START_S = 90.0
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def process(command: list[str], log: Path, **environment: str) -> Iterator[None]:
+    """A child that is gone afterwards; its output is in `log`."""
+    with log.open("wb") as file:
+        child = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+        )
+    try:
+        yield
+        assert child.poll() is None, f"{command} ended by itself:\n{log.read_text()}"
+    finally:
+        child.terminate()
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def wait_for(url: str, log: Path) -> None:
+    """Return as soon as `url` answers."""
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        try:
+            if httpx.get(url, trust_env=False, timeout=2.0).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise TimeoutError(f"{url} gave no answer in {START_S:.0f} s:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def meshtune(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """API, worker and dashboard on free ports with a database of their own; gives the address."""
+    folder = tmp_path_factory.mktemp("meshtune")
+    state = {"MESHTUNE_STATE_DIR": str(folder / "state")}
+    api_port, port = free_port(), free_port()
+    api_url, url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
+    api = ["uvicorn", "--factory", "backend.app:create_app", f"--port={api_port}"]
+    with ExitStack() as running:
+        start = running.enter_context
+        start(process([sys.executable, "-m", *api], folder / "api.log", **state))
+        wait_for(f"{api_url}/health", folder / "api.log")
+        worker = [sys.executable, "-m", "backend.cli", "worker"]
+        start(process(worker, folder / "worker.log", **state))
+        start(process(arguments(port, api_url), folder / "dashboard.log"))
+        wait_for(url + HEALTH_PATH, folder / "dashboard.log")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def fake_api() -> FakeApi:
+    """The runs behind `fake_meshtune`."""
+    return FakeApi(round_s=0.4)
+
+
+@pytest.fixture(scope="session")
+def fake_meshtune(fake_api: FakeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard in front of a stand-in API, for what needs a run in a certain state."""
+    log = tmp_path_factory.mktemp("fake") / "dashboard.log"
+    port = free_port()
+    with served(fake_api) as api_url, process(arguments(port, api_url), log):
+        wait_for(f"http://127.0.0.1:{port}{HEALTH_PATH}", log)
+        yield f"http://127.0.0.1:{port}"
+
+
+@dataclass
+class Watched:
+    """A page, and everything it must not do."""
+
+    page: Page
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.on("console", self._heard)
+        self.page.on("request", lambda request: self._asked(request.url))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        url = message.location["url"]
+        if message.type == "error" and not HARMLESS.search(url):
+            self.problems.append(f"console: {message.text} ({url})")
+
+    def _asked(self, url: str) -> None:
+        if not LOCAL.match(url):
+            self.problems.append(f"foreign request: {url}")
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """One driver for all tests."""
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture
+def open_page(playwright: Playwright) -> Iterator[OpenPage]:
+    """`open_page("dark")` gives a page; what it did wrong fails the test at its end."""
+    watched: list[Watched] = []
+    contexts: list[BrowserContext] = []
+    with tempfile.TemporaryDirectory() as profiles:
+
+        def opened(scheme: str = "light", width: int = 1280, height: int = 900) -> Page:
+            context = playwright.chromium.launch_persistent_context(
+                f"{profiles}/{len(contexts)}",
+                executable_path=CHROMIUM,
+                args=FLAGS,
+                headless=True,
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if scheme == "dark" else "light",
+                accept_downloads=True,
+            )
+            contexts.append(context)
+            page = context.pages[0]
+            page.set_default_timeout(60_000)
+            watched.append(Watched(page))
+            return page
+
+        yield opened
+        for context in contexts:
+            context.close()
+    assert [problem for each in watched for problem in each.problems] == []
+
+
+def settled(page: Page) -> None:
+    """Wait until the script behind the page has run."""
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+
+
+def points(page: Page, chart: str) -> int:
+    """How many points the first line of a chart has; 0 before it is drawn."""
+    found: int = page.evaluate(
+        "title => [...document.querySelectorAll('.mt-chart.drawn')]"
+        ".find(e => e.layout.title.text === title)?.data[0].x.length ?? 0",
+        chart,
+    )
+    return found
+
+
+def wait_for_points(page: Page, chart: str, least: int, timeout_s: float = 120.0) -> int:
+    """Wait until the first line of a chart has at least `least` points."""
+    until = time.monotonic() + timeout_s
+    while (count := points(page, chart)) < least:
+        assert time.monotonic() < until, f"{chart!r} has {count} points, not {least}"
+        page.wait_for_timeout(100)
+    return count

@@ -1,0 +1,93 @@
+"""A stranger's first minutes: one click, a real fleet trains, a second run, the two compared."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenPage, points, settled, wait_for_points
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+OWN = "Accuracy of each task's own devices"
+BITS = "Bits sent, added up"
+RUN_S = 300.0  # the quick preset on two busy cores
+
+
+def updates_until_done(page: Page) -> list[int]:
+    """Numbers of drawn points, each time they changed, until the run has ended."""
+    seen: list[int] = []
+    until = time.monotonic() + RUN_S
+    while not page.get_by_text("Completed", exact=True).count():
+        assert time.monotonic() < until, f"the run did not end; drawn so far: {seen}"
+        count = points(page, OWN)
+        if not seen or count > seen[-1]:
+            seen.append(count)
+        page.wait_for_timeout(100)
+    return seen
+
+
+def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page: OpenPage) -> None:
+    page = open_page("light")
+
+    # the gallery, and one click
+    page.goto(meshtune)
+    card = page.locator(".st-key-card-quick")
+    expect(card.get_by_role("img")).to_be_visible()
+    card.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile(r"/run\?run=\d+"))
+    first = page.url.rpartition("=")[2]
+
+    # its curves move while it trains, and stay when it has ended
+    wait_for_points(page, OWN, 1, RUN_S)
+    seen = updates_until_done(page)
+    assert len(seen) >= 5, f"the curve moved only {len(seen)} times: {seen}"
+    assert wait_for_points(page, OWN, 20) == 20
+    assert points(page, BITS) == 20
+    expect(page.get_by_test_id("network-map").locator("[data-node]")).to_have_count(8)
+    expect(page.get_by_test_id("stMetric")).to_have_count(5)
+    own = page.get_by_test_id("stMetricValue").first.inner_text()
+    assert re.fullmatch(r"\d+\.\d\s%", own)
+
+    # a second, shorter run with another seed, designed in the form
+    page.get_by_role("button", name="Clone and edit").click()
+    page.wait_for_url(re.compile(r"/design\?clone="))
+    settled(page)
+    for label, value in (("Rounds", "3"), ("Seed", "2")):
+        box = page.get_by_role("spinbutton", name=label, exact=True)
+        box.fill(value)
+        box.press("Enter")
+        settled(page)
+    expect(page.get_by_test_id("network-map").locator("[data-node]")).to_have_count(8)
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile(r"/run\?run=\d+"))
+    second = page.url.rpartition("=")[2]
+    assert second != first
+    expect(page.get_by_text("Completed", exact=True)).to_be_visible(timeout=RUN_S * 1000)
+    assert wait_for_points(page, OWN, 3) == 3
+
+    # the two over one another
+    page.goto(f"{meshtune}/compare?runs={first},{second}")
+    assert wait_for_points(page, "Accuracy on the own task", 3) in {3, 20}
+    lines = page.evaluate("() => document.querySelector('.mt-chart.drawn').data.map(d => d.name)")
+    assert [name.rpartition("#")[2] for name in lines] == [first, second]
+    page.get_by_role("radio", name="Bits", exact=True).click()
+    expect(page.locator(".mt-chart").first).to_contain_text("Bits sent, added up (")
+    page.reload()
+    expect(page.get_by_role("radio", name="Bits", exact=True)).to_be_checked()
+
+    # and all of it once more in the dark
+    dark = open_page("dark")
+    for path, words in (
+        ("/", "Recent runs"),
+        ("/design?preset=quick", "Design a run"),
+        (f"/run?run={first}", "Transmit energy"),
+        (f"/compare?runs={first},{second}", "What differs in the configs"),
+    ):
+        dark.goto(meshtune + path)
+        expect(dark.get_by_text(words).first).to_be_visible()
+        settled(dark)
+    wait_for_points(dark, "Accuracy on the own task", 3)
+    paper = dark.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert paper == "rgb(15, 18, 24)"

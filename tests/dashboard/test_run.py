@@ -1,0 +1,154 @@
+"""Run: every state of a run has its screen."""
+
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard.format import MISSING
+from engine.records import RunStatus
+from tests.dashboard.conftest import Opener
+from tests.support.fake_api import FakeApi, fake_config
+
+
+def said(page: AppTest) -> str:
+    """All text of the page."""
+    parts = [*page.markdown, *page.caption, *page.info, *page.warning, *page.error, *page.title]
+    return " ".join(str(each.value) for each in parts).replace("\u00a0", " ")
+
+
+def drawn(page: AppTest) -> int:
+    """How many live parts (map and charts) are on the page."""
+    return len(page.get("bidi_component"))
+
+
+def test_without_any_run_it_points_to_the_gallery(open_view: Opener) -> None:
+    page = open_view("run")
+    assert page.title[0].value == "No run yet"
+    assert "gallery" in page.info[0].value
+
+
+def test_without_an_address_it_opens_the_newest_run(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=3)
+    api.add(fake_config(name="newest"), fixed=RunStatus.COMPLETED, done=3)
+    page = open_view("run")
+    assert page.title[0].value == "newest"
+    assert page.query_params["run"] == "2"
+
+
+@pytest.mark.parametrize(("run", "words"), [("77", "no run 77"), ("abc", "whole numbers")])
+def test_a_wrong_address_is_one_sentence(open_view: Opener, run: str, words: str) -> None:
+    assert words in open_view("run", run=run).error[0].value
+
+
+def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=1)
+    assert [each.label for each in page.metric] == [
+        "Own accuracy",
+        "All tasks",
+        "Bits sent",
+        "Airtime",
+        "Transmit energy",
+    ]
+    assert all(each.value != MISSING for each in page.metric)
+    assert drawn(page) == 6
+    assert [getattr(each, "label", "") for each in page.get("download_button")] == [
+        "Rounds as CSV",
+        "Records as JSON lines",
+    ]
+    assert "round 20/20" in said(page)
+
+
+def test_a_queued_run_says_what_it_waits_for(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.QUEUED)
+    assert "Waiting for a worker" in said(open_view("run", run=1))
+    api.workers = 0
+    assert "No worker is alive" in said(open_view("run", run=1))
+
+
+def test_the_first_round_has_its_places_reserved(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.RUNNING)
+    page = open_view("run", run=1)
+    assert "Training the first round" in said(page)
+    assert drawn(page) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (RunStatus.FAILED, "Run it again"),
+        (RunStatus.DIVERGED, "lower the learning rate"),
+        (RunStatus.CANCELLED, "Clone and edit"),
+    ],
+)
+def test_an_early_end_has_its_reason_and_the_next_step(
+    open_view: Opener, api: FakeApi, status: RunStatus, words: str
+) -> None:
+    api.add(fixed=status, done=4, reason="the disk is full")
+    page = open_view("run", run=1)
+    assert "The disk is full." in said(page)
+    assert words in said(page)
+    assert drawn(page) == 6  # what was stored is shown
+
+
+def test_a_live_run_appends_only_what_is_new(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(rounds=500), round_s=0.2, first_round_s=0.0)
+    page = open_view("run", run=1)
+    history = page.session_state["histories"][1]
+    seen = history.last_round_index
+    time.sleep(0.6)
+    page.run()
+    assert page.session_state["histories"][1] is history
+    assert history.last_round_index > seen
+    assert [row[0] for row in history.rounds] == list(range(1, history.last_round_index + 2))
+
+
+def test_a_run_that_began_again_is_not_mixed_with_its_past(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fixed=RunStatus.RUNNING, done=9)
+    page = open_view("run", run=1)
+    run.done = 3
+    page.run()
+    assert len(page.session_state["histories"][1].rounds) == 3
+
+
+def test_a_run_is_cancelled_after_a_second_click(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(rounds=500), round_s=0.2)
+    page = open_view("run", run=1)
+    page.button(key="cancel").click().run()
+    assert not page.exception
+    assert api.runs[1].state()[0] is RunStatus.CANCELLED
+    assert "Clone and edit" in said(page)
+
+
+def test_an_ended_run_cannot_be_cancelled(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=2)
+    page = open_view("run", run=1)
+    assert "cancel" not in {each.key for each in page.button}
+
+
+def test_rounds_without_evaluation_leave_the_last_value(open_view: Opener, api: FakeApi) -> None:
+    config = fake_config(evaluation={"every_rounds": 5})
+    api.add(config, fixed=RunStatus.RUNNING, done=7)
+    page = open_view("run", run=1)
+    assert page.metric[0].value != MISSING
+
+
+def test_a_round_of_a_run_that_sends_nothing_is_drawn(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(method={"kind": "local"}), fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=1)
+    assert page.metric[2].value.replace("\u00a0", " ") == "0 bit"
+
+
+def test_clone_and_compare_carry_the_run_along(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=2)
+    page = open_view("run", run=1)
+    page.button(key="clone").click().run()
+    assert page.query_params["clone"] == "1"
+    page = open_view("run", run=1)
+    page.button(key="compare").click().run()
+    assert page.query_params["runs"] == "1"
+
+
+def test_without_the_api_it_says_how_to_start_it(open_without_api: Opener) -> None:
+    assert "make up" in open_without_api("run", run=1).error[0].value

@@ -1,0 +1,516 @@
+"""A stand-in for the API: plausible runs that advance by the clock. For tests of the dashboard.
+
+`python -m tests.support.fake_api --port 8000` serves a gallery of states to look at.
+"""
+
+import argparse
+import contextlib
+import functools
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import uvicorn
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from backend.schemas import (
+    Health,
+    PresetOut,
+    Problem,
+    RoundPage,
+    RunCreate,
+    RunDetail,
+    RunEventOut,
+    RunList,
+    RunSummary,
+)
+from engine.config import (
+    Local,
+    LoraGossip,
+    RunConfig,
+    SoLora,
+    canonical_json,
+    config_hash,
+    plain_errors,
+)
+from engine.plan import Preview, preview
+from engine.records import (
+    ENDED,
+    DeviceRecord,
+    LinkRecord,
+    Provenance,
+    RoundRecord,
+    RunStatus,
+    ScoreRecord,
+)
+
+# Where own-task and other-task accuracy of each method end up, and bits per parameter message.
+ENDS = {"local": (0.66, 0.15), "lora_gossip": (0.42, 0.24), "so_lora": (0.84, 0.72)}
+FOUR_TASKS = ("reading", "addition", "expression", "instruction")
+PAYLOAD_BITS = {"local": 0, "lora_gossip": 1_310_720, "so_lora": 360_112}
+
+
+def fake_record(config: RunConfig, index: int) -> RoundRecord:
+    """Round `index` of a run of `config`: rising accuracies, random fading, a few lost messages."""
+    rng = np.random.default_rng([config.seed, index, 7])
+    mesh = _mesh(canonical_json(config))
+    kind = config.method.kind
+    payload = PAYLOAD_BITS[kind]
+    links = tuple(_message(rng, link, payload) for link in mesh.links) if payload else ()
+    tasks = config.fleet.present_tasks()
+    evaluated = (index + 1) % config.evaluation.every_rounds == 0 or index + 1 == config.rounds
+    scores = _scores(rng, config, index, tasks) if evaluated else ()
+    own = [s.accuracy for s in scores if config.fleet.task_of(s.device) == s.task]
+    devices = tuple(
+        DeviceRecord(
+            device=i,
+            task=place.task,
+            x_m=place.x_m,
+            y_m=place.y_m,
+            train_loss=float(2.2 * math.exp(-index / 8) + 0.3 + 0.05 * rng.random()),
+            sent_bits=sum(link.payload_bits for link in links if link.sender == i),
+            airtime_s=max((link.airtime_s for link in links if link.sender == i), default=0.0),
+            energy_j=sum(link.energy_j for link in links if link.sender == i),
+        )
+        for i, place in enumerate(mesh.devices)
+    )
+    return RoundRecord(
+        round_index=index,
+        train_loss=float(np.mean([device.train_loss for device in devices])),
+        accuracy_own=float(np.mean(own)) if own else None,
+        accuracy_all=float(np.mean([s.accuracy for s in scores])) if scores else None,
+        consensus_distance=1.0 / (index + 1),
+        delivered_fraction=float(np.mean([link.delivered for link in links])) if links else None,
+        sent_bits=sum(link.payload_bits for link in links),
+        airtime_s=max((link.airtime_s for link in links), default=0.0),
+        energy_j=sum(device.energy_j for device in devices),
+        devices=devices,
+        scores=scores,
+        links=links,
+        wall_s=0.5,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _mesh(config_json: str) -> Preview:
+    return preview(RunConfig.model_validate_json(config_json))
+
+
+def _message(rng: np.random.Generator, link: Any, payload: int) -> LinkRecord:
+    if link.mean_snr_db is None:
+        return LinkRecord(
+            receiver=link.receiver,
+            sender=link.sender,
+            payload_bits=payload,
+            snr_db=None,
+            rate_bit_s=None,
+            airtime_s=0.0,
+            energy_j=0.0,
+            delivered=True,
+        )
+    snr_db = link.mean_snr_db + 10 * math.log10(rng.exponential() + 1e-6)
+    rate = max(1e4, link.mean_rate_bit_s * max(0.02, 1 + (snr_db - link.mean_snr_db) / 30))
+    airtime_s = payload / rate
+    delivered = bool(rng.random() > 0.06)
+    return LinkRecord(
+        receiver=link.receiver,
+        sender=link.sender,
+        payload_bits=payload,
+        snr_db=snr_db,
+        rate_bit_s=rate,
+        airtime_s=airtime_s if delivered else 10.0,
+        energy_j=0.05 * airtime_s,
+        delivered=delivered,
+    )
+
+
+def _scores(
+    rng: np.random.Generator, config: RunConfig, index: int, tasks: tuple[Any, ...]
+) -> tuple[ScoreRecord, ...]:
+    own_end, other_end = ENDS[config.method.kind]
+    share = 1 - math.exp(-4 * (index + 1) / max(config.rounds, 1))
+    samples = config.evaluation.samples_per_task
+    scores = []
+    for device in range(config.fleet.devices):
+        for place, task in enumerate(tasks):
+            end = own_end if config.fleet.task_of(device) == task else other_end
+            mean = min(
+                0.99, max(0.02, 0.08 + share * (end - 0.08) + 0.1 * math.sin(place + device))
+            )
+            accuracy = float(rng.binomial(samples, mean) / samples)
+            scores.append(
+                ScoreRecord(device=device, task=task, accuracy=accuracy, loss=1 - accuracy)
+            )
+    return tuple(scores)
+
+
+@dataclass
+class FakeRun:
+    """One run; how far it is follows from the clock."""
+
+    id: int
+    config: RunConfig
+    created: datetime
+    round_s: float = 0.35
+    first_round_s: float = 0.7
+    fixed: RunStatus | None = None  # a state that does not move
+    done: int = 0  # rounds stored, when fixed
+    reason: str | None = None
+    cancelled_at: float | None = None
+    events: list[tuple[str, str | None]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    records: dict[int, RoundRecord] = field(default_factory=dict)
+
+    def state(self) -> tuple[RunStatus, int]:
+        """Status and number of stored rounds, now."""
+        if self.fixed is not None:
+            return self.fixed, self.done
+        until = self.cancelled_at or time.monotonic()
+        done = int(max(0.0, until - self.began - self.first_round_s) / self.round_s)
+        if done >= self.config.rounds:
+            return RunStatus.COMPLETED, self.config.rounds
+        return (RunStatus.CANCELLED if self.cancelled_at else RunStatus.RUNNING), done
+
+    def record(self, index: int) -> RoundRecord:
+        """One stored round."""
+        if index not in self.records:
+            self.records[index] = fake_record(self.config, index)
+        return self.records[index]
+
+    def summary(self) -> dict[str, Any]:
+        """The fields of RunSummary."""
+        status, done = self.state()
+        stored = [self.record(i) for i in range(done)]
+        evaluated = [record for record in stored if record.scores]
+        return {
+            "id": self.id,
+            "name": self.config.name,
+            "status": status,
+            "method": self.config.method.kind,
+            "seed": self.config.seed,
+            "devices": self.config.fleet.devices,
+            "rounds_done": done,
+            "rounds_total": self.config.rounds,
+            "cancel_requested": self.cancelled_at is not None,
+            "created_at": self.created,
+            "started_at": None if status is RunStatus.QUEUED else self.created,
+            "finished_at": self.created + timedelta(minutes=1) if status in ENDED else None,
+            "accuracy_own": evaluated[-1].accuracy_own if evaluated else None,
+            "accuracy_all": evaluated[-1].accuracy_all if evaluated else None,
+            "sent_bits": sum(record.sent_bits for record in stored),
+            "airtime_s": sum(record.airtime_s for record in stored),
+            "energy_j": sum(record.energy_j for record in stored),
+            "reason": self.reason or ("cancelled by a person" if self.cancelled_at else None),
+        }
+
+    def detail(self) -> RunDetail:
+        """The run whole."""
+        summary = self.summary()
+        running = summary["status"] is RunStatus.RUNNING
+        left = (self.config.rounds - summary["rounds_done"]) * self.round_s
+        kinds = [("created", None), *self.events]
+        if summary["status"] is not RunStatus.QUEUED:
+            kinds.insert(1, ("claimed", "worker-1"))
+        if summary["status"] in ENDED:
+            kinds.append((str(summary["status"]), summary["reason"]))
+        events = [
+            RunEventOut(id=n, at=self.created + timedelta(seconds=n), kind=kind, detail=detail)
+            for n, (kind, detail) in enumerate(kinds)
+        ]
+        provenance = Provenance(
+            meshtune="0.1.0", python="3.11", torch="2.13.0", transformers="5.23.0",
+            platform="linux", threads=2, precision="bfloat16", commit=None, dirty=None,
+        )  # fmt: skip
+        return RunDetail(
+            **summary,
+            config=self.config,
+            config_sha256=config_hash(self.config),
+            provenance=None if summary["status"] is RunStatus.QUEUED else provenance,
+            events=events,
+            progress=0.4 if running else 0.0,
+            seconds_left=left if running and summary["rounds_done"] else None,
+        )
+
+
+def fake_config(**changes: Any) -> RunConfig:
+    """A small config: eight devices, four tasks, twenty rounds."""
+    base: dict[str, Any] = {
+        "name": "quick",
+        "seed": 1,
+        "rounds": 20,
+        "fleet": {"devices": 8, "tasks": FOUR_TASKS},
+        "topology": {"kind": "clusters"},
+    }
+    return RunConfig.model_validate({**base, **changes})
+
+
+def fake_preset(name: str, title: str, question: str, watch: str, **config: Any) -> PresetOut:
+    """A gallery entry."""
+    return PresetOut(
+        name=name,
+        title=title,
+        question=question,
+        watch=watch,
+        duration="about 1 min on 2 cores",
+        config=fake_config(name=name, **config),
+    )
+
+
+PRESETS = [
+    fake_preset(
+        "quick",
+        "First light",
+        "Can eight phones without a server teach each other four tasks?",
+        "Own-task accuracy climbs at once; accuracy on all tasks jumps when experts are exchanged.",
+    ),
+    fake_preset(
+        "so_lora",
+        "Sparse and orthogonal",
+        "How far do separate sparse experts carry eight tasks?",
+        "All-task accuracy without forgetting, at a third of the bits.",
+        fleet={"devices": 16},
+        topology={"kind": "geometric", "range_m": 90.0},
+    ),
+    fake_preset(
+        "lora_gossip",
+        "Plain LoRA gossip",
+        "What happens when everyone averages everything?",
+        "The own task is forgotten while bits pile up.",
+        method={"kind": "lora_gossip"},
+        topology={"kind": "ring"},
+    ),
+    fake_preset(
+        "local",
+        "Local only",
+        "What does a device learn alone?",
+        "The own task is learned; every other task stays at chance.",
+        method={"kind": "local"},
+        topology={"kind": "star"},
+    ),
+    fake_preset(
+        "no_gate",
+        "No gate",
+        "What if all experts answer at once?",
+        "They interfere: accuracy collapses although every expert is good.",
+        method={"kind": "so_lora", "gate": "none"},
+    ),
+]
+
+
+@dataclass
+class FakeApi:
+    """Runs in memory and the routes to them."""
+
+    runs: dict[int, FakeRun] = field(default_factory=dict)
+    workers: int = 1
+    start_as: RunStatus | None = None  # e.g. QUEUED, to keep new runs waiting
+    round_s: float = 0.35
+    cores: int = 2
+
+    def add(self, config: RunConfig | None = None, **values: Any) -> FakeRun:
+        """A new run; a fixed status needs `done`, the number of stored rounds."""
+        created = datetime.now(UTC) - timedelta(minutes=len(self.runs))
+        run = FakeRun(
+            id=len(self.runs) + 1,
+            config=config or fake_config(),
+            created=values.pop("created", created),
+            round_s=values.pop("round_s", self.round_s),
+            **values,
+        )
+        self.runs[run.id] = run
+        return run
+
+    def app(self) -> Starlette:
+        """The ASGI app."""
+        return Starlette(
+            routes=[
+                Route("/health", self._health),
+                Route("/presets", self._presets),
+                Route("/schema/run-config", self._schema),
+                Route("/preview", self._preview, methods=["POST"]),
+                Route("/runs", self._list, methods=["GET"]),
+                Route("/runs", self._create, methods=["POST"]),
+                Route("/runs/{run_id:int}", self._run),
+                Route("/runs/{run_id:int}/rounds", self._rounds),
+                Route("/runs/{run_id:int}/cancel", self._cancel, methods=["POST"]),
+                Route("/runs/{run_id:int}/export", self._export),
+            ]
+        )
+
+    async def _health(self, request: Request) -> Response:
+        states = [run.state()[0] for run in self.runs.values()]
+        return _json(
+            Health(
+                status="ok",
+                version="0.1.0",
+                database="sqlite",
+                queued=states.count(RunStatus.QUEUED),
+                running=states.count(RunStatus.RUNNING),
+                workers=self.workers,
+            )
+        )
+
+    async def _presets(self, request: Request) -> Response:
+        return JSONResponse(TypeAdapter(list[PresetOut]).dump_python(PRESETS, mode="json"))
+
+    async def _schema(self, request: Request) -> Response:
+        return JSONResponse(RunConfig.model_json_schema())
+
+    async def _preview(self, request: Request) -> Response:
+        return await _with_body(request, RunConfig, lambda config: _json(preview(config)))
+
+    async def _list(self, request: Request) -> Response:
+        newest = sorted(self.runs.values(), key=lambda run: -run.id)
+        limit = int(request.query_params.get("limit", 50))
+        summaries = [RunSummary(**run.summary()) for run in newest[:limit]]
+        return _json(RunList(runs=summaries, next_before=None))
+
+    async def _create(self, request: Request) -> Response:
+        def created(body: RunCreate) -> Response:
+            run = self.add(body.config, fixed=self.start_as, created=datetime.now(UTC))
+            return _json(run.detail(), 201)
+
+        return await _with_body(request, RunCreate, created)
+
+    async def _run(self, request: Request) -> Response:
+        return self._on_run(request, lambda run: _json(run.detail()))
+
+    async def _rounds(self, request: Request) -> Response:
+        def page(run: FakeRun) -> Response:
+            status, done = run.state()
+            after = int(request.query_params.get("after", -1))
+            limit = int(request.query_params.get("limit", 200))
+            shown = range(after + 1, min(done, after + 1 + limit))
+            records = [_reduced(run.record(i), request.query_params.get("detail")) for i in shown]
+            return _json(
+                RoundPage(
+                    status=status, rounds_done=done, rounds_total=run.config.rounds, rounds=records
+                )
+            )
+
+        return self._on_run(request, page)
+
+    async def _cancel(self, request: Request) -> Response:
+        def cancel(run: FakeRun) -> Response:
+            if run.state()[0] in ENDED:
+                detail = f"run {run.id} has ended as {run.state()[0]}; nothing to cancel"
+                return _problem(409, "IllegalTransition", detail)
+            run.cancelled_at = run.cancelled_at or time.monotonic()
+            if run.fixed is not None:
+                run.fixed = RunStatus.CANCELLED
+            return _json(run.detail())
+
+        return self._on_run(request, cancel)
+
+    async def _export(self, request: Request) -> Response:
+        def export(run: FakeRun) -> Response:
+            records = [run.record(i) for i in range(run.state()[1])]
+            if request.query_params.get("format") == "csv":
+                lines = ["round_index,accuracy_own,sent_bits"]
+                lines += [f"{r.round_index},{r.accuracy_own},{r.sent_bits}" for r in records]
+                return PlainTextResponse("\n".join(lines) + "\n", media_type="text/csv")
+            return PlainTextResponse("".join(f"{r.model_dump_json()}\n" for r in records))
+
+        return self._on_run(request, export)
+
+    def _on_run(self, request: Request, answer: Callable[[FakeRun], Response]) -> Response:
+        run = self.runs.get(request.path_params["run_id"])
+        if run is None:
+            number = request.path_params["run_id"]
+            return _problem(404, "RunNotFound", f"there is no run {number}; see the list of runs")
+        return answer(run)
+
+
+def _reduced(record: RoundRecord, detail: str | None) -> RoundRecord:
+    gone: dict[str, Any] = {"summary": {"devices": (), "scores": (), "links": ()}}
+    gone["scores"] = {"devices": (), "links": ()}
+    return record.model_copy(update=gone.get(detail or "summary", {}))
+
+
+def _json(body: BaseModel, status: int = 200) -> Response:
+    return Response(body.model_dump_json(), status, media_type="application/json")
+
+
+def _problem(status: int, error: str, detail: str, **context: Any) -> Response:
+    return _json(Problem(error=error, detail=detail, context=context), status)
+
+
+async def _with_body(
+    request: Request, model: type[Any], answer: Callable[[Any], Response]
+) -> Response:
+    try:
+        body = model.model_validate_json(await request.body())
+    except ValidationError as error:
+        fields = [
+            {"field": f.removeprefix("config."), "message": m}
+            for f, m in plain_errors(error.errors())
+        ]
+        detail = f"{fields[0]['field']}: {fields[0]['message']}"
+        return _problem(422, "InvalidConfig", detail, fields=fields)
+    return answer(body)
+
+
+@contextlib.contextmanager
+def served(api: FakeApi, port: int = 0) -> Iterator[str]:
+    """Serve `api` in a thread; yields its address."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        config = uvicorn.Config(api.app(), log_level="warning", access_log=False, ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(5)
+
+
+def showcase() -> FakeApi:
+    """A gallery of states: three methods compared, every way to end, a long run, a live one."""
+    api = FakeApi()
+    arms = {"local": Local(), "lora_gossip": LoraGossip(), "so_lora": SoLora()}
+    for name, method in arms.items():
+        config = fake_config(name=name, method=method.model_dump(), rounds=40)
+        api.add(config, fixed=RunStatus.COMPLETED, done=40)
+    diverged = fake_config(name="too fast", training={"learning_rate": 5.0})
+    reason = "the loss of devices 2 and 5 is not finite in round 6; lower training.learning_rate"
+    api.add(diverged, fixed=RunStatus.DIVERGED, done=5, reason=reason)
+    api.add(fixed=RunStatus.FAILED, done=0, reason="gave up after 3 attempts (worker lost)")
+    api.add(fixed=RunStatus.CANCELLED, done=9, reason="cancelled by a person")
+    api.add(fixed=RunStatus.QUEUED)
+    big = {"devices": 64, "tasks": [*FOUR_TASKS, "entailment", "ending"]}
+    long = fake_config(
+        name="long", rounds=500, fleet=big, topology={"kind": "geometric", "range_m": 40.0}
+    )
+    api.add(long, fixed=RunStatus.COMPLETED, done=500)
+    api.add(fake_config(name="live", rounds=400), round_s=0.9)
+    return api
+
+
+def main() -> None:
+    """Serve the showcase until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8000)
+    api = showcase()
+    for run in api.runs.values():
+        run.summary()  # makes the records now, so that no request waits for them
+    with served(api, parser.parse_args().port):
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Figures have titles, units and gaps; the reference comes first."""
+
+import math
+from itertools import pairwise
+from typing import Any, cast
+
+import plotly.graph_objects as go
+import pytest
+
+from dashboard import charts, theme
+from dashboard.frames import History
+from engine.config import RunConfig
+from tests.support.fake_api import fake_config, fake_record
+
+COSTS: tuple[charts.XAxis, ...] = ("total_bits", "total_airtime_s", "total_energy_j")
+
+
+def history_of(config: RunConfig, rounds: int) -> History:
+    history = History(config)
+    history.extend(fake_record(config, index) for index in range(rounds))
+    return history
+
+
+def arm(run_id: int, *, reference: bool = False, rounds: int = 6, **changes: Any) -> charts.Arm:
+    config = fake_config(rounds=6, **changes)
+    history = history_of(config, rounds)
+    return charts.Arm(
+        run_id=run_id,
+        label=f"{config.method.kind} #{run_id}",
+        method=config.method.kind,
+        config=config,
+        rounds=history.round_frame(),
+        tasks=history.task_frame(),
+        dash="solid",
+        reference=reference,
+    )
+
+
+def axis_titles(figure: go.Figure) -> tuple[str, str]:
+    return str(figure.layout.xaxis.title.text), str(figure.layout.yaxis.title.text)
+
+
+def xs(figure: go.Figure, trace: int = 0) -> list[float]:
+    return list(cast(Any, figure.data[trace]).x)
+
+
+def test_every_chart_says_what_and_in_which_unit() -> None:
+    config = fake_config(rounds=6)
+    history = history_of(config, 4)
+    rounds, tasks = history.round_frame(), history.task_frame()
+    figures = [
+        charts.task_curves(tasks, "own", config),
+        charts.task_curves(tasks, "all", config),
+        *(charts.total_curve(rounds, cost, config, "light") for cost in COSTS),
+        *(charts.comparison([arm(1)], "accuracy_own", x, "dark") for x in charts.XAXES),
+        charts.comparison([arm(1)], "forgetting", "round", "light"),
+        charts.task_comparison([arm(1)], "reading", "round", "light"),
+    ]
+    for figure in figures:
+        assert figure.layout.title.text
+        assert figure.layout.height in {theme.SMALL, theme.MEDIUM, theme.LARGE}
+        x, y = axis_titles(figure)
+        assert x == "Rounds finished" or "(" in x
+        assert "(" in y
+
+
+def test_curves_count_finished_rounds_from_one() -> None:
+    config = fake_config(rounds=6)
+    figure = charts.task_curves(history_of(config, 3).task_frame(), "own", config)
+    assert xs(figure) == [1, 2, 3]
+    assert figure.layout.xaxis.range[1] >= config.rounds
+
+
+def test_a_task_keeps_its_colour_and_marker() -> None:
+    config = fake_config(rounds=6)
+    figure = charts.task_curves(history_of(config, 3).task_frame(), "own", config)
+    for trace, task in zip(figure.data, config.fleet.present_tasks(), strict=True):
+        assert trace.line.color == theme.TASKS[task].color
+        assert trace.marker.symbol == theme.plotly_symbol(task)
+
+
+def test_up_to_four_lines_are_named_at_their_ends_more_in_a_legend() -> None:
+    few = fake_config(rounds=6)
+    many = fake_config(rounds=6, fleet={"devices": 8}, topology={"kind": "ring"})
+    named = charts.task_curves(history_of(few, 3).task_frame(), "own", few)
+    listed = charts.task_curves(history_of(many, 3).task_frame(), "own", many)
+    assert len(named.layout.annotations) == 4
+    assert named.layout.showlegend is False
+    assert not listed.layout.annotations
+    assert listed.layout.showlegend is not False
+
+
+def test_names_at_line_ends_do_not_overlap() -> None:
+    spread = charts._spread([(50.0, "a"), (50.0, "b"), (51.0, "c"), (99.0, "d")], 8.0)
+    heights = sorted(height for height, _ in spread)
+    assert all(b - a >= 8.0 - 1e-9 for a, b in pairwise(heights))
+    assert max(heights) <= 100.0
+
+
+def test_rounds_between_evaluations_are_no_gaps_but_lost_rounds_are() -> None:
+    config = fake_config(rounds=9, evaluation={"every_rounds": 2, "samples_per_task": 8})
+    frame = history_of(config, 9).round_frame()
+    whole = charts._with_gaps(frame, "accuracy_own", 2)
+    assert list(whole["round"]) == [2, 4, 6, 8, 9]
+    torn = charts._with_gaps(frame[frame["round"] != 6], "accuracy_own", 2)
+    assert [math.isnan(value) for value in torn["accuracy_own"]].count(True) == 1
+
+
+def test_the_reference_is_drawn_first_and_grey() -> None:
+    arms = [arm(1), arm(2, reference=True, method={"kind": "lora_gossip"})]
+    figure = charts.comparison(arms, "accuracy_own", "round", "light")
+    assert figure.data[0].name == "lora_gossip #2"
+    assert figure.data[0].line.color == theme.MUTED.light
+    assert figure.data[0].customdata is None
+    assert all(str(text).endswith("pt") for text in figure.data[1].customdata)
+
+
+def test_a_run_that_sends_nothing_is_a_level_on_cost_axes() -> None:
+    arms = [
+        arm(1, method={"kind": "local"}),
+        arm(2, reference=True, method={"kind": "lora_gossip"}),
+    ]
+    for cost in COSTS:
+        figure = charts.comparison(arms, "accuracy_own", cost, "light")
+        silent = figure.data[1]
+        assert "sends nothing" in silent.name
+        assert silent.y[0] == silent.y[1]
+        assert silent.x[1] == pytest.approx(max(figure.data[0].x))
+
+
+@pytest.mark.parametrize("xaxis", list(charts.XAXES))
+def test_charts_of_runs_without_rounds_are_empty_not_broken(xaxis: charts.XAxis) -> None:
+    config = fake_config()
+    empty = arm(1, rounds=0)
+    charts.comparison([empty], "accuracy_own", xaxis, "light")
+    charts.task_comparison([empty, arm(2, reference=True)], "addition", xaxis, "light")
+    history = History(config)
+    charts.task_curves(history.task_frame(), "own", config)
+    charts.total_curve(history.round_frame(), "total_bits", config, "dark")
+    charts.score_heat_map(history.score_frame(), config, "light")
+
+
+def test_the_heat_map_outlines_every_own_task_and_leaves_gaps() -> None:
+    config = fake_config(rounds=6)
+    history = history_of(config, 2)
+    table = history.score_frame()
+    table.iloc[0, 1] = float("nan")
+    figure = charts.score_heat_map(table, config, "dark")
+    assert len(figure.layout.shapes) == config.fleet.devices
+    assert figure.data[0].z[0][1] is None
+
+
+def test_a_long_run_draws_at_most_a_thousand_points_a_line() -> None:
+    frame = history_of(fake_config(rounds=6), 1).round_frame()
+    long = frame.loc[frame.index.repeat(8000)].reset_index(drop=True)
+    long["round"] = range(1, 8001)
+    figure = charts.total_curve(long, "total_bits", fake_config(rounds=8000), "light")
+    assert len(xs(figure)) <= 1004
+
+
+@pytest.mark.parametrize(
+    ("largest", "limit"), [(0.0, 1.0), (0.9, 1.0), (1.2, 1.5), (23, 30), (76, 100)]
+)
+def test_ranges_grow_in_steps(largest: float, limit: float) -> None:
+    assert charts.step_up(largest) == pytest.approx(limit)

@@ -1,0 +1,74 @@
+"""The client gives models or one sentence, never an httpx error."""
+
+from collections.abc import Callable
+from contextlib import closing
+
+import httpx
+import pytest
+
+from backend.schemas import Health, Problem
+from dashboard.client import ApiClient, ApiProblem
+from tests.support.fake_api import FakeApi, fake_config, served
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def client_that(answer: Answer) -> ApiClient:
+    return ApiClient("http://api", httpx.MockTransport(answer))
+
+
+def failing(error: type[httpx.TransportError]) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise error("no", request=request)
+
+    return answer
+
+
+def test_answers_become_models() -> None:
+    health = Health(status="ok", version="1", database="sqlite", queued=0, running=0, workers=1)
+    client = client_that(lambda _: httpx.Response(200, text=health.model_dump_json()))
+    assert client.health() == health
+
+
+def test_a_service_that_is_down_is_one_sentence_with_the_next_step() -> None:
+    with pytest.raises(ApiProblem) as caught:
+        client_that(failing(httpx.ConnectError)).health()
+    assert str(caught.value) == "cannot reach the API at http://api; start it with `make up`"
+
+
+def test_a_slow_service_is_told_apart_from_a_dead_one() -> None:
+    with pytest.raises(ApiProblem, match="did not answer within"):
+        client_that(failing(httpx.ReadTimeout)).runs()
+
+
+def test_the_words_of_the_api_are_kept_and_fields_are_found() -> None:
+    problem = Problem(
+        error="InvalidInput",
+        detail="rounds: too few",
+        context={"fields": [{"field": "rounds", "message": "too few"}]},
+    )
+    client = client_that(lambda _: httpx.Response(422, text=problem.model_dump_json()))
+    with pytest.raises(ApiProblem) as caught:
+        client.create(fake_config())
+    assert caught.value.status == 422
+    assert caught.value.fields == {"rounds": "too few"}
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_nonsense_is_refused_in_words(status: int) -> None:
+    with pytest.raises(ApiProblem, match="API"):
+        client_that(lambda _: httpx.Response(status, text="<html>")).run(1)
+
+
+def test_all_calls_work_against_a_served_api() -> None:
+    with served(FakeApi()) as url, closing(ApiClient(url)) as client:
+        assert client.health().status == "ok"
+        config = client.presets()[0].config
+        assert len(client.preview(config).devices) == config.fleet.devices
+        run = client.create(config)
+        assert client.runs().runs[0].id == run.id
+        assert client.rounds(run.id, detail="full").rounds_total == config.rounds
+        assert client.cancel(run.id).cancel_requested
+        assert client.export(run.id, "csv").startswith(b"round_index")
+        with pytest.raises(ApiProblem, match="no run 77"):
+            client.run(77)

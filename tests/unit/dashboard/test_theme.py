@@ -1,0 +1,49 @@
+"""The look is one table; what repeats it must not drift from it."""
+
+import tomllib
+from pathlib import Path
+
+import dashboard
+from dashboard import theme
+from engine.config import TASK_NAMES
+from engine.records import RunStatus
+
+CONFIG = Path(dashboard.__file__).parent / ".streamlit" / "config.toml"
+
+
+def test_streamlits_theme_has_the_colours_of_the_table() -> None:
+    themes = tomllib.loads(CONFIG.read_text("utf-8"))["theme"]
+    tokens = {
+        "primaryColor": theme.ACCENT,
+        "backgroundColor": theme.PAPER,
+        "secondaryBackgroundColor": theme.PANEL,
+        "textColor": theme.TEXT,
+        "borderColor": theme.HAIRLINE,
+        "grayTextColor": theme.MUTED,
+        "greenTextColor": theme.GOOD,
+        "orangeTextColor": theme.WARN,
+        "redTextColor": theme.BAD,
+    }
+    for option, tint in tokens.items():
+        assert (themes["light"][option], themes["dark"][option]) == (tint.light, tint.dark)
+
+
+def test_no_two_tasks_look_alike() -> None:
+    looks = [(look.color, look.marker, look.filled) for look in theme.TASKS.values()]
+    assert set(theme.TASKS) == set(TASK_NAMES)
+    assert len(set(looks)) == len(looks)
+
+
+def test_every_state_of_a_run_has_a_look() -> None:
+    assert set(theme.STATUSES) == set(RunStatus)
+
+
+def test_a_method_unknown_to_the_table_is_still_drawn() -> None:
+    assert theme.method_look("tomorrow").title == "tomorrow"
+
+
+def test_weak_links_fade_and_the_scale_has_ends() -> None:
+    assert theme.snr_color(-20, "light") == theme.SNR_WEAK.light.upper()
+    assert theme.snr_color(99, "dark") == theme.SNR_STRONG.dark.upper()
+    assert theme.snr_color(None, "light") == theme.SNR_STRONG.light.upper()
+    assert theme.blend("#000000", "#FFFFFF", 0.5) == "#808080"
