@@ -5,32 +5,63 @@ read the same input are one `Projection`, and each RMSNorm gain is folded into t
 behind it, so a layer is four matrix products plus their low-rank parts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from engine.adapters import Adapters, Factors, Shapes
+from engine.adapters import Adapters, Factor, Factors, Shapes
+from engine.backbone.steps import (
+    Attended,
+    adapted,
+    add_normalised_gradient,
+    attended,
+    attended_gradient,
+    b_gradient,
+    base_input_gradient,
+    normalised,
+    rotations,
+    swiglu,
+    swiglu_gradient,
+    times,
+    z_gradient,
+)
 from engine.errors import ConfigMismatch
 
 IGNORED_TARGET = -100
 Gates = Float[Tensor, "m k"] | dict[str, Float[Tensor, "m k"]]
-# Maps the input of a projection to its output; what differs between training, gating and probing.
-Project = Callable[["Projection", Tensor], Tensor]
+# Maps the input of a projection to the outputs of its products; this is what differs between
+# training, gating and probing.
+Project = Callable[["Projection", Tensor], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
-class Projection:
-    """Linear modules that share an input: weights stacked along d_out, norm gain folded in."""
+class Product:
+    """Linear modules whose outputs are wanted side by side: weights stacked along d_out."""
 
     names: tuple[str, ...]
     widths: tuple[int, ...]
     weight: Float[Tensor, "d_out d_in"]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """All linear modules that read one input; the gain of the norm before is in their weights."""
+
+    products: tuple[Product, ...]
     gain: Float[Tensor, " d_in"] | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for product in self.products for name in product.names)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        return [product.weight for product in self.products]
 
 
 @dataclass(frozen=True)
@@ -128,10 +159,10 @@ def forward(
         adapters: A and B of the same modules for n devices, or None for the frozen model.
         scaling: Factor of B A, alpha / r in LoRA.
     """
-    n, b, t = tokens.shape
-    project = _base if adapters is None else _per_device(adapters.a, adapters.b, scaling)
+    t = tokens.shape[2]
+    project = _base if adapters is None else _Adapted(adapters.a, adapters.b, scaling)
     hidden = _hidden(backbone, tokens, project)
-    return _logits(backbone, hidden).view(n, b, t, -1)
+    return _by_sequence(_logits(backbone, hidden), t)
 
 
 def fleet_loss(
@@ -153,14 +184,43 @@ def fleet_loss(
         b: Factor B of the same modules.
         scaling: Factor of B A.
     """
-    n = len(tokens)
-    hidden = _hidden(backbone, tokens, _per_device(a, b, scaling))
-    scored = (targets.flatten() != IGNORED_TARGET).nonzero().squeeze(1)
-    device = scored // targets[0].numel()
-    logits = _logits(backbone, hidden.flatten(0, 1).index_select(0, scored))
-    token_loss = functional.cross_entropy(logits, targets.flatten()[scored], reduction="none")
-    total = torch.zeros(n).index_add(0, device, token_loss)
-    return total / torch.bincount(device, minlength=n).clamp(min=1)
+    project = _Adapted(a, b, scaling)
+    return _loss_and_slope(backbone, _hidden(backbone, tokens, project), targets)[0]
+
+
+def fleet_gradient(
+    backbone: Backbone,
+    tokens: Int[Tensor, "n b t"],
+    targets: Int[Tensor, "n b t"],
+    a: Factors,
+    b: Factors,
+    scaling: float,
+    *,
+    trained: frozenset[Factor],
+) -> tuple[Float[Tensor, " n"], dict[Factor, Factors]]:
+    """Return `fleet_loss` and the gradient of each device's loss for the trained factors."""
+    project = _Adapted(a, b, scaling, trained)
+    traces: list[_Trace] = []
+    loss, dx = _loss_and_slope(backbone, _hidden(backbone, tokens, project, traces), targets)
+    rotation = _rotations(backbone, tokens)
+    for layer in reversed(backbone.layers):
+        trace = traces.pop()
+        d_act = project.backward(layer.down, dx)
+        d_gate_up = swiglu_gradient(d_act, trace.gate, trace.up, trace.opened)
+        dy = project.backward(layer.gate_up, *d_gate_up)
+        add_normalised_gradient(dx, dy, trace.mlp_input, trace.mlp_inverse)
+        d_mixed = project.backward(layer.o, dx)
+        d_qkv = attended_gradient(d_mixed, trace.attended, rotation)
+        if layer is backbone.layers[0]:  # nothing before it is trained
+            project.backward_factors(layer.qkv, *d_qkv)
+        else:
+            dy = project.backward(layer.qkv, *d_qkv)
+            add_normalised_gradient(dx, dy, trace.attention_input, trace.attention_inverse)
+    order: dict[Factor, Factors] = {"a": a, "b": b}
+    return loss, {
+        kind: {name: collected[name] for name in order[kind]}
+        for kind, collected in project.gradient.items()
+    }
 
 
 def forward_experts(
@@ -182,22 +242,25 @@ def forward_experts(
     """
     m, t = tokens.shape
 
-    def project(projection: Projection, x: Tensor) -> Tensor:
-        x = x.view(m, t, -1)
-        parts = []
-        for name, base in zip(
-            projection.names, (x @ projection.weight.T).split(projection.widths, 2), strict=True
-        ):
-            if name in experts.a:
-                a = _fold_gain(projection, experts.a[name]).to(x.dtype).flatten(0, 1)
-                b = (scaling * experts.b[name]).to(x.dtype).movedim(0, 1).flatten(1)
-                gate = gates[name] if isinstance(gates, dict) else gates
-                gate = gate.to(x.dtype).repeat_interleave(experts.a[name].shape[1], dim=1)
-                base = base + (x @ a.T * gate[:, None]) @ b.T
-            parts.append(base)
-        return torch.cat(parts, dim=2).flatten(0, 1)[None]
+    def expert_sum(projection: Projection, name: str, x: Tensor) -> Tensor:
+        a = _fold_gain(projection, experts.a[name]).to(x.dtype)
+        b = (scaling * experts.b[name]).to(x.dtype)
+        gate = gates[name] if isinstance(gates, dict) else gates
+        strength = gate.to(x.dtype).repeat_interleave(a.shape[1], dim=1)
+        z = (x @ a.flatten(0, 1).T).view(t, m, -1) * strength
+        return z.view(1, t * m, -1) @ b.movedim(0, 1).flatten(1).T
 
-    return _logits(backbone, _hidden(backbone, tokens[None], project)).view(m, t, -1)
+    def project(projection: Projection, x: Tensor) -> Sequence[Tensor]:
+        ys = _base(projection, x)
+        for product, y in zip(projection.products, ys, strict=True):
+            parts = y.split(product.widths, dim=2)
+            for name, part in zip(product.names, parts, strict=True):
+                if name in experts.a:
+                    part += expert_sum(projection, name, x)
+        return ys
+
+    hidden = _hidden(backbone, tokens[None], project)
+    return _by_sequence(_logits(backbone, hidden), t)[0]
 
 
 def prompt_inputs(
@@ -211,8 +274,8 @@ def prompt_inputs(
     share = prompt_mask / prompt_mask.sum(dim=1, keepdim=True).clamp(min=1)
     means: dict[str, Tensor] = {}
 
-    def project(projection: Projection, x: Tensor) -> Tensor:
-        mean = torch.einsum("mt,mtd->md", share, x.view(m, t, -1).float())
+    def project(projection: Projection, x: Tensor) -> Sequence[Tensor]:
+        mean = torch.einsum("mt,tmd->md", share, x.view(t, m, -1).float())
         mean = _fold_gain(projection, mean)
         means.update(dict.fromkeys(projection.names, mean))
         return _base(projection, x)
@@ -225,232 +288,208 @@ def prompt_inputs(
 # The network: every public function above is this walk with another `project`.
 
 
-def _hidden(backbone: Backbone, tokens: Int[Tensor, "n b t"], project: Project) -> Tensor:
-    n, b, t = tokens.shape
-    cos, sin = _rotary(backbone, t)
-    x = functional.embedding(tokens.view(n, b * t), backbone.embedding)
+@dataclass(frozen=True)
+class _Trace:
+    """What the backward of a layer reads."""
+
+    attention_input: Tensor
+    attention_inverse: Tensor
+    attended: Attended
+    mlp_input: Tensor
+    mlp_inverse: Tensor
+    gate: Tensor
+    up: Tensor
+    opened: Tensor
+
+
+def _hidden(
+    backbone: Backbone,
+    tokens: Int[Tensor, "n b t"],
+    project: Project,
+    traces: list[_Trace] | None = None,
+) -> Float[Tensor, "n m d"]:
+    """Return the last hidden states; m = t * b counts tokens slowest, then sequences."""
+    rotation = _rotations(backbone, tokens)
+    x = functional.embedding(tokens.transpose(1, 2).flatten(1), backbone.embedding)
     for layer in backbone.layers:
-        qkv = project(layer.qkv, _Normalise.apply(x, backbone.norm_eps))
-        mixed = _Attention.apply(qkv, t, backbone.heads, backbone.kv_heads, cos, sin)
-        x = x + project(layer.o, mixed)
-        gate_up = project(layer.gate_up, _Normalise.apply(x, backbone.norm_eps))
-        x = x + project(layer.down, _SwiGlu.apply(gate_up))
+        attention_input, attention_inverse = normalised(x, backbone.norm_eps)
+        qk, v = project(layer.qkv, attention_input)
+        mixed, saved = attended(qk, v, rotation, backbone.heads)
+        x = project(layer.o, mixed)[0].add_(x)
+        mlp_input, mlp_inverse = normalised(x, backbone.norm_eps)
+        gate, up = project(layer.gate_up, mlp_input)
+        act, opened = swiglu(gate, up)
+        x = project(layer.down, act)[0].add_(x)
+        if traces is not None:
+            traces.append(
+                _Trace(
+                    attention_input,
+                    attention_inverse,
+                    saved,
+                    mlp_input,
+                    mlp_inverse,
+                    gate,
+                    up,
+                    opened,
+                )
+            )
     return x
 
 
 def _logits(backbone: Backbone, hidden: Tensor) -> Tensor:
-    return cast(Tensor, _Normalise.apply(hidden.float(), backbone.norm_eps)) @ backbone.head.T
+    return normalised(hidden.float(), backbone.norm_eps)[0] @ backbone.head.T
 
 
-def _rotary(backbone: Backbone, t: int) -> tuple[Tensor, Tensor]:
-    angle = torch.outer(torch.arange(t).float(), backbone.rotary_frequency)
-    scaling = backbone.rotary_scaling
-    return (angle.cos() * scaling).to(backbone.dtype), (angle.sin() * scaling).to(backbone.dtype)
+def _loss_and_slope(
+    backbone: Backbone, hidden: Float[Tensor, "n m d"], targets: Int[Tensor, "n b t"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n m d"]]:
+    """Return each device's loss and its gradient for the hidden states.
+
+    The head is computed for scored tokens only.
+    """
+    n = len(hidden)
+    wanted = targets.transpose(1, 2).flatten()
+    scored = (wanted != IGNORED_TARGET).nonzero().squeeze(1)
+    answer = wanted[scored, None]
+    device = scored // targets[0].numel()
+    count = torch.bincount(device, minlength=n).clamp(min=1)
+    rows = hidden.flatten(0, 1).index_select(0, scored).float()
+    y, inverse = normalised(rows, backbone.norm_eps)
+    log_prob = torch.log_softmax(y @ backbone.head.T, dim=1)
+    loss = torch.zeros(n).index_add(0, device, -log_prob.gather(1, answer)[:, 0]) / count
+    slope = log_prob.exp_().scatter_add_(1, answer, log_prob.new_full(answer.shape, -1.0))
+    slope /= count[device, None]
+    d_rows = torch.zeros_like(rows)
+    add_normalised_gradient(d_rows, slope @ backbone.head, y, inverse)
+    dx = torch.zeros_like(hidden)
+    dx.flatten(0, 1).index_copy_(0, scored, d_rows.to(dx.dtype))
+    return loss, dx
 
 
-# Ways to project.
+def _by_sequence(x: Tensor, t: int) -> Float[Tensor, "n b t d"]:
+    """Return (n, t * b, d) with the sequences apart."""
+    return x.view(len(x), t, -1, x.shape[-1]).transpose(1, 2)
 
 
-def _base(projection: Projection, x: Tensor) -> Tensor:
-    return x @ projection.weight.T
-
-
-def _per_device(a: Factors, b: Factors, scaling: float) -> Project:
-    def project(projection: Projection, x: Tensor) -> Tensor:
-        adapted = [name for name in projection.names if name in a]
-        if not adapted:
-            return _base(projection, x)
-        factors = [a[name] for name in adapted] + [b[name] for name in adapted]
-        return cast(Tensor, _AdaptedProjection.apply(x, projection, adapted, scaling, *factors))
-
-    return project
+def _rotations(backbone: Backbone, tokens: Tensor) -> Tensor:
+    return rotations(
+        backbone.rotary_frequency, backbone.rotary_scaling, tokens.shape[2], backbone.dtype
+    )
 
 
 def _fold_gain(projection: Projection, rows: Tensor) -> Tensor:
     return rows if projection.gain is None else rows * projection.gain
 
 
-# Differentiable steps with their backward written out: the weights are frozen, so a backward needs
-# no weight gradients, and few passes over memory are what makes a small model fast on a CPU.
+# Ways to project.
 
 
-class _AdaptedProjection(torch.autograd.Function):
-    """y = x W0^T + scaling (x A^T) B^T, with the low-rank parts of all modules in one product.
+def _base(projection: Projection, x: Tensor) -> Sequence[Tensor]:
+    return [times(x, product.weight.T) for product in projection.products]
 
-    A of the modules are stacked along the rank, B are the blocks of a block-diagonal matrix.
+
+@dataclass(frozen=True)
+class _LowRank:
+    """Adapters of a projection: A stacked along the rank, one block-diagonal B per product.
+
+    `scale` is in A already: scaling the smallest of all operands scales outputs and gradients.
+    `blocks` are (module, rows, columns) of each product's B.
     """
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        projection: Projection,
-        adapted: list[str],
-        scaling: float,
-        *factors: Tensor,
-    ) -> Tensor:
-        a = torch.cat(factors[: len(adapted)], dim=1)
-        a = _fold_gain(projection, a).to(x.dtype)
-        ranks = [factor.shape[1] for factor in factors[: len(adapted)]]
-        b = x.new_zeros(len(x), projection.weight.shape[0], a.shape[1])
-        blocks = _blocks(projection, adapted, ranks)
-        for (rows, columns), factor in zip(blocks, factors[len(adapted) :], strict=True):
-            torch.mul(factor, scaling, out=b[:, rows, columns])
-        z = torch.bmm(x, a.mT)
-        y = torch.mm(x.flatten(0, 1), projection.weight.T).view(*x.shape[:2], -1)
-        y.baddbmm_(z, b.mT)
-        ctx.save_for_backward(x, a, b, z)
-        ctx.projection, ctx.blocks, ctx.scaling = projection, blocks, scaling
-        return y
+    a: Float[Tensor, "n r d_in"]
+    bs: list[Float[Tensor, "n d_out r"]]
+    scale: float | Float[Tensor, " d_in"]
+    blocks: list[list[tuple[str, slice, slice]]]
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-        x, a, b, z = ctx.saved_tensors
-        modules = len(ctx.blocks)
-        needs_a = ctx.needs_input_grad[4 : 4 + modules]
-        needs_b = ctx.needs_input_grad[4 + modules :]
-        dx, da, db = None, [None] * modules, [None] * modules
-        if ctx.needs_input_grad[0] or any(needs_a):
-            dz = torch.bmm(dy, b)
-        if ctx.needs_input_grad[0]:
-            dx = torch.mm(dy.flatten(0, 1), ctx.projection.weight).view_as(x).baddbmm_(dz, a)
-        if any(needs_a):
-            joined = _fold_gain(ctx.projection, torch.bmm(dz.mT, x))
-            da = [joined[:, columns] for _, columns in ctx.blocks]
-        if any(needs_b):
-            joined = torch.bmm(dy.mT, z)
-            db = [joined[:, rows, columns] * ctx.scaling for rows, columns in ctx.blocks]
-        return dx, None, None, None, *da, *db
+    def of(projection: Projection, a: Factors, b: Factors, scaling: float) -> "_LowRank":
+        scale = scaling if projection.gain is None else scaling * projection.gain
+        joined_a = torch.cat([a[name] for name in projection.names if name in a], dim=1) * scale
+        dtype = projection.products[0].weight.dtype
+        blocks = [_blocks(product, a) for product in projection.products]
+        bs = [
+            _block_diagonal(product, parts, b).to(dtype)
+            for product, parts in zip(projection.products, blocks, strict=True)
+        ]
+        return _LowRank(joined_a.to(dtype), bs, scale, blocks)
 
 
-def _blocks(
-    projection: Projection, adapted: list[str], ranks: list[int]
-) -> list[tuple[slice, slice]]:
-    """Return where the B of every adapted module lies in the block-diagonal B of the projection."""
-    starts = dict(zip(projection.names, _starts(projection.widths), strict=True))
-    width = dict(zip(projection.names, projection.widths, strict=True))
-    return [
-        (slice(starts[name], starts[name] + width[name]), slice(column, column + rank))
-        for name, column, rank in zip(adapted, _starts(ranks), ranks, strict=True)
-    ]
+def _blocks(product: Product, a: Factors) -> list[tuple[str, slice, slice]]:
+    parts = []
+    row = column = 0
+    for name, width in zip(product.names, product.widths, strict=True):
+        if name in a:
+            rank = a[name].shape[1]
+            parts.append((name, slice(row, row + width), slice(column, column + rank)))
+            column += rank
+        row += width
+    return parts
 
 
-def _starts(sizes: list[int] | tuple[int, ...]) -> list[int]:
-    return [sum(sizes[:index]) for index in range(len(sizes))]
-
-
-class _Normalise(torch.autograd.Function):
-    """RMSNorm without gain: y = x / sqrt(mean(x^2) + eps), the mean taken in float32."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
-        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_at_least_float32(x))
-        inverse = torch.rsqrt(size.square() / x.shape[-1] + eps).to(x.dtype)
-        y = x * inverse
-        ctx.save_for_backward(y, inverse)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
-        y, inverse = ctx.saved_tensors
-        along = torch.mean(dy * y, dim=-1, keepdim=True)
-        return torch.addcmul(dy, y, along, value=-1).mul_(inverse), None
-
-
-class _SwiGlu(torch.autograd.Function):
-    """y = silu(gate) * up, where the input holds gate and up side by side."""
-
-    @staticmethod
-    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
-        gate, up = gate_up.chunk(2, dim=-1)
-        opened = functional.silu(gate)
-        ctx.save_for_backward(gate_up, opened)
-        return opened * up
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> Tensor:
-        gate_up, opened = ctx.saved_tensors
-        gate, up = gate_up.chunk(2, dim=-1)
-        d_gate_up = torch.empty_like(gate_up)
-        d_gate, d_up = d_gate_up.chunk(2, dim=-1)
-        torch.mul(dy, opened, out=d_up)
-        torch.ops.aten.silu_backward.grad_input(dy * up, gate, grad_input=d_gate)
-        return d_gate_up
-
-
-class _Attention(torch.autograd.Function):
-    """Causal attention with rotary positions, eager: at some tens of tokens it is the fastest.
-
-    Works on (head, sequence, token, head_size), so that q, k and v are contiguous slices.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, qkv: Tensor, t: int, heads: int, kv_heads: int, cos: Tensor, sin: Tensor
-    ) -> Tensor:
-        size = 2 * cos.shape[-1]
-        by_token = qkv.view(-1, t, heads + 2 * kv_heads, size).permute(2, 0, 1, 3)
-        rotated = torch.empty_like(by_token, memory_format=torch.contiguous_format)
-        _rotate(by_token[:-kv_heads], cos, sin, out=rotated[:-kv_heads])
-        rotated[-kv_heads:].copy_(by_token[-kv_heads:])
-        q, k, v = _split_heads(rotated, heads, kv_heads)
-        future = torch.full((t, t), -torch.inf, dtype=qkv.dtype).triu_(1)
-        scores = torch.baddbmm(future, q, k.mT, alpha=size**-0.5)
-        attention = torch.softmax(scores, dim=-1)
-        mixed = torch.bmm(attention, v).view(heads, -1, t, size)
-        ctx.save_for_backward(rotated, attention, cos, sin)
-        ctx.heads, ctx.kv_heads, ctx.shape = heads, kv_heads, qkv.shape
-        return mixed.permute(1, 2, 0, 3).reshape(*qkv.shape[:2], heads * size)
-
-    @staticmethod
-    def backward(ctx: Any, d_mixed: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        rotated, attention, cos, sin = ctx.saved_tensors
-        heads, kv_heads = ctx.heads, ctx.kv_heads
-        _, sequences, t, size = rotated.shape
-        q, k, v = _split_heads(rotated, heads, kv_heads)
-        d_mixed = d_mixed.view(sequences, t, heads, size).permute(2, 0, 1, 3).reshape(-1, t, size)
-        d_attention = torch.bmm(d_mixed, v.mT)
-        d_scores = torch._softmax_backward_data(d_attention, attention, -1, attention.dtype)
-        d_scores *= size**-0.5
-        d_rotated = torch.empty_like(rotated)
-        torch.bmm(d_scores, k, out=d_rotated[:heads].view(-1, t, size))
-        _sum_groups(torch.bmm(d_scores.mT, q), d_rotated[heads:-kv_heads])
-        _sum_groups(torch.bmm(attention.mT, d_mixed), d_rotated[-kv_heads:])
-        d_qkv = torch.empty(
-            sequences, t, heads + 2 * kv_heads, size, dtype=rotated.dtype
-        )
-        by_token = d_qkv.permute(2, 0, 1, 3)
-        _rotate(d_rotated[:-kv_heads], cos, -sin, out=by_token[:-kv_heads])
-        by_token[-kv_heads:].copy_(d_rotated[-kv_heads:])
-        return d_qkv.view(*ctx.shape), None, None, None, None, None
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
-    """Turn each pair (x[i], x[i + size/2]) by its angle; -sin turns back."""
-    first, second = x.chunk(2, dim=-1)
-    out_first, out_second = out.chunk(2, dim=-1)
-    torch.mul(first, cos, out=out_first).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=out_second).addcmul_(first, sin)
-
-
-def _split_heads(x: Tensor, heads: int, kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return q, k, v as (head * sequence, t, size); shared k and v heads are repeated."""
-    q, k, v = x.split([heads, kv_heads, kv_heads])
-    group = heads // kv_heads
-    return (
-        q.flatten(0, 1),
-        k.repeat_interleave(group, dim=0).flatten(0, 1) if group > 1 else k.flatten(0, 1),
-        v.repeat_interleave(group, dim=0).flatten(0, 1) if group > 1 else v.flatten(0, 1),
+def _block_diagonal(
+    product: Product, parts: list[tuple[str, slice, slice]], b: Factors
+) -> Float[Tensor, "n d_out r"]:
+    if len(product.names) == 1 and parts:
+        return b[product.names[0]]
+    n = len(next(iter(b.values())))
+    joined = product.weight.new_zeros(
+        n, len(product.weight), sum(b[x].shape[2] for x, _, _ in parts)
     )
+    for name, rows, columns in parts:
+        joined[:, rows, columns] = b[name]
+    return joined
 
 
-def _sum_groups(x: Tensor, out: Tensor) -> None:
-    """Write the sum over the query heads that share a k or v head."""
-    torch.sum(x.view(len(out), -1, *out.shape[1:]), dim=1, out=out)
+class _Adapted:
+    """Projects with one adapter per device; for training, collects the gradient on the way back.
 
+    A `backward` takes the gradients of the outputs of the last call with the same projection.
+    """
 
-def _at_least_float32(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
+    def __init__(
+        self,
+        a: Factors,
+        b: Factors,
+        scaling: float,
+        trained: frozenset[Factor] = frozenset(),
+    ) -> None:
+        self.a, self.b, self.scaling, self.trained = a, b, scaling, trained
+        self.saved: dict[tuple[str, ...], tuple[Tensor, Tensor, _LowRank]] = {}
+        self.gradient: dict[Factor, Factors] = {kind: {} for kind in sorted(trained)}
+
+    def __call__(self, projection: Projection, x: Tensor) -> Sequence[Tensor]:
+        if not any(name in self.a for name in projection.names):
+            return _base(projection, x)
+        low_rank = _LowRank.of(projection, self.a, self.b, self.scaling)
+        ys, z = adapted(x, projection.weights, low_rank.a, low_rank.bs)
+        if self.trained:
+            self.saved[projection.names] = x, z, low_rank
+        return ys
+
+    def backward(self, projection: Projection, *dys: Tensor) -> Tensor:
+        """Return the gradient of the projection's input."""
+        dx = base_input_gradient(dys, projection.weights)
+        if projection.names not in self.saved:
+            return dx
+        a = self.saved[projection.names][2].a
+        return dx.baddbmm_(self.backward_factors(projection, *dys), a)
+
+    def backward_factors(self, projection: Projection, *dys: Tensor) -> Tensor:
+        """Collect the gradients of the factors and return that of z = x A^T."""
+        if projection.names not in self.saved:
+            return dys[0].new_zeros(*dys[0].shape[:2], 0)
+        x, z, low_rank = self.saved.pop(projection.names)
+        dz = z_gradient(dys, low_rank.bs)
+        if "a" in self.trained:
+            names = [name for blocks in low_rank.blocks for name, _, _ in blocks]
+            joined = torch.bmm(dz.mT, x) * low_rank.scale
+            ranks = [self.a[name].shape[1] for name in names]
+            self.gradient["a"].update(zip(names, joined.split(ranks, dim=1), strict=True))
+        if "b" in self.trained:
+            for db, blocks in zip(b_gradient(dys, z, low_rank.bs), low_rank.blocks, strict=True):
+                for name, rows, columns in blocks:
+                    self.gradient["b"][name] = db[:, rows, columns]
+        return dz
 
 
 # Reading a transformers model.
@@ -472,20 +511,22 @@ def _linears(block: Any) -> dict[str, Any]:
 def _layer(prefix: str, block: Any, dtype: torch.dtype) -> Layer:
     linears = _linears(block)
 
-    def projection(*names: str, gain: Tensor | None = None) -> Projection:
-        weight = torch.cat([linears[name].weight.detach().float() for name in names])
-        return Projection(
-            names=tuple(prefix + name for name in names),
-            widths=tuple(linears[name].out_features for name in names),
-            weight=(weight if gain is None else weight * gain).to(dtype),
-            gain=gain,
-        )
+    def projection(*products: tuple[str, ...], norm: Any = None) -> Projection:
+        gain = None if norm is None else norm.weight.detach().float().clone()
 
-    before_attention = block.input_layernorm.weight.detach().float().clone()
-    before_mlp = block.post_attention_layernorm.weight.detach().float().clone()
+        def product(names: tuple[str, ...]) -> Product:
+            weight = torch.cat([linears[name].weight.detach().float() for name in names])
+            return Product(
+                names=tuple(prefix + name for name in names),
+                widths=tuple(linears[name].out_features for name in names),
+                weight=(weight if gain is None else weight * gain).to(dtype),
+            )
+
+        return Projection(tuple(product(names) for names in products), gain)
+
     return Layer(
-        qkv=projection("q_proj", "k_proj", "v_proj", gain=before_attention),
-        o=projection("o_proj"),
-        gate_up=projection("gate_proj", "up_proj", gain=before_mlp),
-        down=projection("down_proj"),
+        qkv=projection(("q_proj", "k_proj"), ("v_proj",), norm=block.input_layernorm),
+        o=projection(("o_proj",)),
+        gate_up=projection(("gate_proj",), ("up_proj",), norm=block.post_attention_layernorm),
+        down=projection(("down_proj",)),
     )

@@ -1,0 +1,1 @@
+"""The frozen base model: what ships in the package, and how it was pretrained."""

@@ -1,0 +1,78 @@
+"""What a task is, and how its endless samples split into training and test."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from engine.config import TaskName
+from engine.rng import stream
+
+Group = Literal["understanding", "mathematics", "code", "comprehension"]
+Split = Literal["train", "test"]
+Item = TypeVar("Item")
+
+TEST_SHARE = 5  # one prompt in five is held out for every device, whatever its seed
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question with its right answer.
+
+    Without choices the answer is generated and judged by exact match, end of answer included; with
+    choices the most likely of them is the reply.
+    """
+
+    prompt: str
+    answer: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A generator of samples; `chance` is the accuracy of a blind guess, between 0 and 1."""
+
+    name: TaskName
+    title: str
+    group: Group
+    chance: float
+    draw: Callable[[np.random.Generator], Sample]
+
+
+def split_of(name: TaskName, prompt: str) -> Split:
+    """The side a prompt belongs to: a hash of task and prompt decides, so the sides never meet."""
+    digest = hashlib.blake2b(f"{name}\n{prompt}".encode(), digest_size=4).digest()
+    return "test" if int.from_bytes(digest, "big") % TEST_SHARE == 0 else "train"
+
+
+def train_samples(task: Task, seed: int, device: int, count: int) -> tuple[Sample, ...]:
+    """`count` training samples of one device, equal for equal arguments; prompts may repeat."""
+    return _draws(task, stream(seed, "task", task.name, "train", device), "train", count)
+
+
+def test_samples(task: Task, seed: int, count: int) -> tuple[Sample, ...]:
+    """`count` held-out samples, the same for every device; no training prompt is among them."""
+    return _draws(task, stream(seed, "task", task.name, "test"), "test", count)
+
+
+def _draws(task: Task, rng: np.random.Generator, split: Split, count: int) -> tuple[Sample, ...]:
+    kept: list[Sample] = []
+    while len(kept) < count:
+        sample = task.draw(rng)
+        if split_of(task.name, sample.prompt) == split:
+            kept.append(sample)
+    return tuple(kept)
+
+
+def pick(rng: np.random.Generator, items: tuple[Item, ...]) -> Item:
+    """One item, uniformly; much faster than `rng.choice`, which builds an array first."""
+    return items[int(rng.integers(len(items)))]
+
+
+def pick_distinct(
+    rng: np.random.Generator, items: tuple[Item, ...], count: int
+) -> tuple[Item, ...]:
+    """`count` different items in random order."""
+    return tuple(items[int(i)] for i in rng.permutation(len(items))[:count])

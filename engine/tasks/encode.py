@@ -1,0 +1,115 @@
+"""Samples to token tensors: inputs, shifted targets, and which tokens are prompt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from engine.errors import ConfigMismatch
+from engine.tasks.base import Sample
+
+IGNORED = -100  # target of every place that is not scored, as torch's cross-entropy expects
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token tensors of a batch: `logits[:, t]` on `tokens` predict `targets[:, t]`.
+
+    Targets are -100 except where the next token belongs to the answer; a generated answer includes
+    its end token, a chosen one is a single token. The prompt mask leaves out the start token and
+    padding: both are the same for all tasks and would only blur what a gate sees.
+    """
+
+    tokens: Int[Tensor, "b t"]
+    targets: Int[Tensor, "b t"]
+    prompt_mask: Bool[Tensor, "b t"]
+
+    def rows(self, index: Int[Tensor, " k"]) -> "Encoded":
+        """The batch made of the rows named by `index`."""
+        return Encoded(self.tokens[index], self.targets[index], self.prompt_mask[index])
+
+    def trimmed(self) -> "Encoded":
+        """The same batch without the columns that are padding in every row."""
+        scored = (self.targets != IGNORED).any(dim=0).nonzero()
+        used = int(scored[-1]) + 1 if len(scored) else 1
+        return Encoded(self.tokens[:, :used], self.targets[:, :used], self.prompt_mask[:, :used])
+
+
+def encode(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> Encoded:
+    """The samples right-padded to the longest of them."""
+    rows = [_ids(sample, tokenizer) for sample in samples]
+    return _padded(rows, max(len(ids) - 1 for ids, _ in rows), tokenizer)
+
+
+def encode_pool(
+    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, length: int
+) -> Encoded:
+    """All samples as one tensor of `length` columns, encoded once and indexed by row afterwards.
+
+    Raises:
+        ConfigMismatch: a sample needs more than `length` tokens.
+    """
+    rows = [_ids(sample, tokenizer) for sample in samples]
+    longest = max(len(ids) - 1 for ids, _ in rows)
+    if longest > length:
+        raise ConfigMismatch(
+            f"a sample has {longest} tokens, more than the {length} allowed; raise the length"
+        )
+    return _padded(rows, length, tokenizer)
+
+
+def choice_tokens(
+    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase
+) -> Int[Tensor, "b c"]:
+    """Token of each choice, in the order of `choices`, padded with -1; all -1 without choices.
+
+    Raises:
+        ConfigMismatch: a choice is not a single token of this tokenizer.
+    """
+    width = max(1, *(len(sample.choices) for sample in samples))
+    ids = [
+        [_choice_id(choice, tokenizer) for choice in sample.choices]
+        + [-1] * (width - len(sample.choices))
+        for sample in samples
+    ]
+    return torch.tensor(ids, dtype=torch.int64)
+
+
+@lru_cache(maxsize=1024)
+def _choice_id(choice: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    ids: list[int] = tokenizer.encode(choice, add_special_tokens=False)
+    if len(ids) != 1:
+        raise ConfigMismatch(
+            f"choice {choice!r} is {len(ids)} tokens of this tokenizer; choices must be one token"
+        )
+    return ids[0]
+
+
+@lru_cache(maxsize=200_000)
+def _ids(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], int]:
+    """Token ids of start, prompt and answer, and how many of them come before the answer."""
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    prompt = start + tokenizer.encode(sample.prompt, add_special_tokens=False)
+    answer = tokenizer.encode(sample.answer, add_special_tokens=False)
+    if not sample.choices:
+        answer = [*answer, tokenizer.eos_token_id]
+    return (*prompt, *answer), len(prompt)
+
+
+def _padded(
+    rows: Sequence[tuple[tuple[int, ...], int]], width: int, tokenizer: PreTrainedTokenizerBase
+) -> Encoded:
+    tokens = torch.full((len(rows), width), tokenizer.pad_token_id, dtype=torch.int64)
+    targets = torch.full((len(rows), width), IGNORED, dtype=torch.int64)
+    prompt_mask = torch.zeros((len(rows), width), dtype=torch.bool)
+    first = 0 if tokenizer.bos_token_id is None else 1
+    for row, (ids, before) in enumerate(rows):
+        line = torch.tensor(ids, dtype=torch.int64)
+        tokens[row, : len(ids) - 1] = line[:-1]
+        targets[row, before - 1 : len(ids) - 1] = line[before:]
+        prompt_mask[row, first:before] = True
+    return Encoded(tokens, targets, prompt_mask)

@@ -1,0 +1,180 @@
+"""The embedded model: loads plainly, is small, knows the language and not the tasks."""
+
+import re
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from engine.backbone import embedded
+from engine.backbone.corpus import WRITERS, documents
+from engine.backbone.embedded import embedded_folder, load_embedded
+from engine.backbone.pretrain import (
+    CHARACTERS,
+    PAD,
+    Point,
+    Recipe,
+    batches,
+    build_model,
+    build_tokenizer,
+    losses,
+    model_card,
+    pretrain,
+    rate_factor,
+)
+from engine.backbone.probe import Setup, accuracy, prompt_loss, table_lines
+from engine.config import TASK_NAMES, TaskName
+from engine.errors import AssetMissing
+from engine.tasks import build_task
+from engine.tasks import test_samples as held_out_samples
+from engine.tasks.encode import Encoded, choice_tokens, encode
+
+
+@pytest.fixture(scope="module")
+def shipped() -> PreTrainedModel:
+    return load_embedded()[0]
+
+
+def exam_of(name: TaskName, count: int) -> tuple[Encoded, torch.Tensor]:
+    samples = held_out_samples(build_task(name), 0, count)
+    tokenizer = build_tokenizer()
+    return encode(samples, tokenizer), choice_tokens(samples, tokenizer)
+
+
+def test_the_folder_loads_with_plain_transformers() -> None:
+    model = AutoModelForCausalLM.from_pretrained(embedded_folder())
+    tokenizer = AutoTokenizer.from_pretrained(embedded_folder())
+    text = "".join(CHARACTERS)
+    ids = tokenizer(text).input_ids
+    assert len(ids) == len(text)
+    assert tokenizer.decode(ids) == text
+    with torch.no_grad():
+        logits = model(torch.tensor([[tokenizer.bos_token_id, *ids[:20]]])).logits
+    assert logits.shape == (1, 21, 128)
+    assert torch.isfinite(logits).all()
+
+
+def test_the_model_is_small_tied_and_frozen(shipped: PreTrainedModel) -> None:
+    assert 1.0e6 <= shipped.num_parameters() <= 1.6e6
+    assert shipped.config.tie_word_embeddings
+    assert shipped.dtype == torch.float32
+    assert not shipped.training
+    assert not any(p.requires_grad for p in shipped.parameters())
+    size_bytes = sum(path.stat().st_size for path in embedded_folder().iterdir())
+    assert size_bytes <= 16 * 1024**2
+
+
+def test_the_shipped_tokenizer_is_the_one_that_is_built_here() -> None:
+    _, tokenizer = load_embedded()
+    built = build_tokenizer()
+    assert tokenizer.get_vocab() == built.get_vocab()
+    assert tokenizer.special_tokens_map == built.special_tokens_map
+
+
+def test_a_package_without_weights_says_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(embedded, "embedded_folder", lambda: tmp_path)
+    with pytest.raises(AssetMissing, match=r"no weights; reinstall .* engine\.backbone\.pretrain"):
+        load_embedded()
+
+
+def test_the_model_reads_the_language_of_the_corpus(shipped: PreTrainedModel) -> None:
+    batch = next(batches(seed=99, batch_tokens=4096))
+    with torch.no_grad():
+        lead, result = losses(shipped, batch)
+    assert lead < 2.0  # about 4.6 for an untrained model
+    assert result < 0.25
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_no_task_is_solved_before_training(shipped: PreTrainedModel, name: TaskName) -> None:
+    batch, choices = exam_of(name, 200)
+    assert accuracy(shipped, batch, choices) <= build_task(name).chance + 0.12
+    assert prompt_loss(shipped, batch) < 4.0
+
+
+def test_documents_repeat_from_their_seed_and_never_contain_a_prompt() -> None:
+    texts = [lead + result for lead, result in islice(documents(4), 20_000)]
+    assert texts == [lead + result for lead, result in islice(documents(4), 20_000)]
+    assert texts != [lead + result for lead, result in islice(documents(5), 20_000)]
+    allowed = set(CHARACTERS)
+    assert all(set(text) <= allowed for text in texts)
+    everything = "\n".join(texts)
+    for name in set(TASK_NAMES) - {"number_words"}:
+        samples = held_out_samples(build_task(name), 0, 300)
+        assert not [s.prompt for s in samples if s.prompt in everything]
+    starts = {text.split(">")[0] for text in texts if ">" in text}
+    assert not {s for s in starts if re.fullmatch(r"\d+[-+*]\d+.*|.*[(:].*", s)}
+
+
+def test_every_writer_states_what_its_document_shows() -> None:
+    assert all(weight > 0 for weight in WRITERS.values())
+    for lead, result in islice(documents(6), 5000):
+        added = re.fullmatch(r"(?:sum|add|total|together) (\d+)\D+(\d+)\D+", lead)
+        if added:
+            assert result == str(int(added[1]) + int(added[2]))
+
+
+def test_batches_hold_whole_documents_between_their_marks() -> None:
+    source = batches(seed=1, batch_tokens=2048)
+    for batch in islice(source, 4):
+        assert batch.tokens.numel() <= 2048
+        assert (batch.tokens[:, 0] == 1).all()
+        assert ((batch.tokens == 2).sum(1) == 1).all()
+        assert not (batch.is_result & (batch.tokens[:, 1:] == PAD)).any()
+        assert batch.is_result.any(1).all()
+
+
+def test_one_step_against_the_gradient_lowers_the_loss() -> None:
+    model, batch = build_model(0), next(batches(seed=1, batch_tokens=1024))
+    before = sum(losses(model, batch))
+    before.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.05 * parameter.grad
+    assert sum(losses(model, batch)) < before
+
+
+def test_the_rate_warms_up_stays_and_ends_at_zero() -> None:
+    recipe = Recipe(steps=1000, warmup_steps=10, decay_fraction=0.2)
+    factors = [rate_factor(step, recipe) for step in range(1001)]
+    assert factors[0] == 0.1
+    assert set(factors[9:801]) == {1.0}
+    assert factors[900] == pytest.approx(0.5)
+    assert factors[1000] == 0.0
+
+
+def test_pretraining_from_one_seed_repeats_exactly() -> None:
+    curves: list[list[Point]] = []
+    recipe = Recipe(steps=3, batch_tokens=512)
+    for _ in range(2):
+        pretrain(recipe, compiled=False, saved=lambda _, curve: curves.append(curve))
+    first, second = ([(p.lead_loss, p.result_loss) for p in curve] for curve in curves)
+    assert first == second
+    card = model_card(recipe, curves[0], 1_230_240)
+    assert "1,230,240 parameters" in card
+    assert f"| 3 | {first[0][0]:.3f} | {first[0][1]:.4f} |" in card
+    assert "--steps 3 --seed 0" in card
+
+
+def test_the_card_holds_its_command_curve_and_a_row_per_task(shipped: PreTrainedModel) -> None:
+    card = (embedded_folder() / "README.md").read_text()
+    assert f"{shipped.num_parameters():,} parameters" in card
+    assert "python -m engine.backbone.pretrain --out FOLDER --steps" in card
+    assert len(re.findall(r"^\| \d+ \| \d\.\d+ \| \d\.\d+ \|$", card, re.MULTILINE)) >= 3
+    for name in TASK_NAMES:
+        row = re.search(rf"^\| `{name}` \|(.*)\|$", card, re.MULTILINE)
+        assert row
+        *_, guessing, before, _, _, last = re.findall(r"([\d.]+) %", row[1])
+        assert float(before) <= float(guessing) + 10
+        assert float(last) >= 90
+
+
+def test_the_probe_writes_one_table_row_per_task() -> None:
+    setup = Setup(train_samples=20, test_samples=10, exams=(1, 2), batch=2)
+    head, rule, row = table_lines(["addition"], setup)
+    assert head.count("|") == rule.count("|") == row.count("|") == 7
+    assert row.startswith("| `addition` | ")

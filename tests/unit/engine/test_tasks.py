@@ -1,0 +1,200 @@
+"""Tasks: splits never meet, draws repeat, answers are true, encodings line up."""
+
+import ast
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from engine.backbone.pretrain import build_tokenizer
+from engine.config import TASK_NAMES, TaskName
+from engine.errors import ConfigMismatch
+from engine.tasks import Sample, build_task, split_of, train_samples
+from engine.tasks import test_samples as held_out_samples
+from engine.tasks.encode import IGNORED, choice_tokens, encode, encode_pool
+from engine.tasks.words import FACTS, KINDS, OPPOSITES, WORDS, number_in_words
+
+COUNT = 400
+OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
+
+
+def drawn(name: TaskName) -> tuple[Sample, ...]:
+    return train_samples(build_task(name), seed=3, device=1, count=COUNT)
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_no_held_out_prompt_is_ever_trained_on(name: TaskName) -> None:
+    task = build_task(name)
+    trained = {
+        s.prompt for seed in (0, 1) for i in (0, 7) for s in train_samples(task, seed, i, COUNT)
+    }
+    held_out = {s.prompt for seed in (0, 1) for s in held_out_samples(task, seed, COUNT)}
+    assert held_out
+    assert not trained & held_out
+    assert all(split_of(name, prompt) == "test" for prompt in held_out)
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_samples_repeat_from_their_seed_and_differ_between_devices(name: TaskName) -> None:
+    task = build_task(name)
+    assert train_samples(task, 5, 2, COUNT) == train_samples(task, 5, 2, COUNT)
+    assert train_samples(task, 5, 2, 10) == train_samples(task, 5, 2, COUNT)[:10]
+    assert train_samples(task, 5, 2, COUNT) != train_samples(task, 5, 3, COUNT)
+    assert train_samples(task, 5, 2, COUNT) != train_samples(task, 6, 2, COUNT)
+    assert held_out_samples(task, 5, COUNT) == held_out_samples(task, 5, COUNT)
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_prompt_and_answer_are_short_printable_text(name: TaskName) -> None:
+    for sample in drawn(name):
+        text = sample.prompt + sample.answer
+        assert len(text) <= 64
+        assert text.isascii()
+        assert text.isprintable()
+        assert sample.prompt.endswith(">")
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_no_choice_is_favoured(name: TaskName) -> None:
+    task, samples = build_task(name), drawn(name)
+    assert task.name == name
+    choices = samples[0].choices
+    assert task.chance == (1 / len(choices) if choices else 0.0)
+    if choices:
+        counts = Counter(s.answer for s in train_samples(task, 0, 0, 2000))
+        assert set(counts) == set(choices)
+        assert all(abs(n / 2000 - task.chance) < 0.05 for n in counts.values())
+
+
+def test_no_samples_asked_for_gives_none() -> None:
+    assert train_samples(build_task("addition"), 0, 0, 0) == ()
+
+
+def integer_value(node: ast.expr) -> int:
+    if isinstance(node, ast.BinOp):
+        return OPERATORS[type(node.op)](integer_value(node.left), integer_value(node.right))
+    assert isinstance(node, ast.Constant)
+    assert isinstance(node.value, int)
+    return node.value
+
+
+@pytest.mark.parametrize("name", ["addition", "expression"])
+def test_arithmetic_answers_are_what_a_second_evaluator_finds(name: TaskName) -> None:
+    for sample in drawn(name):
+        source = sample.prompt.removesuffix(">").removeprefix("x=").removesuffix(";x")
+        tree = ast.parse(source, mode="eval")
+        assert sample.answer == str(integer_value(tree.body))
+
+
+def test_list_answers_are_what_python_prints() -> None:
+    for sample in drawn("list_result"):
+        value = eval(sample.prompt.removesuffix(">"))
+        assert sample.answer == str(value).replace(" ", "")
+
+
+def test_number_words_read_back_to_the_number() -> None:
+    worth = {number_in_words(n): n for n in (*range(1, 20), *range(20, 100, 10))}
+    for sample in drawn("number_words"):
+        hundreds, rest = sample.answer.split(" hundred")
+        total = 100 * worth[hundreds] + sum(worth[word] for word in rest.split())
+        assert sample.prompt == f"#{total}>"
+
+
+def test_a_number_without_a_name_is_refused() -> None:
+    assert number_in_words(0) == "zero"
+    with pytest.raises(ValueError, match="number 1000 has no name here"):
+        number_in_words(1000)
+
+
+def test_reading_says_yes_exactly_when_the_passage_states_the_claim() -> None:
+    for sample in drawn("reading"):
+        passage, claim = sample.prompt.removesuffix("?>").split(".")
+        facts = {tuple(fact.split()) for fact in passage.split(",")}
+        assert sample.answer == ("y" if tuple(claim.split()) in facts else "n")
+
+
+def test_entailment_labels_follow_from_opposites_and_kinds() -> None:
+    opposite = {a: b for pair in OPPOSITES for a, b in (pair, pair[::-1])}
+    for sample in drawn("entailment"):
+        match = re.fullmatch(r"(\w+) is (\w+);(\w+) is (not )?(\w+)>", sample.prompt)
+        assert match
+        animal, known, subject, negated, claimed = match.groups()
+        assert subject == animal or animal in KINDS[subject]
+        if claimed in (known, opposite[known]):
+            follows = (claimed == known) != bool(negated)
+            assert sample.answer == ("e" if follows else "c")
+        else:
+            assert sample.answer == "n"
+
+
+def test_the_sensible_ending_is_the_only_fact_among_the_four() -> None:
+    facts = dict(FACTS)
+    assert len(set(facts.values())) == len(facts)
+    for sample in drawn("ending"):
+        start, options = sample.prompt.removesuffix(">").split(":")
+        shown = dict(option.split(" ", 1) for option in options.split(","))
+        assert len(set(shown.values())) == 4
+        assert shown[sample.answer] == facts[start]
+
+
+def test_instructions_are_followed_to_the_letter() -> None:
+    assert len(WORDS) > 100
+    for sample in drawn("instruction"):
+        match = re.fullmatch(r'(\w+) "(\w+)">', sample.prompt)
+        assert match
+        order, word = match.groups()
+        expected = {
+            "capitals": word.upper(),
+            "spell": "-".join(list(word)),
+            "first": word[:1],
+            "last": word[-1:],
+            "repeat": word,
+            "twice": word + " " + word,
+        }
+        assert sample.answer == expected[order]
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_targets_are_the_answer_shifted_by_one(name: TaskName) -> None:
+    tokenizer, samples = build_tokenizer(), drawn(name)[:16]
+    batch = encode(samples, tokenizer)
+    for row, sample in enumerate(samples):
+        scored = batch.targets[row] != IGNORED
+        ending = "" if sample.choices else "<eos>"
+        assert tokenizer.decode(batch.targets[row, scored]) == sample.answer + ending
+        assert tokenizer.decode(batch.tokens[row, batch.prompt_mask[row]]) == sample.prompt
+        assert tokenizer.decode(batch.tokens[row, int(scored.int().argmax())]) == ">"
+        assert batch.tokens[row, 0] == tokenizer.bos_token_id
+
+
+def test_a_pool_holds_the_same_rows_as_a_batch() -> None:
+    tokenizer, samples = build_tokenizer(), drawn("instruction")[:32]
+    pool, batch = encode_pool(samples, tokenizer, 48), encode(samples, tokenizer)
+    assert pool.tokens.shape == (32, 48)
+    assert torch.equal(pool.trimmed().tokens, batch.tokens)
+    assert torch.equal(pool.trimmed().targets, batch.targets)
+    chosen = pool.rows(torch.tensor([3, 1]))
+    assert torch.equal(chosen.tokens, pool.tokens[[3, 1]])
+    assert torch.equal(chosen.prompt_mask, pool.prompt_mask[[3, 1]])
+
+
+def test_a_pool_that_is_too_narrow_says_so() -> None:
+    with pytest.raises(ConfigMismatch, match="more than the 4 allowed"):
+        encode_pool(drawn("ending"), build_tokenizer(), 4)
+
+
+def test_choices_become_single_tokens_padded_with_minus_one() -> None:
+    tokenizer = build_tokenizer()
+    samples = (Sample("q>", "y", ("y", "n")), Sample("q>", "x"), Sample("q>", "a", tuple("abc")))
+    ids = choice_tokens(samples, tokenizer)
+    y, n, a, b, c = (tokenizer.convert_tokens_to_ids(letter) for letter in "ynabc")
+    assert ids.tolist() == [[y, n, -1], [-1, -1, -1], [a, b, c]]
+    with pytest.raises(ConfigMismatch, match="choice 'yes' is 3 tokens"):
+        choice_tokens((Sample("q>", "no", ("yes", "no")),), tokenizer)
