@@ -6,7 +6,7 @@ Every field carries its default, bounds, unit and help text; every checker of a 
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -168,7 +168,7 @@ class Drawn(Part):
     )
 
     @model_validator(mode="after")
-    def _drawable(self) -> Self:
+    def _drawable(self) -> "Drawn":
         seen: dict[tuple[float, float], int] = {}
         for device, point in enumerate(self.positions):
             place = (point.x_m, point.y_m)
@@ -471,7 +471,7 @@ class RunConfig(Part):
     evaluation: Evaluation = Field(default_factory=Evaluation, title="Evaluation")
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _parts_fit(self) -> "RunConfig":
         devices = self.fleet.devices
         match self.topology:
             case Drawn(positions=positions) if len(positions) != devices:
@@ -524,7 +524,15 @@ def with_values(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
 
 def plain_errors(errors: list[Any]) -> list[tuple[str, str]]:
     """(field, sentence) of each pydantic error: the field dotted, the value and bound in words."""
-    return [(_field(error), _sentence(error)) for error in errors]
+    return [(_field(error), _sentence(error)) for error in errors if not _is_echo(error, errors)]
+
+
+def _is_echo(error: Any, errors: list[Any]) -> bool:
+    # Items that are wrong do not count, so a list of nothing else is "too short" as well.
+    depth = len(error["loc"])
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > depth and other["loc"][:depth] == error["loc"] for other in errors
+    )
 
 
 def _field(error: Any) -> str:

@@ -1,0 +1,24 @@
+# One image for all three services; docker-compose.yml says which command each runs.
+FROM python:3.11-slim AS build
+WORKDIR /src
+RUN python -m venv /opt/meshtune
+ENV PATH=/opt/meshtune/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# torch is by far the largest layer: it changes only with its pin.
+COPY constraints.txt ./
+RUN pip install "$(grep '^torch==' constraints.txt)"
+COPY pyproject.toml README.md LICENSE ./
+COPY engine engine
+COPY db db
+COPY backend backend
+COPY dashboard dashboard
+RUN pip install -c constraints.txt ".[postgres]"
+
+FROM python:3.11-slim
+RUN useradd --create-home --uid 10001 meshtune && install -d -o meshtune /state
+COPY --from=build /opt/meshtune /opt/meshtune
+ENV PATH=/opt/meshtune/bin:$PATH PYTHONUNBUFFERED=1 MESHTUNE_STATE_DIR=/state
+USER meshtune
+WORKDIR /home/meshtune
+VOLUME /state
+EXPOSE 8700 8701
+CMD ["meshtune", "doctor"]

@@ -1,0 +1,74 @@
+# Every command of the project. `make` alone lists them.
+# A fresh machine needs Python 3.11 or newer and make; the rest is installed into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+ARGS ?= # e.g. make up ARGS="--port 8800 --api-port 8801"
+JOBS ?= 2
+BENCH_FILE ?= build/bench.json
+# The first of these that is new enough; some installations have a name that does not run.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test check fix bench golden browser clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: $(VENV)/.dev ## install everything into .venv
+
+up: $(VENV)/.run ## start API, worker and dashboard; Ctrl-C stops them
+	@$(BIN)/meshtune up $(ARGS)
+
+test: $(VENV)/.dev browser ## run all tests, those in a browser included
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check: $(VENV)/.dev ## lint, format, types, layers: what CI asks before the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.dev ## let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## compare the fleet engine with stock PEFT on this machine
+	@mkdir -p $(dir $(BENCH_FILE))
+	$(BIN)/meshtune bench --json $(BENCH_FILE)
+
+golden: $(VENV)/.dev ## rewrite the golden records; say why in the commit
+	$(BIN)/python -m pytest -n 0 tests/golden --rewrite
+
+clean: ## drop .venv and all caches
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+browser: $(VENV)/.dev
+	@if command -v chromium chromium-browser google-chrome >/dev/null \
+		|| ls $$HOME/.cache/ms-playwright/chromium-* >/dev/null 2>&1; then exit 0; fi; \
+	echo "Installing Chromium for the browser test ..."; \
+	as_root=""; if [ "$$(id -u)" != 0 ]; then as_root="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$as_root true 2>/dev/null \
+		&& $$as_root apt-get update -qq \
+		&& $$as_root apt-get install -y -qq --no-install-recommends chromium >/dev/null; then exit 0; fi; \
+	$(BIN)/playwright install chromium \
+		|| echo "No Chromium could be installed: the browser test will fail. Install one by hand."
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or make PYTHON=/path/to/it"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "This Python cannot make a virtual environment; on Debian install python3-venv"; exit 1; }
+
+# torch goes first and alone: which build it is (processor or graphics card) is for pip's own
+# configuration to say, and nothing after it may change that choice.
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV); this takes some minutes the first time ..."
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@

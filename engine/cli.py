@@ -1,0 +1,284 @@
+"""`meshtune run | presets | bench`: the engine from the command line, without server or database.
+
+Torch is imported inside the commands that train, so that help and refusals come at once.
+"""
+
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from engine.config import RunConfig, plain_errors, with_values
+from engine.errors import EngineError, NumericsError, PresetNotFound
+from engine.presets import load_preset, preset_names, read_config_tree
+from engine.records import RoundRecord
+
+EXIT_REFUSED = 2
+EXIT_DIVERGED = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="meshtune",
+    help="A lab for decentralized federated multi-task fine-tuning over radio.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class Refused(Exception):
+    """What was asked cannot be done; the message says why and what to do."""
+
+
+def answer(
+    asked: typer.Typer, also: tuple[type[Exception], ...] = (), argv: Sequence[str] | None = None
+) -> None:
+    """Run the command line; what a person can put right ends as a sentence and exit code 2."""
+    expected: tuple[type[Exception], ...] = (EngineError, Refused, *also)
+    try:
+        asked(args=argv)
+    except expected as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(EXIT_REFUSED) from error
+
+
+def main() -> None:
+    """`python -m engine.cli`: the commands of the engine alone."""
+    answer(app)
+
+
+@app.command()
+def run(
+    experiment: Annotated[
+        str, typer.Argument(metavar="PRESET|FILE", help="A preset, or a TOML file with a config.")
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write one record per round, as JSON lines; - is the standard output."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Train a fleet and show what every round learned and cost.
+
+    Exit codes: 0 done, 2 refused, 3 diverged, 130 stopped by Ctrl-C. Finished rounds are kept in
+    any case.
+    """
+    config = chosen_config(experiment, changes or [])
+    done: list[RoundRecord] = []
+    try:
+        with opened(out) as sink:
+            train(config, sink, done, quiet=quiet)
+    except KeyboardInterrupt:
+        print(f"Stopped by Ctrl-C: {_kept(len(done), config.rounds, out)}", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except NumericsError as error:
+        print(f"{error}: {_kept(len(done), config.rounds, out)}", file=sys.stderr)
+        raise typer.Exit(EXIT_DIVERGED) from error
+
+
+@app.command()
+def presets() -> None:
+    """List the experiments that ship with the package."""
+    table = Table("Preset", "Question", "Takes", box=None, pad_edge=False)
+    for name in preset_names():
+        preset = load_preset(name)
+        table.add_row(name, preset.question, preset.duration)
+    Console().print(table)
+
+
+@app.command()
+def bench(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the rows as JSON.")
+    ] = None,
+) -> None:
+    """Compare the fleet engine with stock PEFT, one device at a time, on this machine."""
+    from engine.bench import as_json, table
+    from engine.bench import bench as measured
+
+    _load_silently()
+    with opened(json_file) as sink:
+        rows = measured()
+        if sink is not sys.stdout:
+            print(table(rows))
+        if sink is not None:
+            emptied(sink)
+            json.dump(as_json(rows), sink, indent=1)
+            sink.write("\n")
+
+
+def chosen_config(experiment: str, changes: Sequence[str]) -> RunConfig:
+    """The config of a preset or a file, with the `--set` changes.
+
+    Raises:
+        PresetNotFound: neither a preset nor a file has this name.
+        ConfigFileError: the file cannot be read.
+        Refused: a field or value is wrong.
+    """
+    values = dict(parsed_change(change) for change in changes)
+    try:
+        if experiment in preset_names():
+            config = load_preset(experiment).config
+        elif _names_a_file(experiment):
+            config = RunConfig.model_validate(read_config_tree(Path(experiment)))
+        else:
+            raise PresetNotFound(experiment, preset_names())
+        return _changed(config, values)
+    except ValidationError as error:
+        lines = (f"{field}: {sentence}" for field, sentence in plain_errors(error.errors()))
+        raise Refused("\n".join(lines)) from error
+
+
+def _changed(config: RunConfig, values: dict[str, Any]) -> RunConfig:
+    try:
+        return with_values(config, values) if values else config
+    except KeyError as error:
+        raise Refused(f"{error.args[0]}: there is no such field; check the spelling") from error
+
+
+def parsed_change(change: str) -> tuple[str, Any]:
+    """Field and value of `a.b=c`; the value is TOML, or plain text if it is not TOML."""
+    field, equals, text = change.partition("=")
+    field = field.strip()
+    if not (field and equals):
+        raise Refused(f"--set {change}: write it as FIELD=VALUE, e.g. --set rounds=5")
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return field, text
+    value = parsed["value"]
+    # A line break would smuggle in further keys; a date is no value of any field.
+    plain = len(parsed) == 1 and isinstance(value, str | int | float | list | dict)
+    return field, value if plain else text
+
+
+def train(
+    config: RunConfig, sink: TextIO | None, done: list[RoundRecord], *, quiet: bool = False
+) -> None:
+    """Run all rounds; every record goes to `sink` at once and is added to `done`."""
+    from engine.simulate import simulate
+    from engine.world import build_world, initial_state
+
+    _load_silently()
+    world = build_world(config)
+    emptied(sink)
+    with _progress(config, quiet=quiet) as (bar, task):
+
+        def check(progress_of_round: float) -> None:
+            bar.update(task, completed=len(done) + progress_of_round)
+
+        for _, record in simulate(world, initial_state(world), check=check):
+            done.append(record)
+            if sink is not None:
+                sink.write(record.model_dump_json() + "\n")
+                sink.flush()
+            bar.update(task, completed=len(done), shown=_so_far(done))
+    if not quiet:
+        print(f"{len(done)} rounds · {_so_far(done)}", file=sys.stderr)
+
+
+@contextmanager
+def opened(path: Path | None) -> Iterator[TextIO | None]:
+    """The file to append to, not yet emptied; None for no file, standard output for `-`."""
+    if path is None or str(path) == "-":
+        yield None if path is None else sys.stdout
+        return
+    existed = path.exists()
+    try:
+        # Never "w": what the file holds is dropped only when the new records are about to come.
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    try:
+        with file:
+            yield file
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        if not existed and path.is_file() and path.stat().st_size == 0:
+            path.unlink()
+
+
+def emptied(sink: TextIO | None) -> None:
+    """Drop what a file held before; not earlier, as a refused run must not cost older records."""
+    if sink is not None and sink is not sys.stdout and os.path.isfile(sink.name):
+        sink.truncate(0)
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with three digits and a decimal prefix, e.g. 1.23 Mbit."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    for factor, prefix in ((1e-3, "m"), (1e-6, "µ")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def _names_a_file(experiment: str) -> bool:
+    path = Path(experiment)
+    return path.suffix == ".toml" or len(path.parts) > 1 or path.exists()
+
+
+def _kept(rounds: int, total: int, out: Path | None) -> str:
+    finished = f"{rounds} of {total} rounds are finished"
+    if rounds == 0:
+        return f"{finished}, nothing is kept"
+    if out is None:
+        return f"{finished}, none is kept (no --out was given)"
+    return f"{finished} and kept in {out}"
+
+
+def _so_far(done: Sequence[RoundRecord]) -> str:
+    """Last accuracies and total cost in one line."""
+    own = [record.accuracy_own for record in done if record.accuracy_own is not None]
+    every = [record.accuracy_all for record in done if record.accuracy_all is not None]
+    bits = quantity(sum(record.sent_bits for record in done), "bit")
+    airtime = quantity(sum(record.airtime_s for record in done), "s")
+    return f"own {_percent(own)} · all {_percent(every)} · {bits} · {airtime} on air"
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return f"{100.0 * shares[-1]:.1f} %" if shares else "-"
+
+
+def _load_silently() -> None:
+    """Loading the small model takes no time worth a progress bar of its own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+@contextmanager
+def _progress(config: RunConfig, *, quiet: bool) -> Iterator[tuple[Progress, TaskID]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total}"),
+        TextColumn("{task.fields[shown]}"),
+        TimeRemainingColumn(),
+    )
+    # On standard error, so that `--out -` can be piped.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        yield bar, bar.add_task(config.name, total=config.rounds, shown=_so_far([]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""One tiny run per method against its stored records: numbers change on purpose only.
+
+`make golden` rewrites the files; the commit that does so says why.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from engine import config as c
+from engine.simulate import simulate
+from engine.world import build_world, initial_state
+from tests.support.builders import tiny_config
+
+METHODS = [kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])]
+SAMPLES = 8
+# Other processors add in another order: floats agree to this, and an answer may flip. What is
+# counted, and what happens on air, agrees exactly.
+RELATIVE = 1e-3
+ABSOLUTE = {"accuracy": 1.01 / SAMPLES, "routed_right_fraction": 1.01 / SAMPLES}
+
+
+def played(method: str) -> list[dict[str, Any]]:
+    config = tiny_config(
+        method__kind=method,
+        seed=3,
+        rounds=2,
+        fleet__devices=4,
+        topology__kind="ring",
+        channel__deadline_s=0.01,
+        channel__bandwidth_hz=1e6,
+        evaluation__samples_per_task=SAMPLES,
+    )
+    world = build_world(config)
+    records = (record for _, record in simulate(world, initial_state(world)))
+    return [record.model_dump(mode="json", exclude={"wall_s"}) for record in records]
+
+
+def require_same(now: Any, stored: Any, place: str) -> None:
+    """Every number of `now` agrees with the stored one."""
+    if isinstance(stored, dict):
+        assert now.keys() == stored.keys(), place
+        for key, value in stored.items():
+            require_same(now[key], value, f"{place}.{key}")
+    elif isinstance(stored, list):
+        assert len(now) == len(stored), place
+        for index, value in enumerate(stored):
+            require_same(now[index], value, f"{place}.{index}")
+    elif isinstance(stored, float):
+        name = place.rpartition(".")[2].removesuffix("_own").removesuffix("_all")
+        wanted = pytest.approx(stored, rel=RELATIVE, abs=ABSOLUTE.get(name, 1e-6))
+        assert now == wanted, place
+    else:
+        assert now == stored, place
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_numbers_are_those_of_the_golden_run(method: str, rewrite: bool) -> None:
+    file = Path(__file__).with_name(f"{method}.json")
+    now = played(method)
+    if rewrite:
+        file.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+    require_same(now, json.loads(file.read_text(encoding="utf-8")), method)

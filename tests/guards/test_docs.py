@@ -1,0 +1,47 @@
+"""What the code knows, the documents name."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from engine import config as c
+from engine.records import RoundRecord
+
+ROOT = Path(__file__).parents[2]
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+CODE = [
+    path
+    for package in ("engine", "db", "backend", "dashboard")
+    for path in (ROOT / package).rglob("*.py")
+]
+METHODS = [kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])]
+
+
+@pytest.mark.parametrize("field", RoundRecord.model_fields)
+def test_every_field_of_a_record_is_explained(field: str) -> None:
+    assert re.search(rf"^\| `{field}` \|", DOCS["metrics.md"], re.MULTILINE)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_its_heading(method: str) -> None:
+    assert re.search(rf"^## {method}$", DOCS["methods.md"], re.MULTILINE)
+
+
+def test_equations_that_the_code_cites_exist() -> None:
+    known = set(re.findall(r"^\*\*(M\d+[a-z]?) ", DOCS["model.md"], re.MULTILINE))
+    cited = {
+        number
+        for path in CODE
+        for number in re.findall(r"\bM\d+[a-z]?\b", path.read_text(encoding="utf-8"))
+    }
+    assert cited <= known
+
+
+def test_every_path_in_the_checklists_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:engine|db|backend|dashboard|tests)/[\w./]+)`", text)
+    assert len(named) > 10
+    for path in named:
+        assert "my_" in path or (ROOT / path).exists(), path

@@ -1,0 +1,33 @@
+"""Light modules stay light: importing them must not load torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+LIGHT = [
+    "engine.config",
+    "engine.records",
+    "engine.presets",
+    "engine.topology",
+    "engine.channels",
+    "engine.plan",
+    "engine.cli",
+    "engine.doctor",
+    "db.runs",
+    "db.models",
+    "db.session",
+    "backend.schemas",
+    "backend.app",
+    "backend.cli",
+    "backend.up",
+    "backend.worker",
+]
+HEAVY = ("torch", "transformers", "peft", "streamlit")
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_a_light_module_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print([n for n in {HEAVY} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

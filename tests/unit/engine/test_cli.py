@@ -1,0 +1,184 @@
+"""The command line: refusals are one sentence, exit code 2, and cost nothing."""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from engine.cli import EXIT_REFUSED, Refused, answer, app, opened, parsed_change, quantity
+from engine.presets import preset_names
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]):
+    """Run a command line in this process."""
+
+    def run(*argv: str | Path) -> Said:
+        with pytest.raises(SystemExit) as ended:
+            answer(app, argv=[str(word) for word in argv])
+        code = ended.value.code
+        return Said(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return run
+
+
+def refused(said: Said, *parts: str) -> None:
+    """One short line on standard error that names what is wrong."""
+    assert said.code == EXIT_REFUSED
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert "Traceback" not in said.err
+    assert "validation error" not in said.err
+    for part in parts:
+        assert part in said.err
+
+
+def test_an_unknown_preset_is_answered_with_those_that_exist(call) -> None:
+    refused(call("run", "nope"), "'nope'", *preset_names())
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ("channel.bandwidth_hz=-1", ["channel.bandwidth_hz", "greater than 0", "-1"]),
+        ("channel.bandwidth_hz=nan", ["channel.bandwidth_hz", "finite", "nan"]),
+        ("channel.bandwidth_hz=NaN", ["channel.bandwidth_hz", "finite"]),
+        ("channel.deadline_s=inf", ["channel.deadline_s", "finite", "inf"]),
+        ("channel.bandwidth_hz=wide", ["channel.bandwidth_hz", "number", "wide"]),
+        ("fleet.devices=0", ["fleet.devices", "greater than or equal to 1", "0"]),
+        ("fleet.devices=2.5", ["fleet.devices", "integer"]),
+        ("fleet.devise=4", ["fleet.devise", "no such field"]),
+        ("colour=red", ["colour", "no such field"]),
+        ("nothing.here=4", ["nothing.here", "no such field"]),
+        ("rounds.more=4", ["rounds.more", "no such field"]),
+        ("method.kind=magic", ["method", "magic", "so_lora"]),
+        ("topology.kind=hexagon", ["topology", "hexagon"]),
+        ('fleet.tasks=["cooking"]', ["fleet.tasks", "cooking"]),
+        ("name=", ["name"]),
+        ("rounds", ["--set rounds", "FIELD=VALUE"]),
+        ("=5", ["--set =5", "FIELD=VALUE"]),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value_and_bound(call, change: str, parts) -> None:
+    refused(call("run", "quick", "--set", change), *parts)
+
+
+def test_two_devices_in_one_place_are_refused(call, tmp_path: Path) -> None:
+    file = tmp_path / "drawn.toml"
+    file.write_text(
+        "[fleet]\ndevices = 2\n[topology]\nkind = 'drawn'\nlinks = [[0, 1]]\n"
+        "positions = [{x_m = 1, y_m = 2}, {x_m = 1, y_m = 2}]\n"
+    )
+    refused(call("run", file), "devices 0 and 1 are in one place")
+
+
+def test_a_file_that_is_not_there_is_refused(call, tmp_path: Path) -> None:
+    refused(call("run", tmp_path / "gone.toml"), "gone.toml", "No such file")
+
+
+def test_a_folder_is_refused(call, tmp_path: Path) -> None:
+    refused(call("run", tmp_path), "directory")
+
+
+def test_a_file_that_is_not_toml_is_refused(call, tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text("rounds = = 3")
+    refused(call("run", file), "bad.toml", "not valid TOML")
+
+
+def test_a_file_that_is_not_text_is_refused(call, tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    refused(call("run", file), "bad.toml", "UTF-8")
+
+
+def test_a_file_with_a_wrong_field_is_refused(call, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text("[config]\nrounds = 0\n")
+    refused(call("run", file), "rounds", "greater than or equal to 1")
+
+
+@pytest.mark.parametrize("place", ["no-such-folder/r.jsonl", "."])
+def test_an_out_file_that_cannot_be_written_is_refused(call, tmp_path: Path, place: str) -> None:
+    refused(call("run", "quick", "--out", tmp_path / place), "cannot write", "choose another --out")
+
+
+def test_a_refused_run_costs_no_earlier_records(call, tmp_path: Path) -> None:
+    out = tmp_path / "r.jsonl"
+    out.write_text("precious\n")
+    refused(call("run", "quick", "--set", "rounds=0", "--out", out))
+    assert out.read_text() == "precious\n"
+
+
+def test_a_run_that_fails_before_its_first_round_costs_no_earlier_records(tmp_path: Path) -> None:
+    out = tmp_path / "r.jsonl"
+    out.write_text("precious\n")
+    with pytest.raises(Refused), opened(out):
+        raise Refused
+    assert out.read_text() == "precious\n"
+
+
+def test_an_out_file_left_empty_is_removed(tmp_path: Path) -> None:
+    with opened(tmp_path / "r.jsonl"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dash_is_the_standard_output() -> None:
+    with opened(Path("-")) as sink:
+        assert sink is sys.stdout
+    with opened(None) as sink:
+        assert sink is None
+
+
+def test_presets_are_listed_with_their_question(call) -> None:
+    said = call("presets")
+    assert said.code == 0
+    assert all(name in said.out for name in preset_names())
+
+
+def test_an_unknown_command_is_refused(call) -> None:
+    said = call("rnu", "quick")
+    assert said.code == EXIT_REFUSED
+    assert "rnu" in said.err
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        ("rounds=5", "rounds", 5),
+        ("channel.bandwidth_hz=2e7", "channel.bandwidth_hz", 2e7),
+        ("method.kind=local", "method.kind", "local"),
+        ('name="a=b"', "name", "a=b"),
+        ("name=a=b", "name", "a=b"),
+        ('fleet.tasks=["reading", "addition"]', "fleet.tasks", ["reading", "addition"]),
+        ("topology.links=[[0, 1]]", "topology.links", [[0, 1]]),
+        (" rounds =5", "rounds", 5),
+        ("name=2026-01-02", "name", "2026-01-02"),
+        ("name=1\nrounds = 7", "name", "1\nrounds = 7"),
+    ],
+)
+def test_values_are_toml_or_plain_text(change: str, field: str, value: object) -> None:
+    assert parsed_change(change) == (field, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0 bit"),
+        (999.0, "999 bit"),
+        (22_507 * 16.0, "360 kbit"),
+        (1.234e7, "12.3 Mbit"),
+        (0.0123, "12.3 mbit"),
+        (4.5e-6, "4.5 µbit"),
+    ],
+)
+def test_quantities_have_three_digits_and_a_prefix(value: float, shown: str) -> None:
+    assert quantity(value, "bit") == shown

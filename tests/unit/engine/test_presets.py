@@ -1,0 +1,54 @@
+"""Shipped experiments and config files."""
+
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from engine.config import RunConfig
+from engine.errors import ConfigFileError, PresetNotFound
+from engine.presets import load_preset, preset_names, read_config_tree
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_under_its_own_name(name: str) -> None:
+    preset = load_preset(name)
+    assert preset.config.name == name
+    assert preset.title
+    assert preset.question.endswith("?")
+    assert preset.watch.endswith(".")
+    assert re.search(r"\d", preset.duration)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_header_of_a_preset_says_how_to_run_it(name: str) -> None:
+    text = (files("engine.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    header = text[: text.index("[about]")]
+    assert all(line.startswith("#") for line in header.splitlines())
+    assert f"# Command: meshtune run {name}\n" in header
+
+
+def test_there_is_a_preset_for_a_quick_look() -> None:
+    assert preset_names()[0] == "quick"
+
+
+def test_an_unknown_preset_names_those_that_exist() -> None:
+    with pytest.raises(PresetNotFound, match="quick"):
+        load_preset("nope")
+
+
+@pytest.mark.parametrize("text", ["rounds = 3\n", "[about]\ntitle = 'x'\n[config]\nrounds = 3\n"])
+def test_a_config_file_is_a_config_or_holds_one(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    assert RunConfig.model_validate(read_config_tree(file)).rounds == 3
+
+
+def test_a_config_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("config = 3\n")
+    assert tomllib.loads(file.read_text())
+    with pytest.raises(ConfigFileError, match="must be a table"):
+        read_config_tree(file)
