@@ -55,11 +55,25 @@ def evaluate(
     """
     bank = _summed(bank) if bank.gate == "none" else bank
     chosen = choose_experts(bank, exam)
-    correct, loss = _answers(backbone, bank.experts, chosen, exam, scaling, check)
+    n, q, modules = chosen.shape
+    asked = torch.cat([torch.arange(q).expand(n, q)[:, :, None], chosen], dim=2)
+    answers = _answers(backbone, bank.experts, asked.view(n * q, modules + 1), exam, scaling, check)
+    correct, loss = (marks.view(n, q) for marks in answers)
     tasks = int(exam.task.max()) + 1
     member = functional.one_hot(exam.task, tasks).float()
     share = member / member.sum(dim=0)
     return Scores(correct.float() @ share, loss @ share, _routed_right(bank, chosen, exam))
+
+
+def own_accuracy(
+    backbone: Backbone, adapters: Adapters, own: Int[Tensor, " n"], exam: Exam, scaling: float
+) -> float:
+    """Mean over devices of the accuracy on task `own` with the device's own adapter alone."""
+    device, question = (exam.task[None, :] == own[:, None]).nonzero(as_tuple=True)
+    chosen = device[:, None].expand(-1, len(adapters.b))
+    asked = torch.cat([question[:, None], chosen], dim=1)
+    correct, _ = _answers(backbone, adapters, asked, exam, scaling, lambda: None)
+    return float(correct.float().mean())
 
 
 def choose_experts(bank: Bank, exam: Exam) -> Int[Tensor, "n q modules"]:
@@ -111,15 +125,12 @@ def _summed(bank: Bank) -> Bank:
 def _answers(
     backbone: Backbone,
     experts: Adapters,
-    chosen: Int[Tensor, "n q modules"],
+    asked: Int[Tensor, "rows columns"],
     exam: Exam,
     scaling: float,
     check: Callable[[], None],
-) -> tuple[Bool[Tensor, "n q"], Float[Tensor, "n q"]]:
-    """Right or wrong, and the loss, of every device on every question."""
-    n, q, modules = chosen.shape
-    question = torch.arange(q).expand(n, q)
-    asked = torch.cat([question[:, :, None], chosen], dim=2).view(n * q, modules + 1)
+) -> tuple[Bool[Tensor, " rows"], Float[Tensor, " rows"]]:
+    """Right or wrong, and the loss, of every row: a question and the expert of each module."""
     pairs, back = asked.unique(dim=0, return_inverse=True)
     uniform = (pairs[:, 1:] == pairs[:, 1:2]).all(dim=1)
     correct = torch.empty(len(pairs), dtype=torch.bool)
@@ -141,7 +152,7 @@ def _answers(
                 backbone, exam.tokens[asked_now], select(experts, used), gates, scaling
             )
             correct[mixed], loss[mixed] = _marks(logits, exam, asked_now)
-    return correct[back].view(n, q), loss[back].view(n, q)
+    return correct[back], loss[back]
 
 
 def _one_expert_batches(pairs: Tensor, uniform: Tensor) -> list[Int[Tensor, "e m"]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.adapters import Adapters, distance_to_mean, flatten
 from engine.channels import Delivery
 from engine.errors import NumericsError
-from engine.evaluate import Scores, evaluate
+from engine.evaluate import Scores, evaluate, own_accuracy
 from engine.fleet import OptimizerState, default_group_size, train_steps
 from engine.methods import Bank
 from engine.records import DeviceRecord, LinkRecord, RoundRecord, ScoreRecord
@@ -62,7 +62,9 @@ def play_round(world: World, state: State, check: Check = nobody_asks) -> tuple[
     after = State(t + 1, combined, optimizer, memory)
     scores = _scores(world, after, check) if _is_evaluated(world, t) else None
     record = summarize(world, after, losses, payload_bits, delivery, scores)
-    return after, record.model_copy(update={"wall_s": time.monotonic() - began})
+    before = {"accuracy_own_before_exchange": _own_accuracy(world, trained)} if scores else {}
+    wall_s = time.monotonic() - began
+    return after, record.model_copy(update={"extra": record.extra | before, "wall_s": wall_s})
 
 
 def warmed_up(world: World, state: State, check: Check) -> State:
@@ -175,6 +177,11 @@ def _is_evaluated(world: World, round_index: int) -> bool:
 def _scores(world: World, after: State, check: Check) -> Scores:
     bank: Bank = world.method.bank(after.adapters, after.memory)
     return evaluate(world.backbone, bank, world.exam, world.rule.scaling, check=lambda: check(1.0))
+
+
+def _own_accuracy(world: World, trained: Adapters) -> float:
+    own = torch.from_numpy(world.own)
+    return own_accuracy(world.backbone, trained, own, world.exam, world.rule.scaling)
 
 
 def _require_finite(round_index: int, adapters: Adapters, losses: Tensor) -> None:

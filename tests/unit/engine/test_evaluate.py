@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.adapters import Adapters, select
 from engine.backbone.forward import Backbone, backbone_from_llama, forward, prompt_inputs
-from engine.evaluate import Exam, Scores, choose_experts, evaluate
+from engine.evaluate import Exam, Scores, choose_experts, evaluate, own_accuracy
 from engine.methods import Bank
 
 TASKS, PER_TASK, WIDTH, LENGTH = 3, 5, 16, 9
@@ -160,3 +160,11 @@ def test_a_generated_answer_is_right_only_if_every_token_is(backbone):
         asked = Exam(exam.tokens, targets, exam.choices, exam.task, exam.inputs)
         accuracy = evaluate(backbone, bank, asked, SCALING).accuracy
         assert accuracy[0, 1:].tolist() == [expected] * (TASKS - 1)
+
+
+def test_own_accuracy_is_the_mean_of_the_own_column(backbone):
+    exam, bank = exam_for(backbone), bank_of(backbone, "single", [[0], [1], [2], [3]])
+    own = torch.tensor([0, 1, 2, 0])
+    matrix = evaluate(backbone, bank, exam, SCALING).accuracy
+    expected = float(matrix[torch.arange(4), own].mean())
+    assert own_accuracy(backbone, bank.experts, own, exam, SCALING) == pytest.approx(expected)

@@ -139,7 +139,7 @@ def test_the_sensible_ending_is_the_only_fact_among_the_four() -> None:
     assert len(set(facts.values())) == len(facts)
     for sample in drawn("ending"):
         start, options = sample.prompt.removesuffix(">").split(":")
-        shown = dict(option.split(" ", 1) for option in options.split(","))
+        shown = {option[-1]: option[:-2] for option in options.split(",")}
         assert len(set(shown.values())) == 4
         assert shown[sample.answer] == facts[start]
 
