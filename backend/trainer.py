@@ -100,7 +100,7 @@ class Order(Enum):
 class Outcome(Enum):
     """How a child ends its work, where that is no status of the run."""
 
-    INTERRUPTED = "it was told to"
+    INTERRUPTED = "stopped as told"
     CLAIM_LOST = "somebody else owns the run"
     STORE_LOST = "the database cannot be written"
 

@@ -19,7 +19,7 @@ from engine.config import RunConfig, TaskName
 MARKERS_UP_TO = 60  # points; more would hide the line
 LABELS_UP_TO = 4  # lines; more are named in a legend
 LABEL_PX = 15  # two names at line ends closer than this are pushed apart
-FRAME_PX = 86  # title, axis and its name: what of the height is no plot
+FRAME_PX = 80  # title, axis and its name: what of the height is no plot
 TASK_COLUMN_TITLES = {
     "own": "Accuracy of each task's own devices",
     "all": "Accuracy of all devices on each task",
@@ -168,7 +168,7 @@ def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> 
     figure.update_yaxes(autorange="reversed", showgrid=False, showticklabels=len(devices) <= 32)
     if len(devices) > 32:
         figure.update_yaxes(title={"text": f"Devices 0 to {len(devices) - 1}"})
-    figure.update_layout(hovermode="closest")
+    figure.update_layout(hovermode="closest", margin={"l": 72, "r": 76})
     return figure
 
 
@@ -312,7 +312,8 @@ def _figure(title: str, height: int) -> go.Figure:
                 "yanchor": "top",
                 "pad": {"t": 4, "l": 2},
             },
-            "margin": {"l": 8, "r": 12, "t": 38, "b": 8},
+            # fixed, because plotly.js 4.1 can redraw without end when it fits margins by itself
+            "margin": {"l": 54, "r": 12, "t": 36, "b": 44, "autoexpand": False},
             "hovermode": "x unified",
             "dragmode": "zoom",
             "template": None,
@@ -333,7 +334,11 @@ def _round_axis(figure: go.Figure, rounds: int) -> None:
 def _name_lines(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int) -> None:
     """Up to four lines carry their name at their end; more are named in a legend."""
     if lines > LABELS_UP_TO:
-        figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "tracegroupgap": 2})
+        longest = max((len(str(trace.name)) for trace in figure.data), default=0)
+        figure.update_layout(
+            legend={"orientation": "v", "x": 1.01, "y": 1, "tracegroupgap": 2},
+            margin={"r": 52 + 7 * longest},
+        )
         return
     figure.update_layout(showlegend=False)
     low, high = figure.layout.yaxis.range

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 Factor = Literal["a", "b"]
@@ -112,8 +112,8 @@ def distance_to_mean(adapters: Adapters) -> Float[Tensor, " n"]:
     )
 
 
-def flatten(factors: Factors) -> Float[Tensor, "n p"]:
-    """Return the values of each device as one row, modules in dictionary order."""
+def flatten(factors: Factors | Masks) -> Shaped[Tensor, "n p"]:
+    """Return the values, or masks, of each device as one row, modules in dictionary order."""
     return torch.cat([value.flatten(1) for value in factors.values()], dim=1)
 
 

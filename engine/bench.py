@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
@@ -37,7 +37,7 @@ class Workload:
     repeats: int = 7
     peft_devices: int = 4
     gemm_devices: int = 8
-    rule: TrainingRule = TrainingRule(scaling=2.0)
+    rule: TrainingRule = field(default_factory=lambda: TrainingRule(scaling=2.0))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def bench(
     targets = sorted({name.rsplit(".", 1)[1] for name in shapes})
     config = LoraConfig(
         r=workload.rank,
-        lora_alpha=workload.rule.scaling * workload.rank,
+        lora_alpha=round(workload.rule.scaling * workload.rank),
         target_modules=targets,
     )
     peft = get_peft_model(model, config)

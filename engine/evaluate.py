@@ -22,7 +22,7 @@ class Exam:
 
     `choices` holds the tokens of a multiple-choice answer, padded with -1; a row of -1 is a
     generated answer, judged by exact match. `inputs` are the frozen model's mean layer inputs over
-    the prompt, by module.
+    the prompt, by module; only the prototype gate needs them.
     """
 
     tokens: Int[Tensor, "q t"]

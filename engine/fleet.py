@@ -20,7 +20,7 @@ from engine.backbone.forward import Backbone, fleet_gradient
 
 BOTH_FACTORS: frozenset[Factor] = frozenset(("a", "b"))
 
-GROUP_TOKENS = 2048
+GROUP_TOKENS = 4096
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPS = 1e-8
 

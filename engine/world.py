@@ -21,16 +21,16 @@ from engine.backbone.forward import (
     prompt_inputs,
 )
 from engine.channels import Channel, build_channel
-from engine.config import RunConfig, TaskName
+from engine.config import RunConfig, SoLora, TaskName
 from engine.evaluate import Exam
 from engine.fleet import OptimizerState, TrainingRule
 from engine.methods import Memory, Method, Setup, build_method
 from engine.records import Provenance
-from engine.tasks import Sample, build_task, test_samples, train_samples
-from engine.tasks.encode import Encoded, choice_tokens, encode, encode_pool
+from engine.tasks import build_task, test_samples, train_samples
+from engine.tasks.encode import Encoded, choice_tokens, encode
 from engine.topology import Mesh, build_mesh
 
-PROTOTYPE_SAMPLES = 64  # per device; the standard error of a mean over more is invisible in cosines
+PROTOTYPE_SAMPLES = 32  # per device; more do not move the mean by what a cosine can see
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ def build_world(config: RunConfig) -> World:
     wanted = config.training.precision
     precision = fast_precision() if wanted == "auto" else wanted
     backbone = backbone_from_llama(model, getattr(torch, precision))
-    # Gates and prototypes compare small angles: they are computed in float32, whatever trains.
-    probe = backbone_from_llama(model, torch.float32)
+    # The gate compares small angles: its inputs are computed in float32, whatever trains.
+    gated = isinstance(config.method, SoLora) and config.method.gate == "prototype"
+    probe = backbone_from_llama(model, torch.float32) if gated else None
 
     tasks = config.fleet.present_tasks()
     own = np.array([tasks.index(config.fleet.task_of(i)) for i in range(config.fleet.devices)])
@@ -87,7 +88,7 @@ def build_world(config: RunConfig) -> World:
         shapes=dict(backbone.shapes),
         rank=config.adapter.rank,
         value_bits=config.adapter.value_bits,
-        prototypes=_prototypes(probe, pools),
+        prototypes=_prototypes(probe, pools) if probe else {},
     )
     training = config.training
     return World(
@@ -140,30 +141,35 @@ def _pools(
     own: Int[np.ndarray, " n"],
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[Encoded]:
-    drawn: list[tuple[Sample, ...]] = [
-        train_samples(build_task(tasks[task]), config.seed, device, config.fleet.train_samples)
+    # Encoded in one go, so that all pools have the length of the longest sample.
+    drawn = [
+        sample
         for device, task in enumerate(own)
+        for sample in train_samples(
+            build_task(tasks[task]), config.seed, device, config.fleet.train_samples
+        )
     ]
-    rows = [encode(samples, tokenizer) for samples in drawn]
-    longest = max(pool.tokens.shape[1] for pool in rows)
-    return [encode_pool(samples, tokenizer, longest) for samples in drawn]
+    encoded = encode(drawn, tokenizer)
+    rows = torch.arange(len(drawn)).split(config.fleet.train_samples)
+    return [encoded.rows(part) for part in rows]
 
 
 def _prototypes(backbone: Backbone, pools: list[Encoded]) -> dict[str, Float[Tensor, "n d_in"]]:
     """Mean layer input of each device's prompts; modules that share an input share the tensor."""
     few = [pool.rows(torch.arange(min(PROTOTYPE_SAMPLES, len(pool.tokens)))) for pool in pools]
-    means = [prompt_inputs(backbone, pool.tokens, pool.prompt_mask) for pool in few]
-    shared: dict[int, Tensor] = {}
-    for name, first in means[0].items():
-        if id(first) not in shared:
-            shared[id(first)] = torch.stack([mean[name].mean(dim=0) for mean in means])
-    return {name: shared[id(first)] for name, first in means[0].items()}
+    tokens = torch.cat([pool.tokens for pool in few])
+    inputs = prompt_inputs(backbone, tokens, torch.cat([pool.prompt_mask for pool in few]))
+    means: dict[int, Tensor] = {}
+    for value in inputs.values():
+        if id(value) not in means:
+            means[id(value)] = value.view(len(few), -1, value.shape[1]).mean(dim=1)
+    return {name: means[id(value)] for name, value in inputs.items()}
 
 
 def _exam(
     config: RunConfig,
     tasks: tuple[TaskName, ...],
-    backbone: Backbone,
+    probe: Backbone | None,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Exam:
     count = config.evaluation.samples_per_task
@@ -176,7 +182,7 @@ def _exam(
         targets=encoded.targets,
         choices=choice_tokens(samples, tokenizer),
         task=torch.arange(len(tasks)).repeat_interleave(count),
-        inputs=prompt_inputs(backbone, encoded.tokens, encoded.prompt_mask),
+        inputs=prompt_inputs(probe, encoded.tokens, encoded.prompt_mask) if probe else {},
     )
 
 

@@ -14,6 +14,10 @@ from backend.settings import Settings, open_store
 # Before any test imports transformers, which reads these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Before any test imports torch: tests share the cores, and waiting threads must not take them.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 # The first call into torch or networkx takes a second; that is not the slowness to hunt.
 hypothesis_settings.register_profile(

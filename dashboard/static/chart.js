@@ -34,7 +34,7 @@ function themed(layout, css) {
   };
   for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
     result[name] = {
-      gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true,
+      gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line,
       ...layout[name],
     };
   }

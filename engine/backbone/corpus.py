@@ -13,8 +13,8 @@ from random import Random
 from engine.tasks.understanding import KIND_OF, NAMED_ANIMALS, OPPOSITE_OF, QUALITIES
 from engine.tasks.words import ANIMALS, COLOURS, FACTS, WORDS, number_in_words
 
-# A lead and what follows from it; where nothing does, the second part is empty.
-Document = tuple[str, str]
+# Pieces of text in turn: a lead, what follows from it, another lead and so on; each may be empty.
+Document = tuple[str, ...]
 Writer = Callable[[Random], Document]
 
 GAPS = (": ", " is ", " = ", " makes ", ", so ", " ~ ", ":", "=", "~", " ")
@@ -238,6 +238,104 @@ def write_lookup(rng: Random) -> Document:
     return f"{options}. {labels[place]}{rng.choice((' means ', ': ', ' is '))}", shown[place]
 
 
+def write_retelling(rng: Random) -> Document:
+    """Facts told twice, the second time in another order."""
+    count = rng.choice((2, 2, 3))
+    facts = list(zip(rng.sample(ANIMALS, count), rng.sample(COLOURS, count), strict=True))
+    verb = rng.choice((" is ", " ", " ", " was ", "="))
+    link = rng.choice((", ", ",", " and ", "; "))
+    told = link.join(f"{animal}{verb}{colour}" for animal, colour in facts)
+    pieces = [told + rng.choice((". ", ".", "; again "))]
+    for animal, colour in rng.sample(facts, count):
+        pieces += [f"{animal}{verb}", f"{colour}{link}"]
+    return tuple(pieces)
+
+
+def write_verdicts(rng: Random) -> Document:
+    """A passage and three claims on it."""
+    facts = list(zip(rng.sample(ANIMALS, 2), rng.sample(COLOURS, 2), strict=True))
+    question, yes, no = rng.choice(VERDICTS)
+    verb, link = rng.choice((" is ", " ", " ", " was ")), rng.choice((", ", ",", "; "))
+    stop, end = rng.choice(("? ", ": ", "?", " ")), rng.choice((" ", ", ", "/"))
+    told = link.join(f"{animal}{verb}{colour}" for animal, colour in facts)
+    pieces = [question + told + rng.choice((". ", "."))]
+    for _ in range(3):
+        (animal, colour), (_, other) = rng.sample(facts, 2)
+        true = rng.random() < 0.5
+        pieces[-1] += f"{animal}{verb}{colour if true else other}{stop}"
+        pieces += [yes if true else no, end]
+    return tuple(pieces)
+
+
+def write_judgements(rng: Random) -> Document:
+    """A sentence and three claims that follow, contradict or stay open."""
+    animal, quality = rng.choice(NAMED_ANIMALS), rng.choice(QUALITIES)
+    opposite = OPPOSITE_OF[quality]
+    question, *verdicts = rng.choice(LIKELIHOODS)
+    verb, stop = rng.choice((" is ", " is ", " seems ")), rng.choice((": ", "? ", ":", " "))
+    pieces = [question + animal + verb + quality + rng.choice((". ", "/", ", ", " -- "))]
+    for _ in range(3):
+        label = rng.randrange(3)
+        other = rng.choice([q for q in QUALITIES if q not in (quality, opposite)])
+        plain, negated = ((quality, opposite), (opposite, quality), (other, other))[label]
+        claim = rng.choice((plain, f"not {negated}"))
+        pieces[-1] += f"{rng.choice((animal, KIND_OF[animal]))}{verb}{claim}{stop}"
+        pieces += [verdicts[label], rng.choice((" ", ", "))]
+    return tuple(pieces)
+
+
+def write_matches(rng: Random) -> Document:
+    """Endings with labels, then beginnings with the label of their ending."""
+    facts, labels = rng.sample(FACTS, 4), rng.choice(LABELS)
+    mark, comma = rng.choice((" ", " ", "=", " is ")), rng.choice((", ", ",", "; "))
+    told = comma.join(f"{end}{mark}{label}" for (_, end), label in zip(facts, labels, strict=True))
+    asked = rng.sample(list(zip(facts, labels, strict=True)), rng.choice((1, 3, 4)))
+    stop = rng.choice((" ", ": ", ":", "? "))
+    if len(asked) == 1:
+        ((start, _), label) = asked[0]
+        return f"{start}{stop}{told}{rng.choice((' ... ', '|', ': '))}", label
+    pieces = [told + rng.choice((". ", ": ", "/"))]
+    for (start, _), label in asked:
+        pieces[-1] += f"{start}{stop}"
+        pieces += [label, comma]
+    return tuple(pieces)
+
+
+def write_labels(rng: Random) -> Document:
+    """Words with labels, told twice in different order."""
+    labels = rng.choice(LABELS)
+    words = list(zip(rng.sample(WORDS, 4), labels, strict=True))
+    mark, comma = rng.choice((" ", "=", " is ")), rng.choice((", ", ",", "; "))
+    pieces = [comma.join(f"{word}{mark}{label}" for word, label in words) + ". "]
+    for word, label in rng.sample(words, 4):
+        pieces[-1] += word + mark
+        pieces += [label, comma]
+    return tuple(pieces)
+
+
+def write_list_many(rng: Random) -> Document:
+    """One list and the results of several operations on it."""
+    items = [rng.randrange(10) for _ in range(rng.choice((3, 4, 4)))]
+
+    def shown(values: list[int]) -> str:
+        return "[" + ",".join(map(str, values)) + "]"
+
+    index = rng.randrange(len(items))
+    results = (
+        ("in order", shown(sorted(items))),
+        ("backwards", shown(items[::-1])),
+        ("tail", shown(items[1:])),
+        ("largest", str(max(items))),
+        ("lowest", str(min(items))),
+        (f"at {index}", str(items[index])),
+    )
+    gap, pieces = rng.choice((" ", ": ", "=", ":")), [shown(items) + rng.choice((". ", " ", ": "))]
+    for cue, result in rng.sample(results, 4):
+        pieces[-1] += cue + gap
+        pieces += [result, rng.choice((", ", " ", "; "))]
+    return tuple(pieces)
+
+
 def write_chain(rng: Random) -> Document:
     """The mark `>` between things that have nothing to do with each other."""
     things = (
@@ -278,28 +376,59 @@ def write_notation(rng: Random) -> Document:
     return text, ""
 
 
-WRITERS: dict[Writer, int] = {
-    write_addition: 16,
-    write_counting: 1,
-    write_number_words: 6,
-    write_expression: 14,
-    write_list: 14,
-    write_word_play: 9,
-    write_passage: 13,
-    write_inference: 11,
-    write_kind: 1,
-    write_fact: 1,
-    write_choice: 8,
-    write_lookup: 3,
-    write_chain: 2,
-    write_notation: 4,
-}
+def write_options(rng: Random) -> Document:
+    """The beginning of a sentence and four endings, without a verdict."""
+    pairs = zip(rng.sample(ENDINGS, 4), "abcd", strict=True)
+    return f"{rng.choice(STARTS)}:" + ",".join(map(" ".join, pairs)), ""
 
 
-def documents(seed: int) -> Iterator[Document]:
-    """Endless documents, the same for the same seed."""
+# How often each kind is written: first one result a document, so that single skills come apart;
+# then, for what needs looking things up, many results a document, which teaches it far faster.
+PHASES: tuple[dict[Writer, int], ...] = (
+    {
+        write_addition: 16,
+        write_counting: 1,
+        write_number_words: 6,
+        write_expression: 14,
+        write_list: 14,
+        write_word_play: 9,
+        write_passage: 13,
+        write_inference: 11,
+        write_kind: 1,
+        write_fact: 1,
+        write_choice: 8,
+        write_lookup: 3,
+        write_chain: 2,
+        write_notation: 4,
+    },
+    {
+        write_addition: 8,
+        write_number_words: 6,
+        write_expression: 14,
+        write_list: 9,
+        write_list_many: 9,
+        write_word_play: 7,
+        write_passage: 4,
+        write_retelling: 7,
+        write_verdicts: 12,
+        write_inference: 3,
+        write_judgements: 12,
+        write_kind: 3,
+        write_fact: 3,
+        write_choice: 2,
+        write_matches: 10,
+        write_labels: 5,
+        write_chain: 2,
+        write_notation: 4,
+        write_options: 1,
+    },
+)
+
+
+def documents(seed: int, phase: int = 0) -> Iterator[Document]:
+    """Endless documents of one phase, the same for the same seed."""
     rng = Random(seed)
-    writers, weights = list(WRITERS), list(WRITERS.values())
+    writers, weights = list(PHASES[phase]), list(PHASES[phase].values())
     while True:
         for writer in rng.choices(writers, weights, k=1024):
             yield writer(rng)

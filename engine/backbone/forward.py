@@ -206,7 +206,7 @@ def fleet_gradient(
     for layer in reversed(backbone.layers):
         trace = traces.pop()
         d_act = project.backward(layer.down, dx)
-        d_gate_up = swiglu_gradient(d_act, trace.gate, trace.up, trace.opened)
+        d_gate_up = swiglu_gradient(d_act, trace.gate, trace.up)
         dy = project.backward(layer.gate_up, *d_gate_up)
         add_normalised_gradient(dx, dy, trace.mlp_input, trace.mlp_inverse)
         d_mixed = project.backward(layer.o, dx)
@@ -299,7 +299,6 @@ class _Trace:
     mlp_inverse: Tensor
     gate: Tensor
     up: Tensor
-    opened: Tensor
 
 
 def _hidden(
@@ -318,8 +317,7 @@ def _hidden(
         x = project(layer.o, mixed)[0].add_(x)
         mlp_input, mlp_inverse = normalised(x, backbone.norm_eps)
         gate, up = project(layer.gate_up, mlp_input)
-        act, opened = swiglu(gate, up)
-        x = project(layer.down, act)[0].add_(x)
+        x = project(layer.down, swiglu(gate, up))[0].add_(x)
         if traces is not None:
             traces.append(
                 _Trace(
@@ -330,7 +328,6 @@ def _hidden(
                     mlp_inverse,
                     gate,
                     up,
-                    opened,
                 )
             )
     return x
@@ -396,8 +393,8 @@ class _LowRank:
     `blocks` are (module, rows, columns) of each product's B.
     """
 
-    a: Float[Tensor, "n r d_in"]
-    bs: list[Float[Tensor, "n d_out r"]]
+    a: Float[Tensor, "n ranks d_in"]
+    bs: list[Float[Tensor, "n _ _"]]
     scale: float | Float[Tensor, " d_in"]
     blocks: list[list[tuple[str, slice, slice]]]
 

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from engine.backbone.corpus import WRITERS, documents
+from engine.backbone.corpus import PHASES, Document, documents
 
 log = logging.getLogger("engine.backbone.pretrain")
 
@@ -66,17 +66,19 @@ Made with `python -m engine.backbone.probe --card`.
 
 Endless documents of `engine/backbone/corpus.py`, drawn from one seed; every document was seen once.
 
-| kind of document | share |
-| --- | --- |
+| kind of document | first {first_steps} steps | later |
+| --- | --- | --- |
 {weights}
 
 ## Training
 
-`python -m engine.backbone.pretrain --out FOLDER --steps {steps} --seed {seed}`
+`python -m engine.backbone.pretrain --out FOLDER --steps {steps} --first-steps {first_steps}` (seed
+{seed})
 
 At most {batch_tokens} tokens per step. Muon at {matrix_rate} with weight decay {weight_decay} for
-the matrices inside the layers, AdamW at {other_rate} for the rest. {warmup_steps} steps of warm-up,
-a plateau, and over the last {decay_fraction:.0%} a straight line to zero. Matrix products in
+the matrices inside the layers, AdamW at {other_rate} for the rest, both started anew for the later
+steps. Each time {warmup_steps} steps of warm-up and a plateau; over the last {decay_fraction:.0%}
+of the later steps a straight line to zero. Matrix products in
 bfloat16, weights in float32. It took {minutes} minutes on two cores shared with other work. The
 loss counts what follows from a document's beginning fully, and with {lead_weight} the beginnings,
 which are mostly chance.
@@ -99,7 +101,8 @@ class Batch:
 class Recipe:
     """What decides the weights, besides the corpus."""
 
-    steps: int = 6000
+    first_steps: int = 3500
+    steps: int = 7000
     seed: int = 0
     batch_tokens: int = 6144
     matrix_rate: float = 0.02
@@ -157,28 +160,31 @@ def build_model(seed: int) -> LlamaForCausalLM:
     return model
 
 
-def batches(seed: int, batch_tokens: int) -> Iterator[Batch]:
+def batches(seed: int, batch_tokens: int, phase: int = 0) -> Iterator[Batch]:
     """Endless batches of documents of like length, each row `<bos> document <eos>`."""
     rng = Random(seed)
-    source = (pair for pair in documents(seed) if len(pair[0] + pair[1]) <= LONGEST)
-    code_of = {text: i + len(SPECIALS) for i, text in enumerate(CHARACTERS)}
+    source = (pieces for pieces in documents(seed, phase) if sum(map(len, pieces)) <= LONGEST)
     while True:
-        chunk = sorted(islice(source, DOCUMENTS_PER_CHUNK), key=lambda pair: len(pair[0] + pair[1]))
-        groups: list[list[tuple[str, str]]] = [[]]
-        for pair in chunk:
-            if (len(pair[0] + pair[1]) + 2) * (len(groups[-1]) + 1) > batch_tokens:
+        groups: list[list[Document]] = [[]]
+        for pieces in sorted(islice(source, DOCUMENTS_PER_CHUNK), key=lambda p: sum(map(len, p))):
+            if (sum(map(len, pieces)) + 2) * (len(groups[-1]) + 1) > batch_tokens:
                 groups.append([])
-            groups[-1].append(pair)
+            groups[-1].append(pieces)
         rng.shuffle(groups)
-        for group in groups:
-            width = max(len(lead + result) for lead, result in group) + 2
-            tokens = torch.full((len(group), width), PAD)
-            is_result = torch.zeros(len(group), width - 1, dtype=torch.bool)
-            for row, (lead, result) in enumerate(group):
-                ids = [BOS, *(code_of[c] for c in lead + result), EOS]
-                tokens[row, : len(ids)] = torch.tensor(ids)
-                is_result[row, len(lead) : len(ids) - 1] = True
-            yield Batch(tokens, is_result)
+        yield from map(_batch, groups)
+
+
+def _batch(group: list[Document]) -> Batch:
+    code_of = {text: i + len(SPECIALS) for i, text in enumerate(CHARACTERS)}
+    width = max(sum(map(len, pieces)) for pieces in group) + 2
+    tokens = torch.full((len(group), width), PAD)
+    is_result = torch.zeros(len(group), width - 1, dtype=torch.bool)
+    for row, pieces in enumerate(group):
+        ids = [BOS, *(code_of[c] for piece in pieces for c in piece), EOS]
+        follows = [index % 2 == 1 for index, piece in enumerate(pieces) for _ in piece]
+        tokens[row, : len(ids)] = torch.tensor(ids)
+        is_result[row, : len(ids) - 1] = torch.tensor([*follows, True])
+    return Batch(tokens, is_result)
 
 
 def losses(model: LlamaForCausalLM, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -199,9 +205,9 @@ def losses(model: LlamaForCausalLM, batch: Batch) -> tuple[Float[Tensor, ""], Fl
     ).sum() / batch.is_result.sum()
 
 
-def rate_factor(step: int, recipe: Recipe) -> float:
+def rate_factor(step: int, steps: int, recipe: Recipe) -> float:
     """Linear warm-up, a plateau, and over the last `decay_fraction` a straight line to zero."""
-    left = (recipe.steps - step) / (recipe.decay_fraction * recipe.steps)
+    left = (steps - step) / (recipe.decay_fraction * steps)
     return min(1.0, (step + 1) / recipe.warmup_steps, left)
 
 
@@ -221,34 +227,50 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opti
 def pretrain(
     recipe: Recipe, *, compiled: bool, saved: Callable[[LlamaForCausalLM, list[Point]], None]
 ) -> None:
-    """Train and hand model and loss curve to `saved` every 500 steps and at the end."""
+    """Train and hand model and loss curve to `saved` every 500 steps and at the end.
+
+    Each phase of the corpus has fresh optimizers; only the last one ends with a falling rate.
+    """
     model = build_model(recipe.seed)
     losses_of = torch.compile(losses, dynamic=True) if compiled else losses
-    movers = optimizers(model, recipe)
-    base_rates = [[group["lr"] for group in mover.param_groups] for mover in movers]
-    source = batches(recipe.seed, recipe.batch_tokens)
     curve: list[Point] = []
     recent: list[Tensor] = []
     started = time.monotonic()
-    for step in range(recipe.steps):
-        for mover, rates in zip(movers, base_rates, strict=True):
-            for group, rate in zip(mover.param_groups, rates, strict=True):
-                group["lr"] = rate * rate_factor(step, recipe)
-        lead, result = losses_of(model, next(source))
+    for step, batch, mover in schedule(model, recipe):
+        lead, result = losses_of(model, batch)
         (LEAD_WEIGHT * lead + result).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for mover in movers:
-            mover.step()
-            mover.zero_grad(set_to_none=True)
+        for part in mover:
+            part.step()
+            part.zero_grad(set_to_none=True)
         recent.append(torch.stack((lead, result)).detach())
-        last = step + 1 == recipe.steps
-        if (step + 1) % 100 == 0 or last:
+        if step % 100 == 0 or step == recipe.steps:
             lead_mean, result_mean = torch.stack(recent).mean(0).tolist()
-            curve.append(Point(step + 1, lead_mean, result_mean, time.monotonic() - started))
+            curve.append(Point(step, lead_mean, result_mean, time.monotonic() - started))
             recent.clear()
             log.info("%s", curve[-1])
-        if (step + 1) % 500 == 0 or last:
+        if step % 500 == 0 or step == recipe.steps:
             saved(model, curve)
+
+
+def schedule(
+    model: LlamaForCausalLM, recipe: Recipe
+) -> Iterator[tuple[int, Batch, list[torch.optim.Optimizer]]]:
+    """Number of each step, its batch, and the optimizers at the rate of that step."""
+    lengths = (recipe.first_steps, recipe.steps - recipe.first_steps)
+    done = 0
+    for phase, steps in enumerate(lengths):
+        movers = optimizers(model, recipe)
+        base_rates = [[group["lr"] for group in mover.param_groups] for mover in movers]
+        source = batches(recipe.seed + phase, recipe.batch_tokens, phase)
+        for step in range(steps):
+            last_phase = phase + 1 == len(lengths)
+            factor = rate_factor(step, steps if last_phase else 10**9, recipe)
+            for mover, rates in zip(movers, base_rates, strict=True):
+                for group, rate in zip(mover.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
+            yield done + step + 1, next(source), movers
+        done += steps
 
 
 def model_card(recipe: Recipe, curve: list[Point], parameters: int) -> str:
@@ -257,10 +279,12 @@ def model_card(recipe: Recipe, curve: list[Point], parameters: int) -> str:
     losses_table = "\n".join(
         f"| {p.step} | {p.lead_loss:.3f} | {p.result_loss:.4f} |" for p in chosen
     )
+    kinds = {writer: None for phase in PHASES for writer in phase}
     weights = "\n".join(
-        f"| {writer.__name__.removeprefix('write_').replace('_', ' ')} | "
-        f"{100 * weight / sum(WRITERS.values()):.0f} % |"
-        for writer, weight in WRITERS.items()
+        f"| {kind.__name__.removeprefix('write_').replace('_', ' ')} | "
+        + " | ".join(f"{100 * p.get(kind, 0) / sum(p.values()):.0f} %" for p in PHASES)
+        + " |"
+        for kind in kinds
     )
     return CARD.format(
         parameters=f"{parameters:,}",
@@ -285,14 +309,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument(
+        "--first-steps", type=int, default=Recipe.first_steps, help="of these, in the first phase"
+    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
     parser.add_argument("--no-compile", action="store_true", help="slower; needs no C++ compiler")
     wish = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(wish.threads)
-    recipe = Recipe(steps=wish.steps, seed=wish.seed, matrix_rate=wish.matrix_rate)
+    recipe = Recipe(first_steps=wish.first_steps, steps=wish.steps, seed=wish.seed)
     pretrain(
         recipe,
         compiled=not wish.no_compile,

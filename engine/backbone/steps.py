@@ -59,8 +59,8 @@ def b_gradient(
     return [torch.bmm(dy.mT, part) for dy, part in zip(dys, _columns(z, bs), strict=True)]
 
 
-def _columns(z: Tensor, bs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return z.split([b.shape[2] for b in bs], dim=2)
+def _columns(z: Tensor, bs: Sequence[Tensor]) -> Sequence[Tensor]:
+    return torch.split(z, [b.shape[2] for b in bs], dim=2)
 
 
 def normalised(
@@ -87,17 +87,17 @@ def add_normalised_gradient(
     dx.addcmul_(used_dy.addcmul_(y, along), inverse)
 
 
-def swiglu(gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """Return silu(gate) * up and silu(gate)."""
-    opened = functional.silu(gate)
-    return opened * up, opened
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """Return silu(gate) * up.
+
+    The backward computes it again, which is faster than to write it to memory and read it.
+    """
+    return functional.silu(gate).mul_(up)
 
 
-def swiglu_gradient(
-    used_dy: Tensor, gate: Tensor, up: Tensor, used_opened: Tensor
-) -> tuple[Tensor, Tensor]:
+def swiglu_gradient(used_dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of gate and up."""
-    d_up = used_opened.mul_(used_dy)
+    d_up = functional.silu(gate).mul_(used_dy)
     d_opened = used_dy.mul_(up)
     torch.ops.aten.silu_backward.grad_input(d_opened, gate, grad_input=d_opened)
     return d_opened, d_up

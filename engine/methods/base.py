@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from engine.adapters import Adapters, Factors, Masks, Shapes
+from engine.adapters import Adapters, Factor, Factors, Masks, Shapes
 from engine.config import TaskName
-from engine.fleet import Factor
 from engine.rng import stream_key
 
 Memory = dict[str, Tensor]  # what a method remembers between rounds; stored in checkpoints
@@ -31,7 +30,7 @@ class Setup:
     shapes: Shapes
     rank: int
     value_bits: int
-    prototypes: dict[str, Float[Tensor, "n d_in"]]  # mean base-model input of each device's task
+    prototypes: dict[str, Float[Tensor, "n d_in"]]  # mean base-model input; {} without that gate
 
     @property
     def devices(self) -> int:

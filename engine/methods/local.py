@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.adapters import Adapters, Masks
-from engine.fleet import BOTH_FACTORS, Factor
+from engine.adapters import Adapters, Factor, Masks
+from engine.fleet import BOTH_FACTORS
 from engine.methods.base import Bank, Bits, Heard, Memory, Setup, common_start, single_bank
 
 

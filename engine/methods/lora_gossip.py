@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from engine.adapters import Adapters, Masks, mix
-from engine.fleet import BOTH_FACTORS, Factor
+from engine.adapters import Adapters, Factor, Masks, mix
+from engine.fleet import BOTH_FACTORS
 from engine.methods.base import (
     Bank,
     Bits,

@@ -16,10 +16,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from engine.adapters import Adapters, Masks, select
+from engine.adapters import Adapters, Factor, Masks, select
 from engine.config import TASK_NAMES
 from engine.errors import ConfigMismatch
-from engine.fleet import Factor
 from engine.methods.base import Bank, Bits, Heard, Memory, Setup, on_air
 from engine.rng import stream
 from engine.sparsity import active_mean, top_masks

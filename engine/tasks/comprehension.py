@@ -26,7 +26,7 @@ def draw_ending(rng: np.random.Generator) -> Sample:
     wrong = pick_distinct(rng, tuple(ending for ending in ENDINGS if ending != right), 3)
     place = int(rng.integers(4))
     shown = (*wrong[:place], right, *wrong[place:])
-    options = ",".join(f"{letter} {text}" for letter, text in zip(LETTERS, shown, strict=True))
+    options = ",".join(f"{text} {letter}" for letter, text in zip(LETTERS, shown, strict=True))
     return Sample(f"{start}:{options}>", LETTERS[place], LETTERS)
 
 

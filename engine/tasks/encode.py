@@ -41,7 +41,7 @@ class Encoded:
 
 def encode(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> Encoded:
     """The samples right-padded to the longest of them."""
-    rows = [_ids(sample, tokenizer) for sample in samples]
+    rows = _ids(samples, tokenizer)
     return _padded(rows, max(len(ids) - 1 for ids, _ in rows), tokenizer)
 
 
@@ -53,7 +53,7 @@ def encode_pool(
     Raises:
         ConfigMismatch: a sample needs more than `length` tokens.
     """
-    rows = [_ids(sample, tokenizer) for sample in samples]
+    rows = _ids(samples, tokenizer)
     longest = max(len(ids) - 1 for ids, _ in rows)
     if longest > length:
         raise ConfigMismatch(
@@ -89,27 +89,36 @@ def _choice_id(choice: str, tokenizer: PreTrainedTokenizerBase) -> int:
     return ids[0]
 
 
-@lru_cache(maxsize=200_000)
-def _ids(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], int]:
+def _ids(
+    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase
+) -> list[tuple[list[int], int]]:
     """Token ids of start, prompt and answer, and how many of them come before the answer."""
+
+    def ids_of(texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return ids
+
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    prompt = start + tokenizer.encode(sample.prompt, add_special_tokens=False)
-    answer = tokenizer.encode(sample.answer, add_special_tokens=False)
-    if not sample.choices:
-        answer = [*answer, tokenizer.eos_token_id]
-    return (*prompt, *answer), len(prompt)
+    prompts = ids_of([sample.prompt for sample in samples])
+    answers = ids_of([sample.answer for sample in samples])
+    return [
+        (
+            [*start, *prompt, *answer, *([] if sample.choices else [tokenizer.eos_token_id])],
+            len(start) + len(prompt),
+        )
+        for sample, prompt, answer in zip(samples, prompts, answers, strict=True)
+    ]
 
 
 def _padded(
-    rows: Sequence[tuple[tuple[int, ...], int]], width: int, tokenizer: PreTrainedTokenizerBase
+    rows: Sequence[tuple[list[int], int]], width: int, tokenizer: PreTrainedTokenizerBase
 ) -> Encoded:
-    tokens = torch.full((len(rows), width), tokenizer.pad_token_id, dtype=torch.int64)
-    targets = torch.full((len(rows), width), IGNORED, dtype=torch.int64)
-    prompt_mask = torch.zeros((len(rows), width), dtype=torch.bool)
     first = 0 if tokenizer.bos_token_id is None else 1
-    for row, (ids, before) in enumerate(rows):
-        line = torch.tensor(ids, dtype=torch.int64)
-        tokens[row, : len(ids) - 1] = line[:-1]
-        targets[row, before - 1 : len(ids) - 1] = line[before:]
-        prompt_mask[row, first:before] = True
-    return Encoded(tokens, targets, prompt_mask)
+    pad = tokenizer.pad_token_id
+    tokens, targets, prompt_mask = [], [], []
+    for ids, before in rows:
+        gap = width - len(ids) + 1
+        tokens.append(ids[:-1] + [pad] * gap)
+        targets.append([IGNORED] * (before - 1) + ids[before:] + [IGNORED] * gap)
+        prompt_mask.append([False] * first + [True] * (before - first) + [False] * (width - before))
+    return Encoded(torch.tensor(tokens), torch.tensor(targets), torch.tensor(prompt_mask))

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from dashboard.launch import HEALTH_PATH, arguments
 from tests.support.fake_api import FakeApi, served
@@ -34,6 +33,7 @@ LOCAL = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
 # On a deep link Streamlit first looks for itself below the page's own path.
 HARMLESS = re.compile(r"/(run|design|compare)/_stcore/(health|host-config)$")
 START_S = 90.0
+PATIENCE_S = 60.0  # of one browser action, on a machine that also trains
 
 
 def free_port() -> int:
@@ -135,38 +135,32 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def playwright() -> Iterator[Playwright]:
-    """One driver for all tests."""
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests; every page gets a profile of its own."""
     with sync_playwright() as driver:
-        yield driver
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
-def open_page(playwright: Playwright) -> Iterator[OpenPage]:
+def open_page(chromium: Browser) -> Iterator[OpenPage]:
     """`open_page("dark")` gives a page; what it did wrong fails the test at its end."""
     watched: list[Watched] = []
-    contexts: list[BrowserContext] = []
-    with tempfile.TemporaryDirectory() as profiles:
 
-        def opened(scheme: str = "light", width: int = 1280, height: int = 900) -> Page:
-            context = playwright.chromium.launch_persistent_context(
-                f"{profiles}/{len(contexts)}",
-                executable_path=CHROMIUM,
-                args=FLAGS,
-                headless=True,
-                viewport={"width": width, "height": height},
-                color_scheme="dark" if scheme == "dark" else "light",
-                accept_downloads=True,
-            )
-            contexts.append(context)
-            page = context.pages[0]
-            page.set_default_timeout(60_000)
-            watched.append(Watched(page))
-            return page
+    def opened(scheme: str = "light", width: int = 1280, height: int = 900) -> Page:
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if scheme == "dark" else "light",
+        )
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_S * 1000)
+        watched.append(Watched(page))
+        return page
 
-        yield opened
-        for context in contexts:
-            context.close()
+    yield opened
+    for each in watched:
+        each.page.context.close()
     assert [problem for each in watched for problem in each.problems] == []
 
 

@@ -1,6 +1,7 @@
 """Slow, obvious references: one device at a time with transformers and stock PEFT."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -53,9 +54,10 @@ def peft_model(
     """The model with one device's adapter attached by stock PEFT; changes `llama` in place."""
     rank = next(iter(adapters.a.values())).shape[1]
     targets = sorted({name.split(".")[-1] for name in adapters.a})
-    model = get_peft_model(
-        llama, LoraConfig(r=rank, lora_alpha=scaling * rank, target_modules=targets)
-    )
+    config = LoraConfig(r=rank, lora_alpha=scaling * rank, target_modules=targets)
+    with warnings.catch_warnings():  # PEFT asks transformers for an attribute it has renamed
+        warnings.simplefilter("ignore", FutureWarning)
+        model = get_peft_model(llama, config)
     with torch.no_grad():
         for module, factor, parameter in peft_parameters(model):
             parameter.copy_(getattr(adapters, factor)[module][device])
@@ -108,3 +110,25 @@ def peft_train(
     a = {module: p.detach().clone() for module, factor, p in named if factor == "a"}
     b = {module: p.detach().clone() for module, factor, p in named if factor == "b"}
     return a, b, torch.stack(losses)
+
+
+def hook_inputs(llama: LlamaForCausalLM, tokens: Tensor) -> dict[str, Tensor]:
+    """The input of every linear module, (m t d_in), as forward hooks see it."""
+    seen: dict[str, Tensor] = {}
+
+    def remember(name: str) -> Callable[[object, tuple[Tensor, ...], Tensor], None]:
+        def hook(_module: object, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+            seen[name] = inputs[0]
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(remember(name.replace("self_attn.", "").replace("mlp.", "")))
+        for name, module in llama.model.named_modules()
+        if name.endswith("_proj")
+    ]
+    with torch.no_grad():
+        llama(tokens)
+    for handle in handles:
+        handle.remove()
+    return seen

@@ -13,9 +13,10 @@ from engine.presets import load_preset, preset_names, read_config_tree
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_loads_under_its_own_name(name: str) -> None:
+def test_every_preset_loads_and_introduces_itself(name: str) -> None:
     preset = load_preset(name)
-    assert preset.config.name == name
+    assert preset.name == name
+    assert preset.config.rounds >= 1
     assert preset.title
     assert preset.question.endswith("?")
     assert preset.watch.endswith(".")
