@@ -76,7 +76,7 @@ def task_curves(frame: pd.DataFrame, column: Literal["own", "all"], config: RunC
                 x=list(rows["round"]),
                 y=_percent(rows[column]),
                 name=look.title,
-                mode="lines+markers" if len(rows) <= MARKERS_UP_TO else "lines",
+                mode="lines+markers" if config.rounds <= MARKERS_UP_TO else "lines",
                 line={"color": look.color, "width": 2},
                 marker={"symbol": theme.plotly_symbol(task), "size": 6, "color": look.color},
                 hovertemplate="%{y:.1f} %",
@@ -169,6 +169,9 @@ def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> 
     if len(devices) > 32:
         figure.update_yaxes(title={"text": f"Devices 0 to {len(devices) - 1}"})
     figure.update_layout(hovermode="closest", margin={"l": 72, "r": 76})
+    if len(tasks) > LABELS_UP_TO:  # names no longer fit side by side
+        figure.update_xaxes(tickangle=-35, title={"standoff": 4})
+        figure.update_layout(margin={"b": 96})
     return figure
 
 
@@ -186,6 +189,7 @@ def comparison(arms: Sequence[Arm], column: str, xaxis: XAxis, mode: theme.Mode)
         largest = max(
             (100 * frame[column].max() for frame in frames.values() if len(frame)), default=0
         )
+        figure.layout.yaxis.dtick = None
         figure.update_yaxes(
             title={"text": "Below the best so far (pt)"}, range=[0, max(10.0, step_up(largest))]
         )
@@ -312,7 +316,7 @@ def _figure(title: str, height: int) -> go.Figure:
                 "yanchor": "top",
                 "pad": {"t": 4, "l": 2},
             },
-            # fixed, because plotly.js 4.1 can redraw without end when it fits margins by itself
+            # fixed, so that charts in a grid align and do not move when labels grow
             "margin": {"l": 54, "r": 12, "t": 36, "b": 44, "autoexpand": False},
             "hovermode": "x unified",
             "dragmode": "zoom",
@@ -336,7 +340,13 @@ def _name_lines(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: in
     if lines > LABELS_UP_TO:
         longest = max((len(str(trace.name)) for trace in figure.data), default=0)
         figure.update_layout(
-            legend={"orientation": "v", "x": 1.01, "y": 1, "tracegroupgap": 2},
+            # eight rows of 19 px need more than the plot of a small chart is high
+            legend={
+                "orientation": "v",
+                "x": 1.01,
+                "y": 1.1,
+                "maxheight": figure.layout.height - 40,
+            },
             margin={"r": 52 + 7 * longest},
         )
         return

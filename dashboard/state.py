@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from backend.schemas import RunSummary
 from dashboard import format as fmt
@@ -31,6 +32,12 @@ def mode() -> theme.Mode:
 def go_to(view: str, **parameters: str) -> None:
     """Open a view with its selection in the address."""
     st.switch_page(view, query_params=parameters)
+
+
+def steady() -> DeltaGenerator:
+    """A place whose parts stay as they are while new data are on the way: no fading in and out."""
+    st.html('<style>.st-key-steady [data-stale="true"] { opacity: 1 !important; }</style>')
+    return st.container(key="steady")
 
 
 def show_problem(problem: ApiProblem, *, where: Any = st) -> None:

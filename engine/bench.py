@@ -2,6 +2,7 @@
 
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -27,15 +28,17 @@ GEMM_REPEATS = 10
 class Workload:
     """The work that is timed: every device takes `steps` steps on its own batches.
 
-    Random tokens, all scored but the last of a sequence. The values do not change the time.
+    Sequences of random tokens, whose values do not change the time: a prompt and then an answer,
+    which alone is scored, as in the tasks.
     """
 
     batch: int = 8
     tokens: int = 32
+    answer_tokens: int = 8
     rank: int = 8
-    steps: int = 2
+    steps: int = 4
     repeats: int = 7
-    peft_devices: int = 4
+    peft_devices: int = 2
     gemm_devices: int = 8
     rule: TrainingRule = field(default_factory=lambda: TrainingRule(scaling=2.0))
 
@@ -100,7 +103,9 @@ def bench(
         lora_alpha=round(workload.rule.scaling * workload.rank),
         target_modules=targets,
     )
-    peft = get_peft_model(model, config)
+    with warnings.catch_warnings():  # PEFT asks transformers for an attribute it has renamed
+        warnings.simplefilter("ignore", FutureWarning)
+        peft = get_peft_model(model, config)
     return [
         row
         for count in devices
@@ -140,21 +145,24 @@ def as_json(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
 
 
 def step_flops(backbone: Backbone, workload: Workload) -> int:
-    """Return the multiplications and additions of one device's step in matrix products.
+    """Return the multiplications and additions in the matrix products of one device's step.
 
     Frozen weights: forward and the gradient of the input (2 + 2 per weight and token), which the
     first layer's q, k and v do not need. Adapters: forward and both gradients (2 + 4). Attention:
-    two products forward and four backward over all t keys. Head: forward and input gradient.
+    two products forward and four backward over all keys. Past the last attention, and in the head
+    (2 + 2), only scored tokens count.
     """
-    per_token = 0
+    first, last = backbone.layers[0], backbone.layers[-1]
+    past_attention = last.o.names + last.gate_up.names + last.down.names
+    flops = 0
     for name, (d_out, d_in) in backbone.shapes.items():
-        first = name in backbone.layers[0].qkv.names
-        per_token += (2 if first else 4) * d_out * d_in
-        per_token += 6 * workload.rank * (d_out + d_in)
+        tokens = workload.answer_tokens if name in past_attention else workload.tokens
+        flops += tokens * (2 if name in first.qkv.names else 4) * d_out * d_in
+        flops += tokens * 6 * workload.rank * (d_out + d_in)
     width = backbone.heads * backbone.head_size
-    per_token += len(backbone.layers) * 6 * 2 * workload.tokens * width
-    per_token += 4 * backbone.head.numel() * (workload.tokens - 1) // workload.tokens
-    return workload.batch * workload.tokens * per_token
+    flops += len(backbone.layers) * 6 * 2 * workload.tokens**2 * width
+    flops += 4 * workload.answer_tokens * backbone.head.numel()
+    return workload.batch * flops
 
 
 def _rows(
@@ -225,20 +233,22 @@ def _peft_run(
     seconds, losses = 0.0, []
     for device in devices:
         _load(peft, adapters, device)
-        took, loss = _timed(partial(_peft_steps, peft, batches[0][:, device], workload.rule))
+        batch = batches[0][:, device], batches[1][:, device]
+        took, loss = _timed(partial(_peft_steps, peft, batch, workload.rule))
         seconds += took
         losses.append(loss)
     return seconds, torch.stack(losses, dim=1)
 
 
-def _peft_steps(peft: Any, batches: Int[Tensor, "steps b t"], rule: TrainingRule) -> Tensor:
+def _peft_steps(peft: Any, batches: tuple[Tensor, Tensor], rule: TrainingRule) -> Tensor:
     """The loop that the documentation of PEFT teaches."""
     peft.train()
     parameters = [parameter for parameter in peft.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=rule.learning_rate, weight_decay=rule.weight_decay)
     losses = []
-    for tokens in batches:
-        loss = peft(input_ids=tokens, labels=tokens).loss
+    for tokens, targets in zip(*batches, strict=True):
+        labels = targets.roll(1, dims=-1)  # transformers shifts them back
+        loss = peft(input_ids=tokens, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
         if rule.clip_norm:
@@ -266,6 +276,7 @@ def _random_batches(
     size = (workload.steps, devices, workload.batch, workload.tokens)
     tokens = torch.randint(vocab, size, generator=generator)
     targets = tokens.roll(-1, dims=-1)
+    targets[..., : -workload.answer_tokens - 1] = IGNORED_TARGET
     targets[..., -1] = IGNORED_TARGET
     return tokens, targets
 

@@ -15,7 +15,6 @@ function themed(layout, css) {
   const text = value("--st-text-color", "#1F2430");
   const paper = value("--st-background-color", "#FFFFFF");
   const line = value("--st-border-color", "#E3E5EA");
-  const muted = `color-mix(in srgb, ${text} 65%, ${paper})`;
   const solid = mixed(text, paper, 0.68);
   const result = {
     ...layout,
@@ -38,7 +37,7 @@ function themed(layout, css) {
       ...layout[name],
     };
   }
-  return { layout: result, muted };
+  return result;
 }
 
 function mixed(first, second, share) {
@@ -107,30 +106,42 @@ function buttons(file) {
   ];
 }
 
-export async function draw({ parentElement, data }) {
+async function paint(div, data, state) {
+  const Plotly = await loadPlotly();
+  if (!div.isConnected || state.latest !== data) return; // newer data wait: do not draw stale ones
+  const layout = {
+    ...themed(data.figure.layout, getComputedStyle(div)),
+    height: data.height, uirevision: data.keep, autosize: true,
+  };
+  if (state.watcher) {
+    // Without a config: plotly.js 4.1 takes a config with buttons for a new one every time, and
+    // then draws anew without end.
+    await Plotly.react(div, data.figure.data, layout);
+  } else {
+    await Plotly.newPlot(div, data.figure.data, layout, {
+      displaylogo: false, responsive: false, displayModeBar: "hover",
+      modeBarButtons: buttons(data.file), doubleClick: "reset", showTips: false,
+    });
+    state.watcher = new ResizeObserver(() => div.clientWidth && Plotly.Plots.resize(div));
+    state.watcher.observe(div);
+  }
+  div.classList.add("drawn");
+  div.dataset.drawn = data.rev; // tests wait for this
+}
+
+export function draw({ parentElement, data }) {
   const div = parentElement.querySelector(".mt-chart");
   if (!div) return;
   div.style.height = `${data.height}px`;
-  const Plotly = await loadPlotly();
-  if (!div.isConnected) return;
-  const { layout } = themed(data.figure.layout, getComputedStyle(div));
-  const config = {
-    displaylogo: false, responsive: false, displayModeBar: "hover",
-    modeBarButtons: buttons(data.file), doubleClick: "reset", showTips: false,
-  };
-  await Plotly.react(div, data.figure.data, { ...layout, height: data.height, uirevision: data.keep, autosize: true }, config);
-  div.classList.add("drawn");
-  div.dataset.drawn = data.rev; // tests wait for this
-  if (!charts.has(div)) {
-    const watcher = new ResizeObserver(() => div.clientWidth && Plotly.Plots.resize(div));
-    watcher.observe(div);
-    charts.set(div, watcher);
-  }
+  if (!charts.has(div)) charts.set(div, { queue: Promise.resolve() });
+  const state = charts.get(div);
+  state.latest = data;
+  state.queue = state.queue.then(() => paint(div, data, state));
 }
 
 export function dispose({ parentElement }) {
   const div = parentElement.querySelector(".mt-chart");
-  charts.get(div)?.disconnect();
+  charts.get(div)?.watcher?.disconnect();
   charts.delete(div);
   if (div?.classList.contains("drawn")) globalThis.Plotly?.purge(div);
 }

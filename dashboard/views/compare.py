@@ -261,4 +261,5 @@ def comparison() -> None:
     )
 
 
-comparison()
+with state.steady():
+    comparison()

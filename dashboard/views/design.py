@@ -113,7 +113,8 @@ form = Form(
     prefix=prefix,
     starts={"topology": {"drawn": drawn_from(st.session_state.get("design-preview"))}},
 )
-left, right = st.columns([5, 4], gap="medium")
+with st.grid(2, min_column_width=400, gap="medium"):
+    left, right = st.container(), st.container()
 tree: dict[str, Any] = {}
 with right:
     tree |= form.scalars(RunConfig, begun["start"])

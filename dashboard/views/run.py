@@ -60,7 +60,7 @@ def header(run: RunDetail) -> None:
 def status_line(run: RunDetail, seen_rounds: int) -> None:
     """Where the run stands, and how long it will take."""
     look = theme.STATUSES[run.status]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run-status"):
         st.badge(look.title, icon=look.icon, color=look.badge)
         words = [f"round {run.rounds_done}/{run.rounds_total}"]
         if run.status is RunStatus.RUNNING:
@@ -273,5 +273,6 @@ def live() -> None:
     events(run)
 
 
-live()
+with state.steady():
+    live()
 config_and_downloads(opened)

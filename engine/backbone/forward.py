@@ -17,6 +17,7 @@ from torch.nn import functional
 from engine.adapters import Adapters, Factor, Factors, Shapes
 from engine.backbone.steps import (
     Attended,
+    Rotation,
     adapted,
     add_normalised_gradient,
     attended,
@@ -24,7 +25,7 @@ from engine.backbone.steps import (
     b_gradient,
     base_input_gradient,
     normalised,
-    rotations,
+    rotation_matrices,
     swiglu,
     swiglu_gradient,
     times,
@@ -161,7 +162,7 @@ def forward(
     """
     t = tokens.shape[2]
     project = _base if adapters is None else _Adapted(adapters.a, adapters.b, scaling)
-    hidden = _hidden(backbone, tokens, project)
+    hidden = _hidden(backbone, tokens, project, _rotation(backbone, tokens))
     return _by_sequence(_logits(backbone, hidden), t)
 
 
@@ -184,8 +185,10 @@ def fleet_loss(
         b: Factor B of the same modules.
         scaling: Factor of B A.
     """
-    project = _Adapted(a, b, scaling)
-    return _loss_and_slope(backbone, _hidden(backbone, tokens, project), targets)[0]
+    scored = _Scored.of(targets)
+    rotation = _rotation(backbone, tokens)
+    hidden = _hidden(backbone, tokens, _Adapted(a, b, scaling), rotation, scored)
+    return _loss_and_slope(backbone, hidden, scored)[0]
 
 
 def fleet_gradient(
@@ -199,10 +202,12 @@ def fleet_gradient(
     trained: frozenset[Factor],
 ) -> tuple[Float[Tensor, " n"], dict[Factor, Factors]]:
     """Return `fleet_loss` and the gradient of each device's loss for the trained factors."""
+    scored = _Scored.of(targets)
+    rotation = _rotation(backbone, tokens)
     project = _Adapted(a, b, scaling, trained)
     traces: list[_Trace] = []
-    loss, dx = _loss_and_slope(backbone, _hidden(backbone, tokens, project, traces), targets)
-    rotation = _rotations(backbone, tokens)
+    hidden = _hidden(backbone, tokens, project, rotation, scored, traces)
+    loss, dx = _loss_and_slope(backbone, hidden, scored)
     for layer in reversed(backbone.layers):
         trace = traces.pop()
         d_act = project.backward(layer.down, dx)
@@ -210,6 +215,8 @@ def fleet_gradient(
         dy = project.backward(layer.gate_up, *d_gate_up)
         add_normalised_gradient(dx, dy, trace.mlp_input, trace.mlp_inverse)
         d_mixed = project.backward(layer.o, dx)
+        if layer is backbone.layers[-1]:
+            d_mixed, dx = scored.put_back(d_mixed), scored.put_back(dx)
         d_qkv = attended_gradient(d_mixed, trace.attended, rotation)
         if layer is backbone.layers[0]:  # nothing before it is trained
             project.backward_factors(layer.qkv, *d_qkv)
@@ -259,7 +266,7 @@ def forward_experts(
                     part += expert_sum(projection, name, x)
         return ys
 
-    hidden = _hidden(backbone, tokens[None], project)
+    hidden = _hidden(backbone, tokens[None], project, _rotation(backbone, tokens[None]))
     return _by_sequence(_logits(backbone, hidden), t)[0]
 
 
@@ -281,7 +288,7 @@ def prompt_inputs(
         return _base(projection, x)
 
     with torch.no_grad():
-        _hidden(backbone, tokens[None], project)
+        _hidden(backbone, tokens[None], project, _rotation(backbone, tokens[None]))
     return means
 
 
@@ -301,19 +308,57 @@ class _Trace:
     up: Tensor
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """The tokens whose hidden states count: past the last attention the others are dropped.
+
+    `rows` are positions in (n * m) and `targets` theirs. A device with fewer scored tokens than
+    another fills up with unscored ones, whose target is -100. `m` is the number of tokens.
+    """
+
+    rows: Int[Tensor, "n s"]
+    targets: Int[Tensor, "n s"]
+    m: int
+
+    @staticmethod
+    def of(targets: Int[Tensor, "n b t"]) -> "_Scored":
+        wanted = targets.transpose(1, 2).flatten(1)
+        n, m = wanted.shape
+        scored = wanted != IGNORED_TARGET
+        most = max(1, int(scored.sum(dim=1).max()))
+        column = scored.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+        return _Scored(column + m * torch.arange(n)[:, None], wanted.gather(1, column), m)
+
+    def take(self, x: Float[Tensor, "n m d"]) -> Float[Tensor, "n s d"]:
+        rows = x.flatten(0, 1).index_select(0, self.rows.flatten())
+        return rows.view(*self.rows.shape, -1)
+
+    def put_back(self, dx: Float[Tensor, "n s d"]) -> Float[Tensor, "n m d"]:
+        """Return the gradient of what `take` was given."""
+        n, _, d = dx.shape
+        full = dx.new_zeros(n * self.m, d)
+        return full.index_copy_(0, self.rows.flatten(), dx.flatten(0, 1)).view(n, self.m, d)
+
+
 def _hidden(
     backbone: Backbone,
     tokens: Int[Tensor, "n b t"],
     project: Project,
+    rotation: Rotation,
+    scored: _Scored | None = None,
     traces: list[_Trace] | None = None,
-) -> Float[Tensor, "n m d"]:
-    """Return the last hidden states; m = t * b counts tokens slowest, then sequences."""
-    rotation = _rotations(backbone, tokens)
+) -> Float[Tensor, "n s d"]:
+    """Return the last hidden states of the scored tokens, or of all if that is None.
+
+    All are (n, t * b, d): tokens count slowest, then sequences.
+    """
     x = functional.embedding(tokens.transpose(1, 2).flatten(1), backbone.embedding)
     for layer in backbone.layers:
         attention_input, attention_inverse = normalised(x, backbone.norm_eps)
         qk, v = project(layer.qkv, attention_input)
         mixed, saved = attended(qk, v, rotation, backbone.heads)
+        if scored is not None and layer is backbone.layers[-1]:
+            mixed, x = scored.take(mixed), scored.take(x)
         x = project(layer.o, mixed)[0].add_(x)
         mlp_input, mlp_inverse = normalised(x, backbone.norm_eps)
         gate, up = project(layer.gate_up, mlp_input)
@@ -338,29 +383,20 @@ def _logits(backbone: Backbone, hidden: Tensor) -> Tensor:
 
 
 def _loss_and_slope(
-    backbone: Backbone, hidden: Float[Tensor, "n m d"], targets: Int[Tensor, "n b t"]
-) -> tuple[Float[Tensor, " n"], Float[Tensor, "n m d"]]:
-    """Return each device's loss and its gradient for the hidden states.
-
-    The head is computed for scored tokens only.
-    """
-    n = len(hidden)
-    wanted = targets.transpose(1, 2).flatten()
-    scored = (wanted != IGNORED_TARGET).nonzero().squeeze(1)
-    answer = wanted[scored, None]
-    device = scored // targets[0].numel()
-    count = torch.bincount(device, minlength=n).clamp(min=1)
-    rows = hidden.flatten(0, 1).index_select(0, scored).float()
-    y, inverse = normalised(rows, backbone.norm_eps)
-    log_prob = torch.log_softmax(y @ backbone.head.T, dim=1)
-    loss = torch.zeros(n).index_add(0, device, -log_prob.gather(1, answer)[:, 0]) / count
-    slope = log_prob.exp_().scatter_add_(1, answer, log_prob.new_full(answer.shape, -1.0))
-    slope /= count[device, None]
-    d_rows = torch.zeros_like(rows)
-    add_normalised_gradient(d_rows, slope @ backbone.head, y, inverse)
-    dx = torch.zeros_like(hidden)
-    dx.flatten(0, 1).index_copy_(0, scored, d_rows.to(dx.dtype))
-    return loss, dx
+    backbone: Backbone, hidden: Float[Tensor, "n s d"], scored: _Scored
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n s d"]]:
+    """Return each device's loss and its gradient for the hidden states."""
+    counted = scored.targets != IGNORED_TARGET
+    share = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)
+    answer = scored.targets.clamp(min=0)[..., None]
+    y, inverse = normalised(hidden.float(), backbone.norm_eps)
+    log_prob = torch.log_softmax(y @ backbone.head.T, dim=2)
+    loss = -(log_prob.gather(2, answer)[..., 0] * share).sum(dim=1)
+    slope = log_prob.exp_().scatter_add_(2, answer, log_prob.new_full(answer.shape, -1.0))
+    slope *= share[..., None]
+    dx = torch.zeros_like(y)
+    add_normalised_gradient(dx, slope @ backbone.head, y, inverse)
+    return loss, dx.to(hidden.dtype)
 
 
 def _by_sequence(x: Tensor, t: int) -> Float[Tensor, "n b t d"]:
@@ -368,9 +404,10 @@ def _by_sequence(x: Tensor, t: int) -> Float[Tensor, "n b t d"]:
     return x.view(len(x), t, -1, x.shape[-1]).transpose(1, 2)
 
 
-def _rotations(backbone: Backbone, tokens: Tensor) -> Tensor:
-    return rotations(
-        backbone.rotary_frequency, backbone.rotary_scaling, tokens.shape[2], backbone.dtype
+def _rotation(backbone: Backbone, tokens: Int[Tensor, "n b t"]) -> Rotation:
+    n, _, t = tokens.shape
+    return rotation_matrices(
+        backbone.rotary_frequency, backbone.rotary_scaling, (n, t), backbone.dtype
     )
 
 

@@ -30,7 +30,7 @@ class Setup:
 
     rank: int = 8
     alpha: int = 16
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
     batch: int = 16
     train_samples: int = 2000
     test_samples: int = 400

@@ -6,6 +6,7 @@ names an argument `used_*` overwrites it, because nobody reads it afterwards.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -103,25 +104,40 @@ def swiglu_gradient(used_dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, 
     return d_opened, d_up
 
 
-def rotations(
-    frequency: Float[Tensor, " half"], scaling: float, t: int, dtype: torch.dtype
-) -> Float[Tensor, "t size size"]:
-    """Return the matrices R[t] that turn a row vector of a head to position t: x R[t].
+class Rotation(NamedTuple):
+    """Matrices that turn heads, as row vectors, to their positions: one per device and token.
 
     As a matrix product the rotary embedding is several times faster than elementwise on halves
-    of a head, which are too short for vector instructions.
+    of a head, which are too short for vector instructions. `back` turns the gradients of turned
+    queries and keys back, and holds the factor 1 / sqrt(size) of the scores.
     """
+
+    to: Float[Tensor, "nt size size"]
+    back: Float[Tensor, "nt size size"]
+    t: int
+
+
+def rotation_matrices(
+    frequency: Float[Tensor, " half"],
+    scaling: float,
+    devices_tokens: tuple[int, int],
+    dtype: torch.dtype,
+) -> Rotation:
+    """Return the rotations of so many devices and tokens: x R[t] is x at position t."""
+    n, t = devices_tokens
     angle = torch.outer(torch.arange(t).float(), frequency)
     cos = torch.diag_embed(angle.cos() * scaling)
     sin = torch.diag_embed(angle.sin() * scaling)
-    return torch.cat([torch.cat([cos, sin], 2), torch.cat([-sin, cos], 2)], 1).to(dtype)
+    to = torch.cat([torch.cat([cos, sin], 2), torch.cat([-sin, cos], 2)], 1)
+    back = to.mT * to.shape[1] ** -0.5
+    return Rotation(to.to(dtype).repeat(n, 1, 1), back.to(dtype).repeat(n, 1, 1), t)
 
 
 Attended = tuple[Tensor, Tensor, Tensor]
 
 
 def attended(
-    qk: Float[Tensor, "n m w"], v: Float[Tensor, "n m u"], rotation: Tensor, heads: int
+    qk: Float[Tensor, "n m w"], v: Float[Tensor, "n m u"], rotation: Rotation, heads: int
 ) -> tuple[Float[Tensor, "n m d"], Attended]:
     """Return causal attention with rotary positions, and what its backward reads.
 
@@ -130,12 +146,12 @@ def attended(
     Args:
         qk: Query and key heads side by side; m counts tokens slowest, then sequences.
         v: Value heads.
-        rotation: Result of `rotations`.
+        rotation: For these devices and tokens.
         heads: Number of query heads.
     """
-    t, size, _ = rotation.shape
     n, m, width = qk.shape
-    turned = torch.bmm(qk.view(n * t, -1, size), _for_devices(rotation, n))
+    t, size = rotation.t, rotation.to.shape[1]
+    turned = torch.bmm(qk.view(n * t, -1, size), rotation.to)
     turned = _by_head(turned.view(n, t, m // t, width // size, size))
     v = _by_head(v.view(n, t, m // t, -1, size))
     q, k, values = _sequences(turned[:heads], turned[heads:], v)
@@ -146,7 +162,7 @@ def attended(
 
 
 def attended_gradient(
-    dy: Float[Tensor, "n m d"], saved: Attended, rotation: Tensor
+    dy: Float[Tensor, "n m d"], saved: Attended, rotation: Rotation
 ) -> tuple[Float[Tensor, "n m w"], Float[Tensor, "n m u"]]:
     """Return the gradients of qk and v."""
     turned, v, attention = saved
@@ -160,13 +176,8 @@ def attended_gradient(
     dk = _sum_groups(torch.bmm(d_scores.mT, q), v)
     dv = _sum_groups(torch.bmm(attention.mT, dy), v)
     d_turned = torch.cat([dq, dk]).permute(1, 3, 2, 0, 4).reshape(n * t, -1, size)
-    turn_back = _for_devices(rotation.mT * size**-0.5, n)
-    d_qk = torch.bmm(d_turned, turn_back).view(n, t * b, -1)
+    d_qk = torch.bmm(d_turned, rotation.back).view(n, t * b, -1)
     return d_qk, dv.permute(1, 3, 2, 0, 4).reshape(n, t * b, -1)
-
-
-def _for_devices(rotation: Tensor, n: int) -> Tensor:
-    return rotation.expand(n, *rotation.shape).flatten(0, 1)
 
 
 def _by_head(x: Float[Tensor, "n t b h size"]) -> Float[Tensor, "h n b t size"]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.tasks.base import Sample, Task, pick
 
-EXPRESSIONS = ("{a}*{b}+{c}", "{a}*{b}-{c}", "{c}+{a}*{b}")
+EXPRESSIONS = ("{a}*{b}+{c}", "{c}+{a}*{b}")
 LIST_OPERATIONS = (
     "sorted({items})",
     "max({items})",
@@ -26,13 +26,10 @@ def python_value(source: str) -> str:
 
 
 def draw_expression(rng: np.random.Generator) -> Sample:
-    """A product of two digits and a third digit, with a value that is not negative."""
-    while True:
-        a, b, c = (int(v) for v in rng.integers(1, 10, size=3))
-        source = pick(rng, EXPRESSIONS).format(a=a, b=b, c=c)
-        value = python_value(source)
-        if not value.startswith("-"):
-            return Sample(f"x={source};x>", value)
+    """A product of two digits plus a third digit, in either order."""
+    a, b, c = (int(v) for v in rng.integers(1, 10, size=3))
+    source = pick(rng, EXPRESSIONS).format(a=a, b=b, c=c)
+    return Sample(f"x={source};x>", python_value(source))
 
 
 def draw_list_result(rng: np.random.Generator) -> Sample:

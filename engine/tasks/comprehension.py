@@ -7,7 +7,6 @@ import numpy as np
 from engine.tasks.base import Sample, Task, pick, pick_distinct
 from engine.tasks.words import FACTS, WORDS
 
-LETTERS = ("a", "b", "c", "d")
 ENDINGS = tuple(ending for _, ending in FACTS)
 
 INSTRUCTIONS: dict[str, Callable[[str], str]] = {
@@ -21,13 +20,14 @@ INSTRUCTIONS: dict[str, Callable[[str], str]] = {
 
 
 def draw_ending(rng: np.random.Generator) -> Sample:
-    """The beginning of a sentence with four endings, of which one makes sense."""
+    """A beginning and four endings, named by their first letters; one makes sense."""
     start, right = pick(rng, FACTS)
-    wrong = pick_distinct(rng, tuple(ending for ending in ENDINGS if ending != right), 3)
-    place = int(rng.integers(4))
-    shown = (*wrong[:place], right, *wrong[place:])
-    options = ",".join(f"{text} {letter}" for letter, text in zip(LETTERS, shown, strict=True))
-    return Sample(f"{start}:{options}>", LETTERS[place], LETTERS)
+    shown = [right]
+    for ending in pick_distinct(rng, ENDINGS, len(ENDINGS)):
+        if len(shown) < 4 and all(ending[0] != other[0] for other in shown):
+            shown.append(ending)
+    shown = [shown[int(i)] for i in rng.permutation(4)]
+    return Sample(f"{start}:{','.join(shown)}>", right[0], tuple(text[0] for text in shown))
 
 
 def draw_instruction(rng: np.random.Generator) -> Sample:

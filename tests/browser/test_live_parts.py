@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine.records import RunStatus
-from tests.browser.conftest import OpenPage, points, settled, wait_for_points
+from tests.browser.conftest import STATUS, OpenPage, points, settled, wait_for_points
 from tests.support.fake_api import FakeApi, fake_config
 
 pytestmark = pytest.mark.browser
@@ -23,6 +23,15 @@ def chart(page: Page, title: str) -> str:
         title,
     )
     return "#wanted"
+
+
+def point_at(page: Page, selector: str) -> None:
+    """Move the mouse over the middle of the first such part of the map."""
+    part = page.get_by_test_id("network-map").locator(selector).first
+    part.scroll_into_view_if_needed()
+    box = part.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
 def test_zoom_hidden_lines_and_dom_survive_new_rounds(
@@ -62,19 +71,25 @@ def test_the_map_tells_about_devices_and_messages(
     page = open_page()
     page.goto(f"{fake_meshtune}/run?run={run.id}")
     network = page.get_by_test_id("network-map")
-    network.locator("[data-node='0'] .body").hover()
+    point_at(page, "[data-node='0'] .body")
     expect(network.locator(".tip")).to_contain_text("Device 0 · Reading")
     expect(network.locator(".tip")).to_contain_text("own task")
-    network.locator("[data-link] .hit").first.hover()
-    expect(network.locator(".tip")).to_contain_text("Mbit")
+    half = network.locator("[data-link='0|4'] .hit").first
+    x, y = half.evaluate(
+        "e => { const p = new DOMPoint(e.x1.baseVal.value, e.y1.baseVal.value)"
+        ".matrixTransform(e.getScreenCTM()); return [p.x, p.y] }"
+    )
+    page.mouse.move(x, y)
+    expect(network.locator(".tip")).to_contain_text(re.compile(r"Device \d to \d"))
+    expect(network.locator(".tip")).to_contain_text("SNR")
     network.locator("[data-node='5']").focus()
     expect(network.locator(".tip")).to_contain_text("Device 5")
     scale = network.locator(".scale text")
-    fitted = scale.inner_text()
+    fitted = scale.text_content() or ""
     assert re.fullmatch(r"\d+ m", fitted)
     for _ in range(3):
         network.get_by_role("button", name="Zoom in").click()
-    assert scale.inner_text() != fitted
+    assert scale.text_content() != fitted
 
 
 def test_a_chart_is_saved_as_a_table(
@@ -105,7 +120,7 @@ def test_cancelling_asks_first_and_keeps_what_is_there(
     wait_for_points(page, OWN, 2)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Cancel the run").click()
-    expect(page.get_by_text("Cancelled", exact=True)).to_be_visible()
+    expect(page.locator(STATUS)).to_contain_text("Cancelled")
     assert points(page, OWN) >= 2
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
 

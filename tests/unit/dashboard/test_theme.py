@@ -20,6 +20,7 @@ def test_streamlits_theme_has_the_colours_of_the_table() -> None:
         "textColor": theme.TEXT,
         "borderColor": theme.HAIRLINE,
         "grayTextColor": theme.MUTED,
+        "grayBackgroundColor": theme.HAIRLINE,
         "greenTextColor": theme.GOOD,
         "orangeTextColor": theme.WARN,
         "redTextColor": theme.BAD,
