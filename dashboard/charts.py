@@ -155,15 +155,7 @@ def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> 
     for row, device in enumerate(table.index):
         own = config.fleet.task_of(int(device))
         if own in tasks:
-            column = tasks.index(own)
-            figure.add_shape(
-                type="rect",
-                x0=column - 0.47,
-                x1=column + 0.47,
-                y0=row - 0.46,
-                y1=row + 0.46,
-                line={"color": theme.TEXT.of(mode), "width": 2 if len(devices) <= 32 else 1},
-            )
+            _outline(figure, tasks.index(own), row, mode, thin=len(devices) > 32)
     figure.update_xaxes(title={"text": "Task asked (outlined: the device's own)"}, showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, showticklabels=len(devices) <= 32)
     if len(devices) > 32:
@@ -173,6 +165,22 @@ def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> 
         figure.update_xaxes(tickangle=-35, title={"standoff": 4})
         figure.update_layout(margin={"b": 96})
     return figure
+
+
+def _outline(figure: go.Figure, column: int, row: int, mode: theme.Mode, *, thin: bool) -> None:
+    """A frame that stands out from every colour of the scale: text colour, then paper inside."""
+    frames = [(0.47, theme.TEXT, 1 if thin else 2)]
+    if not thin:
+        frames.append((0.43, theme.PAPER, 1))
+    for half, tint, width in frames:
+        figure.add_shape(
+            type="rect",
+            x0=column - half,
+            x1=column + half,
+            y0=row - half,
+            y1=row + half,
+            line={"color": tint.of(mode), "width": width},
+        )
 
 
 def comparison(arms: Sequence[Arm], column: str, xaxis: XAxis, mode: theme.Mode) -> go.Figure:

@@ -95,10 +95,10 @@ def last_round(client: ApiClient, run_id: int, index: int) -> RoundRecord | None
 
 
 @st.cache_data(max_entries=64, ttl=3600, show_spinner=False)
-def _preview(_base_url: str, config_json: str) -> Preview:
+def _preview(config_json: str) -> Preview:
     return api().preview(RunConfig.model_validate_json(config_json))
 
 
-def preview_of(client: ApiClient, config: RunConfig) -> Preview:
-    """The mesh of a config. Names, seeds of training and the like do not change it, but are few."""
-    return _preview(client.base_url, canonical_json(config))
+def preview_of(config: RunConfig) -> Preview:
+    """The mesh of a config; asked for once per config, since equal configs give equal meshes."""
+    return _preview(canonical_json(config))

@@ -70,7 +70,7 @@ def mesh(config: RunConfig | None) -> None:
     """The map of the config; of the last valid one while the form has an error."""
     if config is not None:
         try:
-            st.session_state["design-preview"] = state.preview_of(api(), config)
+            st.session_state["design-preview"] = state.preview_of(config)
         except ApiProblem as problem:
             state.show_problem(problem)
     preview: Preview | None = st.session_state.get("design-preview")

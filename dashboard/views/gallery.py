@@ -37,7 +37,7 @@ def card(preset: PresetOut) -> None:
 def picture(preset: PresetOut) -> None:
     """The mesh of a preset; without one when the API cannot draw it now."""
     try:
-        st.image(picture_svg(state.preview_of(api(), preset.config), state.mode()), width="stretch")
+        st.image(picture_svg(state.preview_of(preset.config), state.mode()), width="stretch")
     except ApiProblem:
         st.caption("No picture: the API could not place the devices.")
 

@@ -37,6 +37,16 @@ def chosen_run(client: ApiClient) -> RunDetail:
     return client.run(int(wanted))
 
 
+def cancel(run: RunDetail) -> None:
+    """Ask for the end of a run, which may have ended by itself in the meantime."""
+    try:
+        api().cancel(run.id)
+    except ApiProblem as problem:
+        state.show_problem(problem)
+    else:
+        st.rerun()
+
+
 def header(run: RunDetail) -> None:
     """Name and actions; the moving parts are below."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -45,8 +55,7 @@ def header(run: RunDetail) -> None:
             with st.popover("Cancel", icon=":material/stop_circle:"):
                 st.markdown("Stop this run? Its finished rounds are kept; it cannot be continued.")
                 if st.button("Cancel the run", type="primary", key="cancel"):
-                    api().cancel(run.id)
-                    st.rerun()
+                    cancel(run)
         if st.button("Clone and edit", icon=":material/content_copy:", key="clone"):
             state.go_to(state.DESIGN, clone=str(run.id))
         if st.button("Compare", icon=":material/stacked_line_chart:", key="compare"):
@@ -99,7 +108,7 @@ def first_round(run: RunDetail) -> None:
     """Nothing to draw yet: the places of what will come."""
     if run.status is RunStatus.RUNNING:
         st.caption(f"Training the first round: {fmt.percent(run.progress, 0)} of its steps done.")
-    with st.grid(5, min_column_width=130):
+    with st.grid(5, min_column_width=200):
         for _ in range(5):
             st.skeleton(96)
     with st.grid(2, min_column_width=420, gap="medium"):
@@ -124,7 +133,7 @@ def numbers(rounds: pd.DataFrame) -> None:
         ("Transmit energy", fmt.joules(energy), f"{fmt.joules(energy / done)} per round",
          "Energy put on air by all devices, added up."),
     ]  # fmt: skip
-    with st.grid(5, min_column_width=130):
+    with st.grid(5, min_column_width=200):
         for label, value, under, help_text in tiles:
             st.metric(
                 label,

@@ -30,7 +30,6 @@ SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 CHARACTERS = ("\n", *(chr(code) for code in range(32, 127)))
 PAD, BOS, EOS, UNK = range(4)
 LONGEST = 96  # characters; the few longer documents are dropped
-DOCUMENTS_PER_CHUNK = 16_384  # sorted by length together, so that batches hold little padding
 
 LEAD_WEIGHT = 0.5  # of the mean loss of the leads, mostly chance, beside 1 for the results
 
@@ -62,8 +61,8 @@ Made with `python -m engine.backbone.probe --card`.
 
 {table}
 
-Prompt loss is high where a prompt is mostly random digits and the closing mark `>`, which the corpus
-never puts there; 4.6 would be blind guessing among characters.
+Prompt loss is high where a prompt is mostly random digits and the closing mark `>`, which the
+corpus never puts there; 4.6 would be blind guessing among characters.
 
 It never learned well to look up one fact among several: on verdicts about a passage in the corpus
 it stays close to guessing. The tasks on reading and entailment therefore use few words.
@@ -110,6 +109,7 @@ class Recipe:
     steps: int = 6500
     seed: int = 0
     batch_tokens: int = 6144
+    chunk: int = 16_384  # documents sorted by length together, so that batches hold little padding
     matrix_rate: float = 0.02
     other_rate: float = 0.004
     weight_decay: float = 0.05
@@ -165,13 +165,13 @@ def build_model(seed: int) -> LlamaForCausalLM:
     return model
 
 
-def batches(seed: int, batch_tokens: int, phase: int = 0) -> Iterator[Batch]:
+def batches(seed: int, batch_tokens: int, chunk: int, phase: int = 0) -> Iterator[Batch]:
     """Endless batches of documents of like length, each row `<bos> document <eos>`."""
     rng = Random(seed)
     source = (pieces for pieces in documents(seed, phase) if sum(map(len, pieces)) <= LONGEST)
     while True:
         groups: list[list[Document]] = [[]]
-        for pieces in sorted(islice(source, DOCUMENTS_PER_CHUNK), key=lambda p: sum(map(len, p))):
+        for pieces in sorted(islice(source, chunk), key=lambda p: sum(map(len, p))):
             if (sum(map(len, pieces)) + 2) * (len(groups[-1]) + 1) > batch_tokens:
                 groups.append([])
             groups[-1].append(pieces)
@@ -267,7 +267,7 @@ def schedule(
     for phase, steps in enumerate(lengths):
         movers = optimizers(model, recipe)
         base_rates = [[group["lr"] for group in mover.param_groups] for mover in movers]
-        source = batches(recipe.seed + phase, recipe.batch_tokens, phase)
+        source = batches(recipe.seed + phase, recipe.batch_tokens, recipe.chunk, phase)
         for step in range(steps):
             last_phase = phase + 1 == len(lengths)
             factor = rate_factor(step, steps if last_phase else 10**9, recipe)
@@ -307,6 +307,8 @@ def save(folder: Path, model: LlamaForCausalLM, recipe: Recipe, curve: list[Poin
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
+    told = folder / "tokenizer_config.json"  # the class name that older transformers know too
+    told.write_text(told.read_text().replace("TokenizersBackend", "PreTrainedTokenizerFast"))
     (folder / "README.md").write_text(model_card(recipe, curve, model.num_parameters()))
 
 

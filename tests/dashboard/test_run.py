@@ -121,6 +121,18 @@ def test_a_run_is_cancelled_after_a_second_click(open_view: Opener, api: FakeApi
     assert "Clone and edit" in said(page)
 
 
+def test_a_click_on_cancel_that_comes_too_late_changes_nothing(
+    open_view: Opener, api: FakeApi
+) -> None:
+    run = api.add(fake_config(rounds=500), round_s=0.2)
+    page = open_view("run", run=1)
+    run.fixed, run.done = RunStatus.COMPLETED, 5
+    page.button(key="cancel").click().run()
+    assert not page.exception
+    assert "Completed" in said(page)
+    assert not run.cancelled_at
+
+
 def test_an_ended_run_cannot_be_cancelled(open_view: Opener, api: FakeApi) -> None:
     api.add(fixed=RunStatus.COMPLETED, done=2)
     page = open_view("run", run=1)

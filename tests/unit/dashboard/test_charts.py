@@ -146,7 +146,7 @@ def test_the_heat_map_outlines_every_own_task_and_leaves_gaps() -> None:
     table = history.score_frame()
     table.iloc[0, 1] = float("nan")
     figure = charts.score_heat_map(table, config, "dark")
-    assert len(figure.layout.shapes) == config.fleet.devices
+    assert len(figure.layout.shapes) == 2 * config.fleet.devices  # a frame of two colours
     assert figure.data[0].z[0][1] is None
 
 
