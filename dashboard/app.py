@@ -1,4 +1,7 @@
-"""Entry of the dashboard: page settings and navigation, nothing else."""
+"""Entry of the dashboard: page settings and navigation, nothing else.
+
+`python -m dashboard` serves it; dashboard/server.py adds the files that charts and map need.
+"""
 
 import streamlit as st
 

@@ -25,6 +25,17 @@ TASK_COLUMN_TITLES = {
     "all": "Accuracy of all devices on each task",
 }
 
+COMPARED = {
+    "accuracy_own": "Accuracy on the own task",
+    "accuracy_all": "Accuracy over all tasks",
+    "exchange_loss": "Forgotten in each exchange",
+    "forgetting": "Forgetting on the own task",
+}
+LOSSES = {  # in points, zero is good
+    "exchange_loss": "Own accuracy lost (pt)",
+    "forgetting": "Below the best so far (pt)",
+}
+
 XAxis = Literal["round", "total_bits", "total_airtime_s", "total_energy_j"]
 XAXES: dict[XAxis, tuple[str, str]] = {
     "round": ("Rounds finished", ""),
@@ -185,22 +196,19 @@ def _outline(figure: go.Figure, column: int, row: int, mode: theme.Mode, *, thin
 
 def comparison(arms: Sequence[Arm], column: str, xaxis: XAxis, mode: theme.Mode) -> go.Figure:
     """One round quantity of several runs against rounds or a cost; the reference is drawn first."""
-    title = {
-        "accuracy_own": "Accuracy on the own task",
-        "accuracy_all": "Accuracy over all tasks",
-        "forgetting": "Forgetting on the own task",
-    }[column]
     every = {arm.run_id: arm.config.evaluation.every_rounds for arm in arms}
     frames = {arm.run_id: _with_gaps(arm.rounds, column, every[arm.run_id]) for arm in arms}
-    figure = _overlay(title, arms, frames, column, xaxis, mode)
-    if column == "forgetting":
-        largest = max(
-            (100 * frame[column].max() for frame in frames.values() if len(frame)), default=0
-        )
+    figure = _overlay(COMPARED[column], arms, frames, column, xaxis, mode)
+    if column in LOSSES:
+        values = pd.concat([100 * frame[column] for frame in frames.values()]).dropna()
+        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
         figure.layout.yaxis.dtick = None
         figure.update_yaxes(
-            title={"text": "Below the best so far (pt)"}, range=[0, max(10.0, step_up(largest))]
+            title={"text": LOSSES[column]},
+            range=[-step_up(-low) if low < -0.05 else 0, max(10.0, step_up(high))],
+            zeroline=low < 0,
         )
+        figure.update_traces(hovertemplate="%{y:.1f} pt")
     return figure
 
 

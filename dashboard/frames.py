@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from engine.config import RunConfig, TaskName
-from engine.records import LinkRecord, RoundRecord, ScoreRecord
+from engine.records import RoundRecord, ScoreRecord
 
 ROUND_COLUMNS = (
     "round",
@@ -15,6 +15,7 @@ ROUND_COLUMNS = (
     "accuracy_own",
     "accuracy_all",
     "forgetting",
+    "exchange_loss",
     "delivered_fraction",
     "sent_bits",
     "airtime_s",
@@ -64,6 +65,7 @@ class History:
                 record.accuracy_own,
                 record.accuracy_all,
                 self._forgetting(record.scores),
+                exchange_loss(record),
                 record.delivered_fraction,
                 record.sent_bits,
                 record.airtime_s,
@@ -92,7 +94,7 @@ class History:
         ]
 
     def _forgetting(self, scores: Sequence[ScoreRecord]) -> float | None:
-        """Mean over devices of (best own accuracy so far) minus (own accuracy now)."""
+        """Mean over devices of best own accuracy so far minus own accuracy now (model.md M13)."""
         lost = []
         for score in scores:
             if self.config.fleet.task_of(score.device) != score.task:
@@ -123,6 +125,14 @@ class History:
         return table
 
 
+def exchange_loss(record: RoundRecord) -> float | None:
+    """Own-task accuracy that the exchange of a round undid; negative where it helped."""
+    before = record.extra.get("accuracy_own_before_exchange")
+    if before is None or record.accuracy_own is None:
+        return None
+    return before - record.accuracy_own
+
+
 def mean(values: Sequence[float]) -> float:
     """Arithmetic mean of at least one value."""
     return sum(values) / len(values)
@@ -147,11 +157,6 @@ def thinned(frame: pd.DataFrame, column: str, most: int = 1000) -> pd.DataFrame:
         if values.notna().any():
             kept |= {start + int(values.argmin()), start + int(values.argmax())}
     return frame.iloc[sorted(kept)]
-
-
-def link_halves(links: Iterable[LinkRecord]) -> dict[tuple[int, int], LinkRecord]:
-    """Message per (receiver, sender)."""
-    return {(link.receiver, link.sender): link for link in links}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -377,7 +377,7 @@ class Training(Part):
         json_schema_extra=OUR_CHOICE,
     )
     learning_rate: Finite = Field(
-        5e-3,
+        3e-3,
         gt=0,
         le=100,
         title="Learning rate",

@@ -14,6 +14,7 @@ from engine.gating import nearest_prototype
 from engine.methods import Bank
 
 ROWS_AT_ONCE = 256  # sequences per forward pass: fills the matrix units, stays in tens of MB
+ROWS_PER_LINE = 32  # of one expert in a pass: few enough that they are of like length
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,12 @@ def _answers(
     correct = torch.empty(len(pairs), dtype=torch.bool)
     loss = torch.empty(len(pairs))
     with torch.no_grad():
-        for rows in _one_expert_batches(pairs, uniform):
+        length = _lengths(exam)[pairs[:, 0]]
+        for rows in _one_expert_batches(pairs, uniform, length):
             check()
             each = select(experts, pairs[rows[:, 0], 1])
-            logits = forward(backbone, exam.tokens[pairs[rows, 0]], each, scaling)
+            used = exam.tokens[pairs[rows, 0], : int(length[rows].max())]
+            logits = forward(backbone, used, each, scaling)
             marks = _marks(logits.flatten(0, 1), exam, pairs[rows.flatten(), 0])
             correct[rows.flatten()], loss[rows.flatten()] = marks
         for mixed in (~uniform).nonzero().flatten().split(ROWS_AT_ONCE):
@@ -155,29 +158,34 @@ def _answers(
     return correct[back], loss[back]
 
 
-def _one_expert_batches(pairs: Tensor, uniform: Tensor) -> list[Int[Tensor, "e m"]]:
+def _lengths(exam: Exam) -> Int[Tensor, " q"]:
+    """Tokens of every question up to its last scored place; what follows is padding."""
+    place = torch.arange(1, exam.targets.shape[1] + 1)
+    return ((exam.targets != IGNORED_TARGET) * place).max(dim=1).values
+
+
+def _one_expert_batches(
+    pairs: Tensor, uniform: Tensor, length: Int[Tensor, " rows"]
+) -> list[Int[Tensor, "e m"]]:
     """Rows of `pairs` with one expert throughout, as tables with one expert per line.
 
-    Lines are padded to equal length by repeating their first row, which is harmless: the same
-    answer is written twice.
+    Questions of like length come together, so that a batch holds little padding. Lines are padded
+    to equal count by repeating their first row, which is harmless: the same answer is written
+    twice.
     """
     rows = uniform.nonzero().flatten()
     if len(rows) == 0:
         return []
+    rows = rows[length[rows].argsort(stable=True)]
     rows = rows[pairs[rows, 1].argsort(stable=True)]
     lines = rows.split(pairs[rows, 1].unique_consecutive(return_counts=True)[1].tolist())
-    lines = [part for line in lines for part in line.split(ROWS_AT_ONCE)]
-    lines.sort(key=len)
-    batches, first = [], 0
-    while first < len(lines):
-        last = first + 1
-        while last < len(lines) and (last + 1 - first) * len(lines[last]) <= ROWS_AT_ONCE:
-            last += 1
-        width = len(lines[last - 1])
-        batches.append(
-            torch.stack([torch.cat([x, x[:1].expand(width - len(x))]) for x in lines[first:last]])
-        )
-        first = last
+    lines = [part for line in lines for part in line.split(ROWS_PER_LINE)]
+    lines.sort(key=lambda line: (int(length[line[-1]]), len(line)))
+    batches = []
+    for first in range(0, len(lines), ROWS_AT_ONCE // ROWS_PER_LINE):
+        group = lines[first : first + ROWS_AT_ONCE // ROWS_PER_LINE]
+        width = max(map(len, group))
+        batches.append(torch.stack([torch.cat([x, x[:1].expand(width - len(x))]) for x in group]))
     return batches
 
 
@@ -197,7 +205,7 @@ def _marks(
     The most likely token at every place of the true answer, given the true answer before it,
     equals greedy decoding as long as it is right, so one pass decides an exact match.
     """
-    targets, choices = exam.targets[asked], exam.choices[asked]
+    targets, choices = exam.targets[asked, : logits.shape[1]], exam.choices[asked]
     scored = targets != IGNORED_TARGET
     token_loss = functional.cross_entropy(
         logits.mT, targets, ignore_index=IGNORED_TARGET, reduction="none"

@@ -14,9 +14,10 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from engine.adapters import Adapters, Factor, Factors, Masks, flatten, unflatten
-from engine.backbone.forward import Backbone, fleet_gradient
+from engine.backbone.forward import IGNORED_TARGET, Backbone, fleet_gradient
 
 BOTH_FACTORS: frozenset[Factor] = frozenset(("a", "b"))
 
@@ -108,10 +109,14 @@ def train_steps(  # noqa: PLR0913 - the last three are named and mostly left out
 
     def train(group: slice, proceed: Callable[[], None]) -> None:
         buffers = fleet.of(group)
+        # What comes after the last scored token of the group changes nothing and is left out.
+        scored = (targets[:, group] != IGNORED_TARGET).flatten(0, 2).any(dim=0)
+        used = int(scored.nonzero().max()) if scored.any() else 0
         for k in range(steps):
             proceed()
+            batch = tokens[k, group, :, : used + 1], targets[k, group, :, : used + 1]
             losses[k, group], gradient = _loss_and_gradient(
-                backbone, rule, adapters, buffers, (tokens[k, group], targets[k, group])
+                backbone, rule, adapters, buffers, batch
             )
             buffers.descend(rule, gradient, opt_state, k)
 
@@ -270,22 +275,33 @@ class _Buffers:
         rate = rule.rate(opt_state.step + k)
         for kind, slope in gradient.items():
             value = self.values[kind]
-            if rule.weight_decay:
-                value *= 1 - rate * rule.weight_decay
             if rule.optimizer == "sgd":
+                value *= 1 - rate * rule.weight_decay
                 value.sub_(slope, alpha=rate)
             else:
-                count = opt_state.updates[kind] + k + 1
-                _adam_step(value, slope, self.m[kind], self.v[kind], rate, count)
+                count = opt_state.updates[kind] + k
+                _adam_step(rule, rate, count, (value, slope, self.m[kind], self.v[kind]))
 
 
-def _adam_step(value: Tensor, slope: Tensor, m: Tensor, v: Tensor, rate: float, count: int) -> None:
-    """Adam's update in place, in the order of operations of `torch.optim.AdamW`."""
-    beta_m, beta_v = ADAM_BETAS
-    m.lerp_(slope, 1 - beta_m)
-    v.mul_(beta_v).addcmul_(slope, slope, value=1 - beta_v)
-    spread = v.sqrt().div_((1 - beta_v**count) ** 0.5).add_(ADAM_EPS)
-    value.addcdiv_(m, spread, value=-rate / (1 - beta_m**count))
+def _adam_step(rule: TrainingRule, rate: float, count: int, rows: tuple[Tensor, ...]) -> None:
+    """Step from value along slope in place, after `count` steps: torch's AdamW in one pass."""
+    value, slope, m, v = rows
+    adamw(
+        [value],
+        [slope],
+        [m],
+        [v],
+        [],
+        [torch.tensor(float(count))],
+        fused=True,
+        amsgrad=False,
+        beta1=ADAM_BETAS[0],
+        beta2=ADAM_BETAS[1],
+        lr=rate,
+        weight_decay=rule.weight_decay,
+        eps=ADAM_EPS,
+        maximize=False,
+    )
 
 
 def _clip(gradient: Flat, limit: float) -> None:

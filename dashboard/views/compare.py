@@ -240,8 +240,9 @@ def comparison() -> None:
     )
     st.subheader("Forgetting, and every task on its own", anchor=False)
     with st.grid(3, min_column_width=280, gap="medium"):
-        figure = charts.unlabelled(charts.comparison(drawn, "forgetting", xaxis, mode))
-        live_chart(figure, key="compare-forgetting", keep=xaxis)
+        for column in ("exchange_loss", "forgetting"):
+            figure = charts.unlabelled(charts.comparison(drawn, column, xaxis, mode))
+            live_chart(figure, key=f"compare-{column}", keep=xaxis)
         for task in [t for t in TASK_NAMES if any((arm.tasks["task"] == t).any() for arm in drawn)]:
             figure = charts.task_comparison(drawn, task, xaxis, mode)
             live_chart(figure, key=f"compare-{task}", keep=xaxis)

@@ -172,12 +172,13 @@ def attended_gradient(
     dy = _by_head(dy.view(n, t, b, heads, size)).view(-1, t, size)
     d_attention = torch.bmm(dy, values.mT)
     d_scores = torch._softmax_backward_data(d_attention, attention, -1, attention.dtype)
-    dq = torch.bmm(d_scores, k).view_as(turned[:heads])
-    dk = _sum_groups(torch.bmm(d_scores.mT, q), v)
+    d_turned = dy.new_empty(n, t, b, heads + kv_heads, size)
+    by_head = d_turned.permute(3, 0, 2, 1, 4)
+    by_head[:heads] = torch.bmm(d_scores, k).view_as(turned[:heads])
+    by_head[heads:] = _sum_groups(torch.bmm(d_scores.mT, q), v)
+    d_qk = torch.bmm(d_turned.view(n * t, -1, size), rotation.back)
     dv = _sum_groups(torch.bmm(attention.mT, dy), v)
-    d_turned = torch.cat([dq, dk]).permute(1, 3, 2, 0, 4).reshape(n * t, -1, size)
-    d_qk = torch.bmm(d_turned, rotation.back).view(n, t * b, -1)
-    return d_qk, dv.permute(1, 3, 2, 0, 4).reshape(n, t * b, -1)
+    return d_qk.view(n, t * b, -1), dv.permute(1, 3, 2, 0, 4).reshape(n, t * b, -1)
 
 
 def _by_head(x: Float[Tensor, "n t b h size"]) -> Float[Tensor, "h n b t size"]:

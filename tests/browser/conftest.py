@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from dashboard.launch import HEALTH_PATH, arguments
 from tests.support.fake_api import FakeApi, served
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 FLAGS = (
     "--no-sandbox",
     "--headless",
@@ -138,6 +141,8 @@ OpenPage = Callable[..., Page]
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """One browser for all tests; every page gets a profile of its own."""
+    if CHROMIUM is None:
+        pytest.fail("no Chromium on the PATH; install one, e.g. `apt-get install chromium`")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
         yield browser

@@ -47,7 +47,7 @@ def test_plain_gossip_is_the_reference_and_comes_first(open_view: Opener) -> Non
     assert summary["Own ±"].iloc[0] == "reference"
     assert all(str(text).endswith("pt") for text in summary["Own ±"].iloc[1:])
     assert summary["Bits ±"].iloc[2].replace("\u00a0", " ") == "\u221273 %"
-    assert len(page.get("bidi_component")) == 2 + 1 + 4
+    assert len(page.get("bidi_component")) == 2 + 2 + 4
 
 
 @pytest.mark.usefixtures("three")

@@ -97,8 +97,16 @@ def fake_record(config: RunConfig, index: int) -> RoundRecord:
         devices=devices,
         scores=scores,
         links=links,
+        extra=_diagnostics(config, own),
         wall_s=0.5,
     )
+
+
+def _diagnostics(config: RunConfig, own: list[float]) -> dict[str, float]:
+    if not own:
+        return {}
+    undone = 0.08 if config.method.kind == "lora_gossip" else 0.0
+    return {"accuracy_own_before_exchange": min(1.0, float(np.mean(own)) + undone)}
 
 
 @functools.lru_cache(maxsize=64)
@@ -315,7 +323,6 @@ class FakeApi:
     workers: int = 1
     start_as: RunStatus | None = None  # e.g. QUEUED, to keep new runs waiting
     round_s: float = 0.35
-    cores: int = 2
 
     def add(self, config: RunConfig | None = None, **values: Any) -> FakeRun:
         """A new run; a fixed status needs `done`, the number of stored rounds."""

@@ -53,7 +53,7 @@ def test_every_chart_says_what_and_in_which_unit() -> None:
         charts.task_curves(tasks, "all", config),
         *(charts.total_curve(rounds, cost, config, "light") for cost in COSTS),
         *(charts.comparison([arm(1)], "accuracy_own", x, "dark") for x in charts.XAXES),
-        charts.comparison([arm(1)], "forgetting", "round", "light"),
+        *(charts.comparison([arm(1)], loss, "round", "light") for loss in charts.LOSSES),
         charts.task_comparison([arm(1)], "reading", "round", "light"),
     ]
     for figure in figures:
@@ -115,6 +115,15 @@ def test_the_reference_is_drawn_first_and_grey() -> None:
     assert all(str(text).endswith("pt") for text in figure.data[1].customdata)
 
 
+def test_losses_are_drawn_in_points_around_zero() -> None:
+    gossip = arm(1, reference=True, method={"kind": "lora_gossip"})
+    gossip.rounds["exchange_loss"] = [0.2, 0.1, -0.03, 0.0, 0.05, float("nan")]
+    figure = charts.comparison([gossip], "exchange_loss", "round", "light")
+    low, high = figure.layout.yaxis.range
+    assert low <= -3 < 0 < 20 <= high
+    assert list(figure.data[0].y)[:2] == [20.0, 10.0]
+
+
 def test_a_run_that_sends_nothing_is_a_level_on_cost_axes() -> None:
     arms = [
         arm(1, method={"kind": "local"}),
@@ -132,7 +141,8 @@ def test_a_run_that_sends_nothing_is_a_level_on_cost_axes() -> None:
 def test_charts_of_runs_without_rounds_are_empty_not_broken(xaxis: charts.XAxis) -> None:
     config = fake_config()
     empty = arm(1, rounds=0)
-    charts.comparison([empty], "accuracy_own", xaxis, "light")
+    for column in charts.COMPARED:
+        charts.comparison([empty], column, xaxis, "light")
     charts.task_comparison([empty, arm(2, reference=True)], "addition", xaxis, "light")
     history = History(config)
     charts.task_curves(history.task_frame(), "own", config)

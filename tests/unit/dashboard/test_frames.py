@@ -57,6 +57,16 @@ def test_forgetting_is_the_distance_to_the_best_so_far(history: History) -> None
     assert list(history.round_frame()["forgetting"]) == pytest.approx([0, 0, 0.2, 0])
 
 
+def test_what_an_exchange_undid_is_before_minus_after(history: History) -> None:
+    undone = record_with(0, {(0, "reading"): 0.5})
+    known = undone.model_copy(update={"extra": {"accuracy_own_before_exchange": 0.75}})
+    unknown = record_with(1, {(0, "reading"): 0.5}).model_copy(update={"extra": {}})
+    history.extend([known, unknown])
+    losses = history.round_frame()["exchange_loss"]
+    assert losses.iloc[0] == pytest.approx(0.25)
+    assert pd.isna(losses.iloc[1])
+
+
 def test_a_round_without_evaluation_is_missing_not_zero(history: History) -> None:
     history.extend([record_with(0, {(0, "reading"): 0.5}), record_with(1, {})])
     frame = history.round_frame()

@@ -255,6 +255,30 @@ def test_sgd_keeps_no_moments(backbone: Backbone, adapters: Adapters, batches: B
     assert state.step == STEPS
 
 
+def test_devices_without_any_scored_token_stand_still(
+    backbone: Backbone, adapters: Adapters, batches: Batches
+) -> None:
+    unscored = torch.full_like(batches[1], -100)
+    calm = replace(ADAMW, weight_decay=0.0)
+    after, _, losses = train_steps(
+        backbone, calm, adapters, OptimizerState(), (batches[0], unscored)
+    )
+    assert not losses.any()
+    assert_same(after, adapters)
+
+
+def test_padding_after_the_last_scored_token_changes_nothing(
+    backbone: Backbone, adapters: Adapters, batches: Batches
+) -> None:
+    tokens, targets = (
+        torch.nn.functional.pad(part, (0, 5), value=value)
+        for part, value in zip(batches, (0, -100), strict=True)
+    )
+    padded, _, _ = train_steps(backbone, ADAMW, adapters, OptimizerState(), (tokens, targets))
+    plain, _, _ = train_steps(backbone, ADAMW, adapters, OptimizerState(), batches)
+    assert_near(padded, plain, atol=2e-5)
+
+
 # Stopping and groups.
 
 
