@@ -6,12 +6,14 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from engine.presets import load_preset
 from tests.browser.conftest import STATUS, OpenPage, points, settled, wait_for_points
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 OWN = "Accuracy of each task's own devices"
 BITS = "Bits sent, added up"
+ROUNDS = load_preset("quick").config.rounds
 RUN_S = 500.0  # the quick preset takes a minute on two free cores; they may not be free
 
 
@@ -43,8 +45,8 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
     wait_for_points(page, OWN, 1, RUN_S)
     seen = updates_until_done(page)
     assert len(seen) >= 5, f"the curve moved only {len(seen)} times: {seen}"
-    assert wait_for_points(page, OWN, 20) == 20
-    assert points(page, BITS) == 20
+    assert wait_for_points(page, OWN, ROUNDS) == ROUNDS
+    assert points(page, BITS) == ROUNDS
     expect(page.get_by_test_id("network-map").locator("[data-node]")).to_have_count(8)
     expect(page.get_by_test_id("stMetric")).to_have_count(5)
     own = page.get_by_test_id("stMetricValue").first.inner_text()
@@ -69,7 +71,7 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
 
     # the two over one another
     page.goto(f"{meshtune}/compare?runs={first},{second}")
-    assert wait_for_points(page, "Accuracy on the own task", 3) in {3, 20}
+    assert wait_for_points(page, "Accuracy on the own task", 3) in {3, ROUNDS}
     lines = page.evaluate("() => document.querySelector('.mt-chart.drawn').data.map(d => d.name)")
     assert [name.rpartition("#")[2] for name in lines] == [first, second]
     page.get_by_role("radio", name="Bits", exact=True).click()
