@@ -36,9 +36,9 @@ class Workload:
     tokens: int = 32
     answer_tokens: int = 8
     rank: int = 8
-    steps: int = 4
-    repeats: int = 7
-    peft_devices: int = 2
+    steps: int = 10
+    repeats: int = 5
+    peft_devices: int = 1
     gemm_devices: int = 8
     rule: TrainingRule = field(default_factory=lambda: TrainingRule(scaling=2.0))
 
@@ -134,7 +134,7 @@ def table(rows: Sequence[BenchRow]) -> str:
     note = (
         f"fleet, peft: device-steps per second on {rows[0].threads} threads; peft is stock PEFT in "
         f"float32, one device at a time, timed on at most {max(r.peft_devices for r in rows)} "
-        "devices\ngemm share: of this machine's matrix-product rate on the same shapes"
+        "device(s)\ngemm share: of this machine's matrix-product rate on the same shapes"
     )
     return "\n".join([head, *lines, note])
 
