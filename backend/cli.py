@@ -34,9 +34,6 @@ class FileFormat(StrEnum):
 
 def main() -> None:
     """The `meshtune` command."""
-    # Before torch is loaded: threads that wait must not take the cores from who works (a browser,
-    # another run). On a busy machine spinning made a run several times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     answer(app, also=(StoreError,))
 
 

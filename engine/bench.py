@@ -134,7 +134,9 @@ def table(rows: Sequence[BenchRow]) -> str:
     note = (
         f"fleet, peft: device-steps per second on {rows[0].threads} threads; peft is stock PEFT in "
         f"float32, one device at a time, timed on at most {max(r.peft_devices for r in rows)} "
-        "device(s)\ngemm share: of this machine's matrix-product rate on the same shapes"
+        "device(s)\ngemm share: of this machine's matrix-product rate on the same shapes\n"
+        "other busy processes slow the threads of peft more than the fleet: measure on an idle "
+        "machine"
     )
     return "\n".join([head, *lines, note])
 

@@ -14,7 +14,7 @@ from engine.adapters import Adapters, distance_to_mean, flatten
 from engine.channels import Delivery
 from engine.errors import NumericsError
 from engine.evaluate import Scores, evaluate, own_accuracy
-from engine.fleet import OptimizerState, default_group_size, train_steps
+from engine.fleet import OptimizerState, device_groups, train_steps
 from engine.methods import Bank
 from engine.records import DeviceRecord, LinkRecord, RoundRecord, ScoreRecord
 from engine.rng import stream
@@ -92,7 +92,7 @@ def local_training(
     steps = world.config.training.local_steps
     batches = draw_batches(world, "train", state.round_index, steps)
     tokens = batches[0]
-    groups = math.ceil(tokens.shape[1] / default_group_size(tokens[0, 0].numel()))
+    groups = len(device_groups(tokens.shape[1], tokens[0, 0].numel()))
     done = 0
 
     def count() -> None:

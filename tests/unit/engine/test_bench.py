@@ -41,7 +41,7 @@ def test_rows_are_json_and_a_table(rows: list[BenchRow]) -> None:
         "gemm_share",
     }  # fmt: skip
     assert wanted <= json.loads(json.dumps(as_json(rows)))[0].keys()
-    assert len(table(rows).splitlines()) == 1 + len(rows) + 2
+    assert len(table(rows).splitlines()) == 1 + len(rows) + 3
 
 
 def test_flops_of_a_step_by_hand() -> None:

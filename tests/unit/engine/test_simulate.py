@@ -122,7 +122,16 @@ def test_a_run_can_be_stopped_before_any_local_step():
     world = build_world(config)
     with pytest.raises(Interrupted):
         next(simulate(world, initial_state(world), check))
-    assert seen == [0.0, 0.2, 0.4]
+    assert seen == [0.0, 0.1, 0.2]  # two devices train in two groups, side by side
+
+
+def test_progress_of_a_round_rises_from_zero_and_never_passes_one():
+    seen: list[float] = []
+    world = build_world(tiny_config(training__local_steps=3, fleet__devices=3))
+    next(simulate(world, initial_state(world), seen.append))
+    assert seen[0] == 0.0
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
 
 
 def test_divergence_names_the_round_and_the_devices_and_what_to_change():
