@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from engine.adapters import Adapters, Factor, Factors, Masks, Shapes
+from engine.adapters import Adapters, Factor, Masks, Shapes, initial_adapters, select
 from engine.config import TaskName
 from engine.rng import stream_key
 
@@ -104,13 +104,8 @@ def common_start(setup: Setup) -> Adapters:
     meaning. Source: Hu et al., LoRA (2022), section 4.1, with the bounds that PEFT uses.
     """
     generator = torch.Generator().manual_seed(stream_key(setup.seed, "adapter", "common") % 2**63)
-    a: Factors = {}
-    b: Factors = {}
-    for name, (d_out, d_in) in setup.shapes.items():
-        one = (2 * torch.rand(setup.rank, d_in, generator=generator) - 1) / d_in**0.5
-        a[name] = one.expand(setup.devices, -1, -1).clone()
-        b[name] = torch.zeros(setup.devices, d_out, setup.rank)
-    return Adapters(a, b)
+    one = initial_adapters(setup.shapes, 1, setup.rank, generator)
+    return select(one, [0] * setup.devices)
 
 
 def on_air(adapters: Adapters, value_bits: int) -> Adapters:
