@@ -1,8 +1,8 @@
 """Opening, upgrading and sharing the database."""
 
-import multiprocessing
 import sqlite3
-from multiprocessing.queues import Queue
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,33 +41,24 @@ def test_a_database_of_a_newer_version_is_refused(store: Engine) -> None:
         upgrade(store)
 
 
-def _upgrade_and_create(url: str, done: "Queue[str]") -> None:
-    try:
-        engine = open_engine(url)
-        upgrade(engine)
-        with writing(engine) as session:
-            runs.create(session, tiny_config())
-        engine.dispose()
-        done.put("ok")
-    except BaseException as error:
-        done.put(repr(error))
-        raise
+UPGRADE_AND_CREATE = """
+import sys
+from db import runs
+from db.session import open_engine, upgrade, writing
+from engine.config import RunConfig
+engine = open_engine(sys.argv[1])
+upgrade(engine)
+with writing(engine) as session:
+    runs.create(session, RunConfig())
+"""
 
 
 def test_processes_that_start_at_once_upgrade_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    done: Queue[str] = context.Queue()
-    processes = [
-        context.Process(target=_upgrade_and_create, args=(file_url(tmp_path), done))
-        for _ in range(3)
-    ]
-    for process in processes:
-        process.start()
-    said = [done.get(timeout=60) for _ in processes]
-    for process in processes:
-        process.join()
-    done.close()
-    assert said == ["ok"] * 3
+    # Plain processes: multiprocessing would run again whatever script this one calls its main.
+    command = [sys.executable, "-c", UPGRADE_AND_CREATE, file_url(tmp_path)]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [(process.communicate(timeout=120)[1], process.returncode) for process in started]
+    assert said == [("", 0)] * 3
     engine = open_engine(file_url(tmp_path))
     with reading(engine) as session:
         assert len(runs.listed(session)) == 3
