@@ -42,6 +42,7 @@ HEADER = (
     "round_airtime_s",
     "round_energy_j",
     "round_wall_s",
+    "device_cluster",
 )
 
 
@@ -108,6 +109,7 @@ def _totals(device: DeviceRecord, record: RoundRecord) -> tuple[Any, ...]:
         record.airtime_s,
         record.energy_j,
         record.wall_s,
+        device.cluster,
     )
 
 

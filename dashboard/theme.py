@@ -83,11 +83,12 @@ REFERENCE_METHOD = "lora_gossip"
 METHODS: dict[str, MethodLook] = {
     "lora_gossip": MethodLook("Plain LoRA gossip", MUTED, "solid"),
     "so_lora": MethodLook("Sparse-and-orthogonal LoRA", ACCENT, "solid"),
-    "frozen_a": MethodLook("Frozen-A LoRA", Tint("#0EA5A4", "#2DD4BF"), "solid"),
+    "ffa_gossip": MethodLook("Frozen-A LoRA gossip", Tint("#0EA5A4", "#2DD4BF"), "solid"),
     "lori": MethodLook("LoRI", Tint("#A16207", "#D9A441"), "solid"),
     "local": MethodLook("Local only", Tint("#94A3B8", "#7C8AA0"), "dot"),
     "centralised": MethodLook("Centralised (bound)", TEXT, "dash"),
-    "oracle": MethodLook("Oracle", TEXT, "dashdot"),
+    "full_gossip": MethodLook("Full fine-tuning gossip", Tint("#B45309", "#FBBF24"), "solid"),
+    "oracle_experts": MethodLook("Oracle experts (bound)", TEXT, "dashdot"),
 }
 # Several runs of one method keep its colour and take these dashes in turn.
 REPEAT_DASHES: tuple[Dash, ...] = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

@@ -165,6 +165,7 @@ class Round(Base):
     scores: Mapped[list[dict[str, Any]]]
     links: Mapped[list[dict[str, Any]]]
     extra: Mapped[dict[str, float]]
+    merges: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
 
 
 class RunEvent(Base):

@@ -143,7 +143,7 @@ _TOTALS = (
 _READ = {
     Detail.SUMMARY: _TOTALS,
     Detail.SCORES: (*_TOTALS, Round.devices, Round.scores),
-    Detail.FULL: (*_TOTALS, Round.devices, Round.scores, Round.links),
+    Detail.FULL: (*_TOTALS, Round.devices, Round.scores, Round.links, Round.merges),
 }
 
 

@@ -95,7 +95,7 @@ def _tune_sqlite(engine: Engine, *, wal: bool, timeout_ms: int) -> None:
         connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the tables up to date; processes that do it at the same time wait for one another.
 
     Raises:
@@ -109,7 +109,7 @@ def upgrade(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
         except CommandError as error:
             raise StoreUnavailable(
                 "the database was written by a newer Meshtune than this one; "

@@ -19,8 +19,9 @@ Shapes = dict[str, tuple[int, int]]
 class Adapters:
     """Low-rank factors in float32: per target module A is (n, r, d_in) and B is (n, d_out, r).
 
-    A device adds `scaling * B A` to the frozen weight of a module. Either dictionary may be empty:
-    a message that carries only B is an `Adapters` without A.
+    A device adds `scaling * B A` to the frozen weight of a module. Without A, B is a full update
+    (n, d_out, d_in): a device adds B itself, whatever the scaling. Either dictionary may be empty:
+    a message that carries only B is an `Adapters` without A as well.
     """
 
     a: Factors

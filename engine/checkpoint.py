@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from engine.adapters import Adapters
 from engine.config import config_hash
 from engine.errors import CheckpointError
 from engine.fleet import OptimizerState
+from engine.topology import Merge, Mesh
 from engine.world import State, World
 
 
@@ -23,11 +25,15 @@ def save_state(world: World, state: State, path: Path) -> None:
         tensors |= {f"{part}.a.{name}": value for name, value in adapters.a.items()}
         tensors |= {f"{part}.b.{name}": value for name, value in adapters.b.items()}
     tensors |= {f"memory.{name}": value for name, value in state.memory.items()}
+    mesh = state.mesh
+    for name in ("positions", "linked", "cluster"):
+        tensors[f"mesh.{name}"] = torch.from_numpy(getattr(mesh, name))
     header = {
         "round_index": state.round_index,
         "step": optimizer.step,
         "updates": optimizer.updates,
         "config_sha256": config_hash(world.config),
+        "merges": [asdict(merge) for merge in mesh.merges],
     }
     temporary = path.with_name(path.name + ".tmp")
     save_file(
@@ -64,7 +70,15 @@ def load_state(world: World, path: Path) -> State:
             updates=header["updates"],
         ),
         memory=_under(tensors, "memory."),
+        mesh=Mesh(
+            **{name: value.numpy() for name, value in _under(tensors, "mesh.").items()},
+            merges=tuple(_merge(**step) for step in header["merges"]),
+        ),
     )
+
+
+def _merge(left: list[int], right: list[int], collision: float, power_w: float) -> Merge:
+    return Merge(tuple(left), tuple(right), collision, power_w)
 
 
 def _adapters(tensors: dict[str, torch.Tensor], part: str, world: World) -> Adapters:

@@ -1,4 +1,4 @@
-"""`meshtune run | presets | bench`: the engine from the command line, without server or database.
+"""The engine from the command line, without server or database: run, presets, bench, reproduce.
 
 Torch is imported inside the commands that train, so that help and refusals come at once.
 """
@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from pydantic import ValidationError
@@ -22,6 +22,10 @@ from engine.config import RunConfig, plain_errors, with_values
 from engine.errors import EngineError, NumericsError, PresetNotFound
 from engine.presets import load_preset, preset_names, read_config_tree
 from engine.records import RoundRecord
+
+if TYPE_CHECKING:
+    from engine.reproduce.campaign import Job
+    from engine.reproduce.results import RunResult
 
 EXIT_REFUSED = 2
 EXIT_DIVERGED = 3
@@ -122,6 +126,103 @@ def bench(
             sink.write("\n")
 
 
+@app.command()
+def reproduce(  # noqa: PLR0913 - one per option
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer arms, devices, rounds and seeds.")
+    ] = False,
+    arms: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these arms; names as in the JSON.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Seeds per arm; 5, or 2 with --quick.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change what all arms share."),
+    ] = None,
+    state: Annotated[
+        Path, typer.Option(help="Folder that keeps finished runs; the next call goes on from them.")
+    ] = Path(".reproduce"),
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the tables as markdown.")
+    ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="Compare the learning rates of each arm on a seed of its own."
+        ),
+    ] = False,
+) -> None:
+    """Run the paper's comparison and say which of its claims hold here.
+
+    Exit codes: 0 done, 2 refused, 130 stopped by Ctrl-C. Finished runs are kept in any case.
+    """
+    from engine.reproduce import arms as suite
+    from engine.reproduce import campaign, report
+
+    names = None if arms is None else [name.strip() for name in arms.split(",")]
+    chosen = suite.chosen_arms(names, quick=quick)
+    values = dict(parsed_change(change) for change in changes or [])
+    with plain_refusals():
+        base = suite.base_config(values, quick=quick)
+        count = seeds or (suite.QUICK_SEEDS if quick else suite.SEEDS)
+        jobs = (
+            campaign.sweep_jobs(chosen, base)
+            if sweep
+            else campaign.comparison_jobs(chosen, base, count)
+        )
+    with opened(json_file) as json_sink, opened(markdown) as markdown_sink:
+        found = _finished(jobs, state)
+        told = report.sweep_report(found, base) if sweep else report.report(found, base)
+        if sys.stdout not in (json_sink, markdown_sink):
+            for sheet in told.sheets:
+                Console().print(report.as_table(sheet))
+            print(told.origin)
+        if markdown_sink is not None:
+            emptied(markdown_sink)
+            markdown_sink.write(report.as_markdown(told))
+        if json_sink is not None:
+            emptied(json_sink)
+            json.dump(told.values, json_sink, indent=1)
+            json_sink.write("\n")
+
+
+def _finished(jobs: Sequence["Job"], state: Path) -> list["RunResult"]:
+    """Results of all jobs, with a progress bar; Ctrl-C says what is kept and how to go on."""
+    from engine.reproduce.campaign import finished_jobs, play_run
+
+    _load_silently()
+    finished = 0.0
+    begun: Job | None = None
+    with _progress("reproduce", len(jobs), "", quiet=False) as (bar, task):
+
+        def watch(job: "Job", done: float) -> None:
+            nonlocal finished, begun
+            shown = f"{job.arm.name}, seed {job.config.seed}"
+            if bar.disable and job is not begun:  # a log file has lines where a terminal has a bar
+                print(f"{done:.0f}/{len(jobs)} {shown}", file=sys.stderr, flush=True)
+            finished, begun = done, job
+            bar.update(task, completed=done, shown=shown)
+
+        try:
+            found = finished_jobs(jobs, state, play_run, watch)
+        except OSError as error:
+            raise Refused(f"cannot keep runs in {state}: {error.strerror}") from error
+        except KeyboardInterrupt:
+            print(
+                f"Stopped by Ctrl-C: {int(finished)} of {len(jobs)} runs are kept in {state}; "
+                "the same command goes on from there",
+                file=sys.stderr,
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        bar.update(task, completed=len(jobs), shown="done")
+    return found
+
+
 def chosen_config(experiment: str, changes: Sequence[str]) -> RunConfig:
     """The config of a preset or a file, with the `--set` changes.
 
@@ -131,22 +232,28 @@ def chosen_config(experiment: str, changes: Sequence[str]) -> RunConfig:
         Refused: a field or value is wrong.
     """
     values = dict(parsed_change(change) for change in changes)
-    try:
+    with plain_refusals():
         if experiment in preset_names():
             config = load_preset(experiment).config
         elif _names_a_file(experiment):
             config = RunConfig.model_validate(read_config_tree(Path(experiment)))
         else:
             raise PresetNotFound(experiment, preset_names())
-        return _changed(config, values)
+        return with_values(config, values) if values else config
+
+
+@contextmanager
+def plain_refusals() -> Iterator[None]:
+    """Turn what is wrong with a config into sentences.
+
+    Raises:
+        Refused: a field or value is wrong.
+    """
+    try:
+        yield
     except ValidationError as error:
         lines = (f"{field}: {sentence}" for field, sentence in plain_errors(error.errors()))
         raise Refused("\n".join(lines)) from error
-
-
-def _changed(config: RunConfig, values: dict[str, Any]) -> RunConfig:
-    try:
-        return with_values(config, values) if values else config
     except KeyError as error:
         raise Refused(f"{error.args[0]}: there is no such field; check the spelling") from error
 
@@ -177,7 +284,7 @@ def train(
     _load_silently()
     world = build_world(config)
     emptied(sink)
-    with _progress(config, quiet=quiet) as (bar, task):
+    with _progress(config.name, config.rounds, _so_far(done), quiet=quiet) as (bar, task):
 
         def check(progress_of_round: float) -> None:
             bar.update(task, completed=len(done) + progress_of_round)
@@ -266,7 +373,9 @@ def _load_silently() -> None:
 
 
 @contextmanager
-def _progress(config: RunConfig, *, quiet: bool) -> Iterator[tuple[Progress, TaskID]]:
+def _progress(
+    name: str, total: int, shown: str, *, quiet: bool
+) -> Iterator[tuple[Progress, TaskID]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -277,7 +386,7 @@ def _progress(config: RunConfig, *, quiet: bool) -> Iterator[tuple[Progress, Tas
     # On standard error, so that `--out -` can be piped.
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        yield bar, bar.add_task(config.name, total=config.rounds, shown=_so_far([]))
+        yield bar, bar.add_task(name, total=total, shown=shown)
 
 
 if __name__ == "__main__":

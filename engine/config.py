@@ -194,7 +194,51 @@ class Drawn(Part):
         return self
 
 
-Topology = Annotated[Ring | Full | Star | Geometric | Clusters | Drawn, Field(discriminator="kind")]
+class Random(Area):
+    """Devices at random places, each linked to some others drawn by lot within radio reach."""
+
+    kind: Literal["random"] = "random"
+    degree: int = Field(
+        4,
+        ge=1,
+        le=255,
+        title="Neighbours",
+        description="Links that every device draws at least. Nearest neighbours are added where "
+        "the mesh would fall apart.",
+        json_schema_extra=OUR_CHOICE,
+    )
+
+
+class Agnes(Area):
+    """The paper's clusters: merged bottom-up while their experts collide little.
+
+    Every pair linked inside a cluster, one gateway link between neighbouring clusters.
+    """
+
+    kind: Literal["agnes"] = "agnes"
+    collision_max: Finite = Field(
+        0.3,
+        ge=0,
+        le=1,
+        title="Largest collision rate",
+        description="Clusters stop growing where two of their devices would write the same entry "
+        "of B more often than this. 0 keeps every device alone, 1 makes one cluster if power lasts.",
+        json_schema_extra={**unit("share"), **OUR_CHOICE},
+    )
+    collision: Literal["analytic", "empirical", "across_tasks"] = Field(
+        "analytic",
+        title="Collision counted",
+        description="From the densities alone (the paper's Eq. 19), from the masks that were "
+        "really drawn, or by Eq. 19 between tasks only: devices of one task mean the same by an "
+        "entry.",
+        json_schema_extra=OUR_CHOICE,
+    )
+
+
+Topology = Annotated[
+    Ring | Full | Star | Geometric | Random | Clusters | Agnes | Drawn,
+    Field(discriminator="kind"),
+]
 
 
 class IdealChannel(Part):
@@ -282,18 +326,113 @@ class LoraGossip(Part):
     kind: Literal["lora_gossip"] = "lora_gossip"
 
 
+class FfaGossip(Part):
+    """Frozen-A gossip: one common A is never trained, B is averaged with the neighbours heard."""
+
+    kind: Literal["ffa_gossip"] = "ffa_gossip"
+
+
+class Lori(Part):
+    """LoRI on a graph: random frozen A per task, masked B averaged with the neighbours heard."""
+
+    kind: Literal["lori"] = "lori"
+    density: Finite = Field(
+        1.0,
+        gt=0,
+        le=1,
+        title="Density s",
+        description="Share of B that is trained and sent: 1 is LoRI-D, 0.1 is LoRI-S.",
+        json_schema_extra=unit("share"),
+    )
+    mask_warmup_steps: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        title="Mask warm-up",
+        description="Steps of dense training that pick the entries to keep. Unused at density 1.",
+        json_schema_extra={**unit("steps"), **OUR_CHOICE},
+    )
+    a_init: Literal["task", "common"] = Field(
+        "task",
+        title="Static A",
+        description="Random rows per task (LoRI), or the same for all devices, as in frozen-A "
+        "gossip.",
+        json_schema_extra=OUR_CHOICE,
+    )
+
+
+class FullGossip(Part):
+    """Full fine-tuning, merged: every linear layer is trained and averaged with the neighbours."""
+
+    kind: Literal["full_gossip"] = "full_gossip"
+
+
+class OracleExperts(Part):
+    """Hard-routing experts: full fine-tuning per device, copied to all, picked by the true task."""
+
+    kind: Literal["oracle_experts"] = "oracle_experts"
+
+
+class Centralised(Part):
+    """One LoRA trained on the samples of all devices in one place: a bound without any radio."""
+
+    kind: Literal["centralised"] = "centralised"
+
+
+GateName = Literal[
+    "prototype",
+    "oracle",
+    "none",
+    "projection_norm",
+    "output_norm",
+    "subspace",
+    "gaussian",
+    "arrow",
+    "prompt_loss",
+]
+
+
 class SoLora(Part):
-    """Sparse-and-orthogonal LoRA with separate experts and a router-free gate (`stack` mode)."""
+    """Sparse-and-orthogonal LoRA: static A, masked B, clusters, and a gate without a router."""
 
     kind: Literal["so_lora"] = "so_lora"
+    mode: Literal["stack", "repaired", "literal"] = Field(
+        "stack",
+        title="Mode",
+        description="Stack: experts stay apart, only devices of one task average. Repaired: B is "
+        "averaged in the cluster over those that hold an entry. Literal: the paper's equations as "
+        "printed.",
+        json_schema_extra=OUR_CHOICE,
+    )
     density: Finite = Field(
         0.5,
         gt=0,
         le=1,
         title="Density s",
-        description="Share of B that is trained and sent. Lower density sends fewer bits and "
-        "learns less.",
+        description="Share of B that is trained. Lower density sends fewer bits and learns less.",
         json_schema_extra=unit("share"),
+    )
+    density_by: Literal["uniform", "spectral"] = Field(
+        "uniform",
+        title="Density per layer",
+        description="The same in every layer, or more where the frozen layer's response to the "
+        "task has a flatter spectrum, at the same total.",
+    )
+    density_sent: Finite = Field(
+        1.0,
+        gt=0,
+        le=1,
+        title="Density sent",
+        description="Share of B sent per round, at most the density. Entries that changed most go "
+        "first, the others wait.",
+        json_schema_extra={**unit("share"), **OUR_CHOICE},
+    )
+    mask: Literal["layer", "global", "column", "disjoint"] = Field(
+        "layer",
+        title="Mask",
+        description="Largest entries per layer, over all layers, whole columns of B, or entries "
+        "dealt out in the cluster beforehand so that nobody collides.",
+        json_schema_extra=OUR_CHOICE,
     )
     mask_warmup_steps: int = Field(
         20,
@@ -303,26 +442,88 @@ class SoLora(Part):
         description="Steps of dense training that pick the entries to keep. Too few pick noise.",
         json_schema_extra={**unit("steps"), **OUR_CHOICE},
     )
+    mask_every: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        title="Draw masks again",
+        description="Every so many rounds, after another warm-up; 0 keeps the first masks.",
+        json_schema_extra={**unit("rounds"), **OUR_CHOICE},
+    )
+    a_init: Literal["orthonormal", "task", "device"] = Field(
+        "orthonormal",
+        title="Static A",
+        description="Exactly orthogonal rows per task, Gaussian rows per task, or Gaussian rows "
+        "per device (the paper).",
+        json_schema_extra=OUR_CHOICE,
+    )
+    a_sent: Literal["seed", "matrix"] = Field(
+        "seed",
+        title="A travels as",
+        description="A 64-bit seed from which the receiver draws it again, or the matrix itself.",
+        json_schema_extra=OUR_CHOICE,
+    )
     library_every: int = Field(
         5,
         ge=1,
         le=10_000,
         title="Library exchange",
-        description="Every so many rounds devices copy the experts of other tasks to their "
-        "neighbours. They serve inference only, so seldom is cheap.",
+        description="Every so many rounds devices publish their experts, which neighbours then "
+        "copy hop by hop. They serve inference only, so seldom is cheap.",
         json_schema_extra={**unit("rounds"), **OUR_CHOICE},
     )
-    gate: Literal["prototype", "oracle", "none"] = Field(
+    gate: GateName = Field(
         "prototype",
         title="Gate",
-        description="How a device picks experts at inference: by the similarity of the prompt to "
-        "each task (no router, task unknown), by being told the task (a bound), or not at all: "
-        "every expert answers at once, and they interfere.",
+        description="How a device picks experts at inference without a router and without being "
+        "told the task: by similarity of the prompt to each task (prototype, subspace, gaussian), "
+        "by the size of an expert's response (projection or output norm, arrow), or by the loss "
+        "on the prompt. Oracle is told the task (a bound); none lets all answer at once.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    gate_level: Literal["prompt", "token"] = Field(
+        "prompt",
+        title="Gate decides per",
+        description="Once per prompt and layer, or anew for every token.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    gate_blend: Literal["hard", "soft"] = Field(
+        "hard",
+        title="Gate picks",
+        description="Hard: the best expert answers alone. Soft: experts answer in proportion to "
+        "their score, the best at full strength.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    top_ranks: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        title="Ranks kept",
+        description="Keep only so many of the largest coordinates of A x (the paper's top-k); 0 "
+        "keeps all.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    top_ranks_over: Literal["all", "expert"] = Field(
+        "all",
+        title="Ranks compete over",
+        description="All experts together, or within each expert.",
         json_schema_extra=OUR_CHOICE,
     )
 
+    @model_validator(mode="after")
+    def _one_rule_per_layer(self) -> "SoLora":
+        if self.density_by == "spectral" and self.mask in ("global", "disjoint"):
+            raise ValueError(
+                f"density_by is spectral but mask is {self.mask}, which settles the share of each "
+                "layer itself; set density_by to uniform or mask to layer"
+            )
+        return self
 
-Method = Annotated[SoLora | LoraGossip | Local, Field(discriminator="kind")]
+
+Method = Annotated[
+    SoLora | LoraGossip | FfaGossip | Lori | FullGossip | OracleExperts | Centralised | Local,
+    Field(discriminator="kind"),
+]
 
 
 class Adapter(Part):
@@ -343,10 +544,11 @@ class Adapter(Part):
         description="The update is scaled by alpha / r.",
         json_schema_extra=OUR_CHOICE,
     )
-    value_bits: Literal[32, 16] = Field(
+    value_bits: Literal[32, 16, 8, 4] = Field(
         16,
         title="Precision on air",
-        description="Bits per value sent. Values are rounded to it before sending.",
+        description="Bits per value sent. Values are rounded to it before sending; 8 and 4 share a "
+        "16-bit scale per rank.",
         json_schema_extra={**unit("bit"), **OUR_CHOICE},
     )
 
@@ -484,9 +686,18 @@ class RunConfig(Part):
                     f"topology.clusters is {groups} but fleet.devices is {devices}; "
                     "use at most one cluster per device"
                 )
+            case Agnes(collision="empirical") if _disjoint(self.method):
+                raise ValueError(
+                    "topology.collision is empirical but method.mask is disjoint, which deals out "
+                    "entries by cluster; choose another mask or count collisions analytically"
+                )
             case _:
                 pass
         return self
+
+
+def _disjoint(method: Method) -> bool:
+    return isinstance(method, SoLora) and method.mask == "disjoint"
 
 
 def canonical_json(config: RunConfig) -> str:

@@ -1,7 +1,10 @@
-"""Accuracy of every device on every task, each expert asked each question at most once."""
+"""Accuracy of every device on every task: each distinct library answers each question once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,37 +12,59 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.adapters import Adapters, select
-from engine.backbone.forward import IGNORED_TARGET, Backbone, forward, forward_experts
-from engine.gating import nearest_prototype
-from engine.methods import Bank
+from engine.backbone.forward import IGNORED_TARGET, Backbone, TopRanks, forward, forward_experts
+from engine.exam import Exam, Sheet
+from engine.gating import (
+    BY_INPUT,
+    GateKind,
+    Score,
+    blended,
+    entropies,
+    picks_one,
+    score_of,
+    shares_inputs,
+    spread_weights,
+)
+from engine.methods.base import Bank, Gate
 
-ROWS_AT_ONCE = 256  # sequences per forward pass: fills the matrix units, stays in tens of MB
+# Sequences per forward pass. Every pass has one thread to itself, so it need not be large; the
+# numbers depend on nothing but sizes, so that rounding does not depend on the machine's threads.
+ROWS_AT_ONCE = 128
 ROWS_PER_LINE = 32  # of one expert in a pass: few enough that they are of like length
+MIXED_ROWS = 64  # each with an adapter of its own, put together from those of its modules
+BLENDED_ROWS = 64  # with k experts at once
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Exam:
-    """The test questions of a run, one row each.
+class Answers:
+    """What devices said to every question.
 
-    `choices` holds the tokens of a multiple-choice answer, padded with -1; a row of -1 is a
-    generated answer, judged by exact match. `inputs` are the frozen model's mean layer inputs over
-    the prompt, by module; only the prototype gate needs them.
+    `routed_right` is the share of modules (and of prompt tokens, if the gate decides per token)
+    whose best expert is one of the question's task. `entropy` is the mean over the same of the
+    entropy, in nats, of what the gate spreads over the experts, before a hard gate takes the best.
     """
 
-    tokens: Int[Tensor, "q t"]
-    targets: Int[Tensor, "q t"]
-    choices: Int[Tensor, "q c"]
-    task: Int[Tensor, " q"]
-    inputs: dict[str, Float[Tensor, "q d_in"]]
+    correct: Bool[Tensor, "*n q"]
+    loss: Float[Tensor, "*n q"]
+    routed_right: Float[Tensor, "*n q"]
+    entropy: Float[Tensor, "*n q"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy and loss (nats per token) of device n on task k; share of prompts routed right."""
+    """Accuracy and loss (nats per token) of device n on task k, and how the gate did.
+
+    `routed_right` is the share of prompts routed right, over devices that hold an expert of their
+    task and others to confuse it with; None unless a blind gate ranks experts. `gate_entropy` is
+    in nats; None unless a blind gate has more than one expert.
+    """
 
     accuracy: Float[Tensor, "n k"]
     loss: Float[Tensor, "n k"]
     routed_right: float | None
+    gate_entropy: float | None
 
 
 def evaluate(
@@ -51,19 +76,49 @@ def evaluate(
 ) -> Scores:
     """Scores of all devices. Only an oracle gate sees which task a question belongs to.
 
-    Work shrinks to the pairs of expert and question that some device needs: with a good gate each
-    expert answers its own task only.
+    `check` is called before every part of the work and ends it by raising.
     """
-    bank = _summed(bank) if bank.gate == "none" else bank
-    chosen = choose_experts(bank, exam)
-    n, q, modules = chosen.shape
-    asked = torch.cat([torch.arange(q).expand(n, q)[:, :, None], chosen], dim=2)
-    answers = _answers(backbone, bank.experts, asked.view(n * q, modules + 1), exam, scaling, check)
-    correct, loss = (marks.view(n, q) for marks in answers)
+    given = answers(backbone, bank, exam, scaling, check)
     tasks = int(exam.task.max()) + 1
     member = functional.one_hot(exam.task, tasks).float()
     share = member / member.sum(dim=0)
-    return Scores(correct.float() @ share, loss @ share, _routed_right(bank, chosen, exam))
+    blind = bank.gate.kind not in ("single", "oracle")
+    several = ((bank.held >= 0).sum(dim=1) > 1)[:, None].expand_as(given.correct) & blind
+    ranked = several & _holds_task(bank, exam) & (bank.gate.kind != "none")
+    return Scores(
+        given.correct.float() @ share,
+        given.loss @ share,
+        _mean_where(given.routed_right, ranked),
+        _mean_where(given.entropy, several),
+    )
+
+
+def answers(
+    backbone: Backbone,
+    bank: Bank,
+    exam: Exam,
+    scaling: float,
+    check: Callable[[], None] = lambda: None,
+) -> Answers:
+    """The answer of every device to every question; devices that hold the same are asked once.
+
+    Where a gate picks one expert per prompt and module, work shrinks further, to the distinct
+    pairs of question and experts: with a good gate each expert answers its own task only.
+    """
+    rows, library_of = _libraries(bank)
+    losses = _prompt_losses(backbone, bank, rows, exam, scaling, check)
+    gates = [_LibraryGate.of(bank, experts, exam, losses) for experts in rows]
+    picked = [i for i, gate in enumerate(gates) if gate.picks]
+    blended_ones = [i for i, gate in enumerate(gates) if not gate.picks]
+    given = dict(zip(picked, _picked(backbone, bank, exam, scaling, gates, check), strict=True))
+    given |= zip(blended_ones, _blended(backbone, exam, scaling, gates, check), strict=True)
+    inverse = torch.tensor(library_of)
+    return Answers(
+        *(
+            torch.stack([getattr(given[i], name) for i in range(len(rows))])[inverse]
+            for name in ("correct", "loss", "routed_right", "entropy")
+        )
+    )
 
 
 def own_accuracy(
@@ -73,57 +128,241 @@ def own_accuracy(
     device, question = (exam.task[None, :] == own[:, None]).nonzero(as_tuple=True)
     chosen = device[:, None].expand(-1, len(adapters.b))
     asked = torch.cat([question[:, None], chosen], dim=1)
-    correct, _ = _answers(backbone, adapters, asked, exam, scaling, lambda: None)
+    correct, _ = _ask(backbone, adapters, asked, exam, scaling, lambda: None)
     return float(correct.float().mean())
 
 
-def choose_experts(bank: Bank, exam: Exam) -> Int[Tensor, "n q modules"]:
-    """The expert that answers question q on device n, in every adapted module."""
-    n, q = len(bank.held), len(exam.task)
-    modules = list(bank.experts.b)
-    if bank.gate in ("single", "none"):
-        return bank.held[:, :1, None].expand(n, q, len(modules))
-    if bank.gate == "oracle":
-        own = bank.held.max(dim=1, keepdim=True).values  # what to answer with when it has none
-        told = bank.held[:, exam.task]
-        return torch.where(told < 0, own, told)[:, :, None].expand(n, q, len(modules))
-    chosen = torch.empty(n, q, len(modules), dtype=torch.int64)
-    by_library: dict[tuple[int, ...], Tensor] = {}
-    for device, row in enumerate(bank.held):
-        experts = row[row >= 0]
-        key = tuple(experts.tolist())
-        if key not in by_library:
-            by_library[key] = _nearest(bank, exam, experts, modules)
-        chosen[device] = by_library[key]
-    return chosen
+def _libraries(bank: Bank) -> tuple[list[Int[Tensor, " k"]], list[int]]:
+    """The distinct lists of experts that devices hold, and which of them each device has."""
+    kept = [row[row >= 0][: 1 if bank.gate.kind == "single" else None] for row in bank.held]
+    numbers: dict[tuple[int, ...], int] = {}
+    library_of = [numbers.setdefault(tuple(row.tolist()), len(numbers)) for row in kept]
+    return [torch.tensor(row) for row in numbers], library_of
 
 
-def _nearest(bank: Bank, exam: Exam, experts: Tensor, modules: list[str]) -> Tensor:
-    picks: dict[int, Tensor] = {}  # modules that share an input share the choice
-    columns = []
-    for name in modules:
-        shared = id(exam.inputs[name])
-        if shared not in picks:
-            prototypes = bank.prototypes[name][experts]
-            picks[shared] = experts[nearest_prototype(exam.inputs[name], prototypes)]
-        columns.append(picks[shared])
-    return torch.stack(columns, dim=1)
+# Gates of one library.
 
 
-def _summed(bank: Bank) -> Bank:
-    """One wide expert per device, the sum of all it holds: ranks side by side."""
-    n = len(bank.held)
-    held = bank.held.clamp(min=0)
-    there = (bank.held >= 0).float()
-    a, b = {}, {}
-    for name, value in bank.experts.a.items():
-        a[name] = value[held].flatten(1, 2)
-        expanded = bank.experts.b[name][held] * there[:, :, None, None]
-        b[name] = expanded.movedim(1, 2).flatten(2)
-    return Bank(Adapters(a, b), torch.arange(n)[:, None], "none", {})
+@dataclass(frozen=True)
+class _LibraryGate:
+    """The gate of the devices that hold `experts` (numbers in the bank).
+
+    It has either `scores` of every question, by module, or functions that score the inputs of a
+    module as they come. `right[q, k]` tells which experts are of question q's task; only the count
+    of right routes reads it.
+    """
+
+    gate: Gate
+    numbers: Int[Tensor, " k"]
+    experts: Adapters
+    right: Bool[Tensor, "q k"]
+    scores: dict[str, Float[Tensor, "q k"]]
+    token_scores: dict[str, Score]
+
+    @staticmethod
+    def of(
+        bank: Bank, numbers: Int[Tensor, " k"], exam: Exam, losses: Float[Tensor, "e q"] | None
+    ) -> "_LibraryGate":
+        experts = select(bank.experts, numbers)
+        right = bank.task[numbers] == exam.task[:, None]
+        modules = list(bank.experts.b)
+        kind = bank.gate.kind
+        scores: dict[str, Tensor] = {}
+        judges: dict[str, Score] = {}
+        if kind in BY_INPUT and len(numbers) > 1:
+            told = {
+                what: {name: value[numbers] for name, value in by_module.items()}
+                for what, by_module in bank.signatures.items()
+            }
+            judges = {name: score_of(kind, name, experts, told) for name in modules}
+            if bank.gate.level == "prompt":
+                scores = _prompt_scores(kind, judges, exam.inputs)
+        else:
+            one = right.float() if kind == "oracle" else torch.zeros(right.shape)
+            one = one if losses is None else -losses[numbers].mT
+            scores = dict.fromkeys(modules, one)
+        return _LibraryGate(bank.gate, numbers, experts, right, scores, {} if scores else judges)
+
+    @property
+    def picks(self) -> bool:
+        """Whether one expert answers a question alone, which saves most of the work."""
+        alone = picks_one(self.gate) or len(self.numbers) == 1
+        return alone and bool(self.scores) and self.gate.top_ranks == 0
+
+    def chosen(self) -> Int[Tensor, "q modules"]:
+        """The expert that answers, in every module."""
+        columns = [self.numbers[scores.argmax(dim=1)] for scores in self.scores.values()]
+        return torch.stack(columns, dim=1)
+
+    def judged(self, rows: Int[Tensor, " m"]) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """Share of modules routed right, and mean entropy, of some questions."""
+        right = [_hits(self.right[rows], scores[rows]) for scores in self.scores.values()]
+        doubt = [entropies(spread_weights(self.gate, s[rows])) for s in self.scores.values()]
+        return torch.stack(right).mean(dim=0), torch.stack(doubt).mean(dim=0)
 
 
-def _answers(
+def _prompt_scores(
+    kind: GateKind, judges: dict[str, Score], inputs: dict[str, Float[Tensor, "q d_in"]]
+) -> dict[str, Float[Tensor, "q k"]]:
+    """Scores of every module; those that must be equal are computed once."""
+    done: dict[object, Tensor] = {}
+    scores = {}
+    for name, judge in judges.items():
+        key = id(inputs[name]) if shares_inputs(kind) else name
+        if key not in done:
+            done[key] = judge(inputs[name])
+        scores[name] = done[key]
+    return scores
+
+
+@dataclass
+class _TokenGate:
+    """Weighs experts for the tokens of a batch, and remembers how that went on the prompts.
+
+    Tokens count slowest, then sequences, as the hidden states do.
+    """
+
+    of: _LibraryGate
+    right: Bool[Tensor, "m k"]
+    prompt: Bool[Tensor, "m t"]
+    hits: list[Float[Tensor, " m"]] = field(default_factory=list)
+    doubts: list[Float[Tensor, " m"]] = field(default_factory=list)
+
+    def __call__(self, names: tuple[str, ...], x: Float[Tensor, "s d_in"]) -> dict[str, Tensor]:
+        gate, judges = self.of.gate, self.of.token_scores
+        scores: dict[str, Tensor] = {}
+        for name in names:
+            shared = scores and shares_inputs(gate.kind)
+            scores[name] = scores[names[0]] if shared else judges[name](x)
+            right = self.right.repeat(self.prompt.shape[1], 1)
+            self.hits.append(self._mean(_hits(right, scores[name])))
+            self.doubts.append(self._mean(entropies(spread_weights(gate, scores[name]))))
+        return {name: blended(gate, value) for name, value in scores.items()}
+
+    def judged(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """Share of modules and prompt tokens routed right, and mean entropy, by sequence."""
+        return torch.stack(self.hits).mean(dim=0), torch.stack(self.doubts).mean(dim=0)
+
+    def _mean(self, by_token: Float[Tensor, " s"]) -> Float[Tensor, " m"]:
+        m, t = self.prompt.shape
+        told = by_token.view(t, m).mT * self.prompt
+        return told.sum(dim=1) / self.prompt.sum(dim=1).clamp(min=1)
+
+
+def _hits(right: Bool[Tensor, "s k"], scores: Float[Tensor, "s k"]) -> Float[Tensor, " s"]:
+    return right.gather(1, scores.argmax(dim=1, keepdim=True))[:, 0].float()
+
+
+def _prompt_losses(
+    backbone: Backbone,
+    bank: Bank,
+    libraries: Sequence[Tensor],
+    exam: Exam,
+    scaling: float,
+    check: Callable[[], None],
+) -> Float[Tensor, "e q"] | None:
+    """G8: -log p(prompt) in nats under every expert that has rivals; None for other gates."""
+    if bank.gate.kind != "prompt_loss":
+        return None
+    rivals = [experts for experts in libraries if len(experts) > 1]
+    losses = torch.zeros(len(bank.task), len(exam.task))
+    if not rivals:
+        return losses
+    wanted = torch.cat(rivals).unique()
+    targets = torch.full_like(exam.targets, IGNORED_TARGET)
+    targets[:, :-1] = exam.tokens[:, 1:].where(exam.prompt[:, 1:], IGNORED_TARGET)
+    about_prompt = replace(exam, targets=targets)
+    q, modules = len(exam.task), len(bank.experts.b)
+    pairs = torch.cartesian_prod(torch.arange(q), wanted)
+    asked = pairs[:, [0] + [1] * modules]
+    mean = _ask(backbone, bank.experts, asked, about_prompt, scaling, check)[1]
+    total = mean.view(q, -1) * (targets != IGNORED_TARGET).sum(dim=1, keepdim=True)
+    losses[wanted] = total.mT
+    return losses
+
+
+# Asking.
+
+
+def _picked(
+    backbone: Backbone,
+    bank: Bank,
+    exam: Exam,
+    scaling: float,
+    gates: Sequence[_LibraryGate],
+    check: Callable[[], None],
+) -> list[Answers]:
+    """Answers under the gates that pick one expert."""
+    picking = [gate for gate in gates if gate.picks]
+    if not picking:
+        return []
+    q = len(exam.task)
+    chosen = torch.stack([gate.chosen() for gate in picking])
+    asked = torch.cat([torch.arange(q).expand(len(picking), q)[:, :, None], chosen], dim=2)
+    marks = _ask(backbone, bank.experts, asked.flatten(0, 1), exam, scaling, check)
+    correct, loss = (part.view(len(picking), q) for part in marks)
+    everything = torch.arange(q)
+    return [
+        Answers(correct[i], loss[i], *gate.judged(everything)) for i, gate in enumerate(picking)
+    ]
+
+
+def _blended(
+    backbone: Backbone,
+    exam: Exam,
+    scaling: float,
+    gates: Sequence[_LibraryGate],
+    check: Callable[[], None],
+) -> list[Answers]:
+    """Answers under the gates that do not: all experts of a library at once."""
+    blending = [gate for gate in gates if not gate.picks]
+    sheet = Sheet.of(exam)
+    order = sheet.length.argsort(stable=True)
+    parts = order.split(BLENDED_ROWS)
+    jobs = [
+        partial(_blended_part, backbone, gate, sheet, rows, scaling)
+        for gate in blending
+        for rows in parts
+    ]
+    done = _side_by_side(jobs, check)
+    back = order.argsort()
+    given = []
+    for first in range(0, len(done), len(parts)):
+        columns = zip(*done[first : first + len(parts)], strict=True)
+        given.append(Answers(*(torch.cat(column)[back] for column in columns)))
+    return given
+
+
+def _blended_part(
+    backbone: Backbone,
+    gate: _LibraryGate,
+    sheet: Sheet,
+    rows: Int[Tensor, " m"],
+    scaling: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    part = sheet.part(rows)
+    top = gate.gate.top_ranks
+    ranks = TopRanks(top, gate.gate.top_ranks_over) if top else None
+    weights: _TokenGate | dict[str, Tensor]
+    if gate.scores:
+        weights = {name: blended(gate.gate, value[rows]) for name, value in gate.scores.items()}
+    else:
+        prompt = sheet.exam.prompt[rows, : part.tokens.shape[1]]
+        weights = _TokenGate(gate, gate.right[rows], prompt)
+    logits = forward_experts(
+        backbone,
+        part.tokens,
+        gate.experts,
+        weights,
+        scaling,
+        top_ranks=ranks,
+        places=part.places,
+    )
+    judged = weights.judged() if isinstance(weights, _TokenGate) else gate.judged(rows)
+    return *part.marks(logits), *judged
+
+
+def _ask(
     backbone: Backbone,
     experts: Adapters,
     asked: Int[Tensor, "rows columns"],
@@ -134,34 +373,57 @@ def _answers(
     """Right or wrong, and the loss, of every row: a question and the expert of each module."""
     pairs, back = asked.unique(dim=0, return_inverse=True)
     uniform = (pairs[:, 1:] == pairs[:, 1:2]).all(dim=1)
+    sheet = Sheet.of(exam)
+    length = sheet.length[pairs[:, 0]]
+    tables = _one_expert_batches(pairs, uniform, length)
+    mixed = (~uniform).nonzero().flatten()
+    mixed = mixed[length[mixed].argsort(stable=True)]
+    parts = mixed.split(MIXED_ROWS) if len(mixed) else ()  # splitting nothing gives one part
+    jobs = [partial(_one_expert_each, backbone, experts, sheet, pairs[x], scaling) for x in tables]
+    jobs += [partial(_mixed_experts, backbone, experts, sheet, pairs[x], scaling) for x in parts]
     correct = torch.empty(len(pairs), dtype=torch.bool)
     loss = torch.empty(len(pairs))
-    with torch.no_grad():
-        length = _lengths(exam)[pairs[:, 0]]
-        for rows in _one_expert_batches(pairs, uniform, length):
-            check()
-            each = select(experts, pairs[rows[:, 0], 1])
-            used = exam.tokens[pairs[rows, 0], : int(length[rows].max())]
-            logits = forward(backbone, used, each, scaling)
-            marks = _marks(logits.flatten(0, 1), exam, pairs[rows.flatten(), 0])
-            correct[rows.flatten()], loss[rows.flatten()] = marks
-        for mixed in (~uniform).nonzero().flatten().split(ROWS_AT_ONCE):
-            if len(mixed) == 0:
-                break  # splitting nothing gives one empty part
-            check()
-            used, gates = _mixed_gates(pairs[mixed, 1:], list(experts.b))
-            asked_now = pairs[mixed, 0]
-            logits = forward_experts(
-                backbone, exam.tokens[asked_now], select(experts, used), gates, scaling
-            )
-            correct[mixed], loss[mixed] = _marks(logits, exam, asked_now)
+    for rows, marks in zip([*tables, *parts], _side_by_side(jobs, check), strict=True):
+        correct[rows.flatten()], loss[rows.flatten()] = marks
     return correct[back], loss[back]
 
 
-def _lengths(exam: Exam) -> Int[Tensor, " q"]:
-    """Tokens of every question up to its last scored place; what follows is padding."""
-    place = torch.arange(1, exam.targets.shape[1] + 1)
-    return ((exam.targets != IGNORED_TARGET) * place).max(dim=1).values
+def _one_expert_each(
+    backbone: Backbone,
+    experts: Adapters,
+    sheet: Sheet,
+    pairs: Int[Tensor, "e m columns"],
+    scaling: float,
+) -> tuple[Bool[Tensor, " em"], Float[Tensor, " em"]]:
+    """Marks of lines of questions with one expert per line."""
+    part = sheet.part(pairs[:, :, 0].flatten())
+    lines = pairs.shape[:2]
+    logits = forward(
+        backbone,
+        part.tokens.unflatten(0, lines),
+        select(experts, pairs[:, 0, 1]),
+        scaling,
+        part.places.unflatten(0, lines),
+    )
+    return part.marks(logits.flatten(0, 1))
+
+
+def _mixed_experts(
+    backbone: Backbone,
+    experts: Adapters,
+    sheet: Sheet,
+    pairs: Int[Tensor, "m columns"],
+    scaling: float,
+) -> tuple[Bool[Tensor, " m"], Float[Tensor, " m"]]:
+    """Marks of questions with an expert of its own for every module."""
+    part = sheet.part(pairs[:, 0])
+    column = {name: 1 + place for place, name in enumerate(experts.b)}
+    each = Adapters(
+        {name: value[pairs[:, column[name]]] for name, value in experts.a.items()},
+        {name: value[pairs[:, column[name]]] for name, value in experts.b.items()},
+    )
+    logits = forward(backbone, part.tokens[:, None], each, scaling, part.places[:, None])
+    return part.marks(logits[:, 0])
 
 
 def _one_expert_batches(
@@ -189,42 +451,37 @@ def _one_expert_batches(
     return batches
 
 
-def _mixed_gates(
-    chosen: Int[Tensor, "m modules"], modules: list[str]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    used, place = chosen.unique(return_inverse=True)
-    gates = functional.one_hot(place, len(used)).float()
-    return used, {name: gates[:, column] for column, name in enumerate(modules)}
+def _side_by_side(jobs: Sequence[Callable[[], T]], check: Callable[[], None]) -> list[T]:
+    """Results of the jobs in order, each worked out by one thread that does its products alone.
 
-
-def _marks(
-    logits: Float[Tensor, "m t vocab"], exam: Exam, asked: Int[Tensor, " m"]
-) -> tuple[Bool[Tensor, " m"], Float[Tensor, " m"]]:
-    """Right or wrong, and mean loss of the true answer, per sequence.
-
-    The most likely token at every place of the true answer, given the true answer before it,
-    equals greedy decoding as long as it is right, so one pass decides an exact match.
+    As in training, splitting every short operation over the processors costs more than it gains.
     """
-    targets, choices = exam.targets[asked, : logits.shape[1]], exam.choices[asked]
-    scored = targets != IGNORED_TARGET
-    token_loss = functional.cross_entropy(
-        logits.mT, targets, ignore_index=IGNORED_TARGET, reduction="none"
-    )
-    loss = token_loss.sum(dim=1) / scored.sum(dim=1)
-    exact = ((logits.argmax(dim=2) == targets) | ~scored).all(dim=1)
-    place = scored.int().argmax(dim=1)
-    lines = torch.arange(len(asked))
-    offered = logits[lines, place].gather(1, choices.clamp(min=0))
-    best = offered.masked_fill(choices < 0, -torch.inf).argmax(dim=1)
-    picked = choices[lines, best] == targets[lines, place]
-    return torch.where(choices[:, 0] >= 0, picked, exact), loss
+    if not jobs:
+        return []
+    threads = torch.get_num_threads()
+    workers = min(threads, len(jobs))
+
+    def run(job: Callable[[], T]) -> T:
+        with torch.no_grad():  # of this thread
+            return job()
+
+    pool = ThreadPoolExecutor(workers, "evaluate", torch.set_num_threads, (threads // workers,))
+    try:
+        futures = [pool.submit(run, job) for job in jobs]
+        results = []
+        for future in futures:
+            check()
+            results.append(future.result())
+        return results
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
-def _routed_right(bank: Bank, chosen: Tensor, exam: Exam) -> float | None:
-    """Share of prompts, over devices that hold their task, whose every module chose that task."""
-    if bank.gate != "prototype":
-        return None
-    right = bank.held[:, exam.task]
-    known = right >= 0
-    hit = (chosen == right[:, :, None]).float().mean(dim=2)
-    return float(hit[known].mean()) if known.any() else None
+def _holds_task(bank: Bank, exam: Exam) -> Bool[Tensor, "n q"]:
+    there = (bank.held >= 0)[:, None]
+    return (there & (bank.task[bank.held.clamp(min=0)][:, None] == exam.task[:, None])).any(dim=2)
+
+
+def _mean_where(values: Float[Tensor, "n q"], wanted: Bool[Tensor, "n q"]) -> float | None:
+    return float(values[wanted].mean()) if wanted.any() else None

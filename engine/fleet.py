@@ -321,7 +321,8 @@ def _loss_and_gradient(
     batch: tuple[Tensor, Tensor],
 ) -> tuple[Float[Tensor, " n"], Flat]:
     """Return each device's loss and the gradient of its trained values, one row per device."""
-    a = unflatten(buffers.values["a"].to(backbone.dtype), like.a)
+    # An adapter without A is a full update (`Adapters`).
+    a = unflatten(buffers.values["a"].to(backbone.dtype), like.a) if like.a else {}
     b = unflatten(buffers.values["b"].to(backbone.dtype), like.b)
     loss, gradient = fleet_gradient(
         backbone, *batch, a, b, rule.scaling, trained=frozenset(buffers.trained)

@@ -38,11 +38,24 @@ class PreviewLink(PreviewPart):
     )
 
 
+class PreviewMerge(PreviewPart):
+    """One step of the clustering: the devices of `left` and of `right` became one cluster."""
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    collision: float = Field(description="Collision rate of the merged cluster, 0 to 1")
+    power_w: float = Field(description="What its neediest member spends to reach all others")
+
+
 class Preview(PreviewPart):
     """The mesh of a config and the mean quality of its links."""
 
     devices: tuple[PreviewDevice, ...]
     links: tuple[PreviewLink, ...]
+    clusters: tuple[int, ...] = Field(description="Cluster of each device; 0 without clusters")
+    merges: tuple[PreviewMerge, ...] = Field(
+        description="Steps from single devices to the clusters, in order; none if drawn otherwise"
+    )
 
 
 def preview(config: c.RunConfig, payload_bits: int | None = None) -> Preview:
@@ -54,14 +67,29 @@ def preview(config: c.RunConfig, payload_bits: int | None = None) -> Preview:
     """
     mesh = build_mesh(config)
     radio = build_channel(config)
-    devices = tuple(
-        PreviewDevice(x_m=float(x), y_m=float(y), task=config.fleet.task_of(device))
-        for device, (x, y) in enumerate(mesh.positions)
-    )
     if isinstance(radio, PaperRadio):
-        return Preview(devices=devices, links=_radio_links(mesh, radio, payload_bits))
+        links = _radio_links(mesh, radio, payload_bits)
+    else:
+        links = _ideal_links(mesh)
+    return Preview(
+        devices=tuple(
+            PreviewDevice(x_m=float(x), y_m=float(y), task=config.fleet.task_of(device))
+            for device, (x, y) in enumerate(mesh.positions)
+        ),
+        links=links,
+        clusters=tuple(mesh.cluster.tolist()),
+        merges=tuple(
+            PreviewMerge(
+                left=merge.left, right=merge.right, collision=merge.collision, power_w=merge.power_w
+            )
+            for merge in mesh.merges
+        ),
+    )
+
+
+def _ideal_links(mesh: Mesh) -> tuple[PreviewLink, ...]:
     distances = distances_m(mesh.positions)
-    links = (
+    return tuple(
         PreviewLink(
             receiver=receiver,
             sender=sender,
@@ -72,7 +100,6 @@ def preview(config: c.RunConfig, payload_bits: int | None = None) -> Preview:
         )
         for receiver, sender in np.argwhere(mesh.linked)
     )
-    return Preview(devices=devices, links=tuple(links))
 
 
 def _radio_links(

@@ -53,6 +53,7 @@ class DeviceRecord(Record):
     task: TaskName
     x_m: float
     y_m: float
+    cluster: int = Field(0, ge=0, description="Number of its cluster; 0 in a mesh without")
     train_loss: float = Field(description="Mean loss over the local steps, nats per token")
     sent_bits: int = Field(ge=0, description="Bits put on air, over all its links")
     airtime_s: float = Field(ge=0.0, description="Time its slowest message took")
@@ -81,6 +82,15 @@ class LinkRecord(Record):
     delivered: bool
 
 
+class MergeRecord(Record):
+    """One step of the clustering: `left` and `right` became one cluster."""
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    collision: Fraction = Field(description="Collision rate of the new cluster")
+    power_w: float = Field(ge=0.0, description="Largest power that a member needs to reach all")
+
+
 class RoundRecord(Record):
     """Everything that one round is remembered by. Round indices start at 0."""
 
@@ -98,6 +108,9 @@ class RoundRecord(Record):
     devices: tuple[DeviceRecord, ...]
     scores: tuple[ScoreRecord, ...] = Field(description="Empty in a round without evaluation")
     links: tuple[LinkRecord, ...]
+    merges: tuple[MergeRecord, ...] = Field(
+        (), description="How the clusters came about, in order; empty if they are as before"
+    )
     extra: dict[str, float] = Field(
         default_factory=dict, description="Diagnostics of the method, named in docs/metrics.md"
     )

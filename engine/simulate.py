@@ -10,14 +10,17 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from engine.adapters import Adapters, distance_to_mean, flatten
-from engine.channels import Delivery
+from engine.adapters import Adapters, distance_to_mean, flatten, select
+from engine.config import Agnes
 from engine.errors import NumericsError
 from engine.evaluate import Scores, evaluate, own_accuracy
 from engine.fleet import OptimizerState, device_groups, train_steps
-from engine.methods import Bank
-from engine.records import DeviceRecord, LinkRecord, RoundRecord, ScoreRecord
+from engine.methods import Bank, Memory
+from engine.metrics import Exchange, Questions, bandwidth_time_hz_s, fleet_metrics
+from engine.records import DeviceRecord, LinkRecord, MergeRecord, RoundRecord, ScoreRecord
 from engine.rng import stream
+from engine.topology import Mesh, build_mesh
+from engine.traffic import Traffic
 from engine.units import ratio_to_db
 from engine.world import State, World
 
@@ -52,27 +55,53 @@ def simulate(
 def play_round(world: World, state: State, check: Check = nobody_asks) -> tuple[State, RoundRecord]:
     """One round: every device trains, talks to its neighbours, and is asked all tasks."""
     began = time.monotonic()
-    t = state.round_index
-    state = warmed_up(world, state, check) if t == 0 else state
+    t, mesh_before = state.round_index, state.mesh
+    state = warmed_up(world, state, check)
+    mesh = state.mesh
     trained, optimizer, losses = local_training(world, state, check)
     _require_finite(t, trained, losses)
-    payload_bits = world.method.payload_bits(state.memory, t)
-    delivery = world.channel.deliver(world.mesh.positions, payload_bits, t)
-    combined, memory = world.method.combine(trained, state.memory, delivery.heard, t)
-    after = State(t + 1, combined, optimizer, memory)
-    scores = _scores(world, after, check) if _is_evaluated(world, t) else None
-    record = summarize(world, after, losses, payload_bits, delivery, scores)
-    before = {"accuracy_own_before_exchange": _own_accuracy(world, trained)} if scores else {}
+    bits = world.method.payload_bits(state.memory, mesh, t)
+    first = world.channel.deliver(mesh.positions, bits, t)
+    combined, memory = world.method.combine(trained, state.memory, mesh, first.heard, t)
+    memory, traffic = _relayed(world, memory, mesh, t, Traffic((bits,), (first,)))
+    after = State(t + 1, combined, optimizer, memory, mesh)
+    bank = world.method.bank(combined, memory) if _is_evaluated(world, t) else None
+    scores = _scores(world, bank, check) if bank else None
+    record = summarize(world, after, losses, traffic, scores)
+    extra = record.extra | (_exchange_metrics(world, trained, after, bank) if bank else {})
+    merges = _merge_records(mesh) if t == 0 or mesh is not mesh_before else ()
     wall_s = time.monotonic() - began
-    return after, record.model_copy(update={"extra": record.extra | before, "wall_s": wall_s})
+    known = {"extra": extra, "merges": merges, "wall_s": wall_s}
+    return after, record.model_copy(update=known)
+
+
+def _relayed(
+    world: World, memory: Memory, mesh: Mesh, round_index: int, traffic: Traffic
+) -> tuple[Memory, Traffic]:
+    """Memory and traffic after the copies have travelled on, hop by hop, within the round.
+
+    Links that failed in the round stay silent, since its fading stays.
+    """
+    while True:
+        near = replace(mesh, linked=mesh.linked & ~traffic.failed)
+        bits = world.method.relay_bits(memory, near)
+        if not bits.any():
+            return memory, traffic
+        hop = world.channel.deliver(mesh.positions, bits, round_index)
+        memory = world.method.relay(memory, near, hop.heard)
+        traffic = Traffic((*traffic.sent_bits, bits), (*traffic.deliveries, hop))
 
 
 def warmed_up(world: World, state: State, check: Check) -> State:
-    """The state with masks chosen by some steps of dense training, which are then forgotten."""
-    steps = world.method.warm_up_steps
+    """The state with masks chosen by some steps of dense training, which are then forgotten.
+
+    Clusters that count real overlaps of masks are formed anew from them.
+    """
+    t = state.round_index
+    steps = world.method.warm_up_steps(t)
     if steps == 0:
         return state
-    batches = draw_batches(world, "warm-up", 0, steps)
+    batches = draw_batches(world, "warm-up", t, steps)
     warmed, _, _ = train_steps(
         world.backbone,
         world.rule,
@@ -82,7 +111,12 @@ def warmed_up(world: World, state: State, check: Check) -> State:
         trained=world.method.trained,
         stop=lambda: check(0.0),
     )
-    return replace(state, memory=world.method.after_warm_up(warmed, state.memory))
+    memory = world.method.after_warm_up(warmed, state.memory, state.mesh, t)
+    masks, topology = world.method.masks(memory), world.config.topology
+    if masks is None or not isinstance(topology, Agnes) or topology.collision != "empirical":
+        return replace(state, memory=memory)
+    mesh = build_mesh(world.config, masks=flatten(masks).numpy())
+    return replace(state, memory=memory, mesh=mesh)
 
 
 def local_training(
@@ -90,8 +124,12 @@ def local_training(
 ) -> tuple[Adapters, OptimizerState, Tensor]:
     """Adapters, optimizer state and losses (steps, n) after this round's local steps."""
     steps = world.config.training.local_steps
-    batches = draw_batches(world, "train", state.round_index, steps)
-    tokens = batches[0]
+    tokens, targets = draw_batches(world, "train", state.round_index, steps)
+    adapters = state.adapters
+    if world.method.pooled:
+        # One adapter sees the batches of all devices; everybody then gets it.
+        tokens, targets = (part.flatten(1, 2)[:, None] for part in (tokens, targets))
+        adapters = select(adapters, [0])
     groups = len(device_groups(tokens.shape[1], tokens[0, 0].numel()))
     done = 0
 
@@ -100,16 +138,20 @@ def local_training(
         check(done / (steps * groups))
         done += 1
 
-    return train_steps(
+    trained, optimizer, losses = train_steps(
         world.backbone,
         world.rule,
-        state.adapters,
+        adapters,
         state.optimizer,
-        batches,
+        (tokens, targets),
         trained=world.method.trained,
         masks=world.method.masks(state.memory),
         stop=count,
     )
+    if world.method.pooled:
+        n = len(world.own)
+        return select(trained, [0] * n), optimizer, losses.expand(-1, n)
+    return trained, optimizer, losses
 
 
 def draw_batches(
@@ -139,17 +181,22 @@ def summarize(
     world: World,
     after: State,
     losses: Tensor,
-    payload_bits: Int[np.ndarray, "n n"],
-    delivery: Delivery,
+    traffic: Traffic,
     scores: Scores | None,
 ) -> RoundRecord:
     """The record of the round that led to `after`."""
     n = len(world.own)
     loss = losses.mean(dim=0)
-    attempted = int(delivery.attempted.sum())
+    band = world.bandwidth_hz
     extra = world.method.diagnostics(after.memory)
+    extra["bandwidth_time_hz_s"] = sum(bandwidth_time_hz_s(d, band) for d in traffic.deliveries)
+    delivered = traffic.delivered_fraction
+    if delivered is not None:
+        extra["outage_fraction"] = 1.0 - delivered
     if scores is not None and scores.routed_right is not None:
         extra["routed_right_fraction"] = scores.routed_right
+    if scores is not None and scores.gate_entropy is not None:
+        extra["gate_entropy_nats"] = scores.gate_entropy
     own = scores.accuracy[torch.arange(n), torch.from_numpy(world.own)] if scores else None
     return RoundRecord(
         round_index=after.round_index - 1,
@@ -157,13 +204,13 @@ def summarize(
         accuracy_own=None if own is None else float(own.mean()),
         accuracy_all=None if scores is None else float(scores.accuracy.mean()),
         consensus_distance=float(distance_to_mean(after.adapters).mean()),
-        delivered_fraction=int(delivery.heard.sum()) / attempted if attempted else None,
-        sent_bits=int(payload_bits.sum()),
-        airtime_s=float(delivery.airtime_s.max(initial=0.0)),
-        energy_j=float(delivery.energy_j.sum()),
-        devices=_device_records(world, loss, payload_bits, delivery),
+        delivered_fraction=delivered,
+        sent_bits=int(traffic.payload_bits.sum()),
+        airtime_s=traffic.airtime_s,
+        energy_j=float(traffic.link_energy_j.sum()),
+        devices=_device_records(world, after, loss, traffic),
         scores=() if scores is None else _score_records(world, scores),
-        links=_link_records(payload_bits, delivery),
+        links=_link_records(traffic),
         extra=extra,
         wall_s=0.0,
     )
@@ -174,14 +221,20 @@ def _is_evaluated(world: World, round_index: int) -> bool:
     return done % world.config.evaluation.every_rounds == 0 or done == world.config.rounds
 
 
-def _scores(world: World, after: State, check: Check) -> Scores:
-    bank: Bank = world.method.bank(after.adapters, after.memory)
+def _scores(world: World, bank: Bank, check: Check) -> Scores:
     return evaluate(world.backbone, bank, world.exam, world.rule.scaling, check=lambda: check(1.0))
 
 
-def _own_accuracy(world: World, trained: Adapters) -> float:
-    own = torch.from_numpy(world.own)
-    return own_accuracy(world.backbone, trained, own, world.exam, world.rule.scaling)
+def _exchange_metrics(
+    world: World, trained: Adapters, after: State, bank: Bank
+) -> dict[str, float]:
+    """What the exchange did to adapters and masks, and own accuracy just before it."""
+    method, own = world.method, torch.from_numpy(world.own)
+    exchange = Exchange(trained, after.adapters, method.masks(after.memory), method.trained)
+    questions = Questions(world.exam.inputs, world.exam.task)
+    before = own_accuracy(world.backbone, trained, own, world.exam, world.rule.scaling)
+    known = fleet_metrics(exchange, after.mesh, bank, own, questions)
+    return {"accuracy_own_before_exchange": before, **known}
 
 
 def _require_finite(round_index: int, adapters: Adapters, losses: Tensor) -> None:
@@ -193,19 +246,28 @@ def _require_finite(round_index: int, adapters: Adapters, losses: Tensor) -> Non
         raise NumericsError(round_index, (~finite).nonzero().flatten().tolist())
 
 
+def _merge_records(mesh: Mesh) -> tuple[MergeRecord, ...]:
+    return tuple(
+        MergeRecord(left=m.left, right=m.right, collision=m.collision, power_w=m.power_w)
+        for m in mesh.merges
+    )
+
+
 def _device_records(
-    world: World, loss: Tensor, payload_bits: Int[np.ndarray, "n n"], delivery: Delivery
+    world: World, after: State, loss: Tensor, traffic: Traffic
 ) -> tuple[DeviceRecord, ...]:
+    sent_bits, energy_j = traffic.payload_bits.sum(axis=0), traffic.link_energy_j.sum(axis=0)
     return tuple(
         DeviceRecord(
             device=i,
             task=world.tasks[task],
-            x_m=float(world.mesh.positions[i, 0]),
-            y_m=float(world.mesh.positions[i, 1]),
+            x_m=float(after.mesh.positions[i, 0]),
+            y_m=float(after.mesh.positions[i, 1]),
+            cluster=int(after.mesh.cluster[i]),
             train_loss=float(loss[i]),
-            sent_bits=int(payload_bits[:, i].sum()),
-            airtime_s=float(delivery.airtime_s[:, i].max(initial=0.0)),
-            energy_j=float(delivery.energy_j[:, i].sum()),
+            sent_bits=int(sent_bits[i]),
+            airtime_s=float(traffic.sender_airtime_s[i]),
+            energy_j=float(energy_j[i]),
         )
         for i, task in enumerate(world.own)
     )
@@ -224,20 +286,20 @@ def _score_records(world: World, scores: Scores) -> tuple[ScoreRecord, ...]:
     )
 
 
-def _link_records(
-    payload_bits: Int[np.ndarray, "n n"], delivery: Delivery
-) -> tuple[LinkRecord, ...]:
+def _link_records(traffic: Traffic) -> tuple[LinkRecord, ...]:
+    payload_bits, failed = traffic.payload_bits, traffic.failed
+    airtime_s, energy_j = traffic.link_airtime_s, traffic.link_energy_j
+    snr, rate = traffic.latest("snr"), traffic.latest("rate_bit_s")
     return tuple(
         LinkRecord(
             receiver=int(i),
             sender=int(j),
             payload_bits=int(payload_bits[i, j]),
-            snr_db=None if math.isnan(snr) else ratio_to_db(snr),
-            rate_bit_s=None if math.isnan(rate) else rate,
-            airtime_s=float(delivery.airtime_s[i, j]),
-            energy_j=float(delivery.energy_j[i, j]),
-            delivered=bool(delivery.heard[i, j]),
+            snr_db=None if math.isnan(snr[i, j]) else ratio_to_db(float(snr[i, j])),
+            rate_bit_s=None if math.isnan(rate[i, j]) else float(rate[i, j]),
+            airtime_s=float(airtime_s[i, j]),
+            energy_j=float(energy_j[i, j]),
+            delivered=not failed[i, j],
         )
-        for i, j in zip(*np.nonzero(delivery.attempted), strict=True)
-        for snr, rate in [(float(delivery.snr[i, j]), float(delivery.rate_bit_s[i, j]))]
+        for i, j in np.argwhere(traffic.attempted)
     )

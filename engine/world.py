@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -21,21 +21,23 @@ from engine.backbone.forward import (
     prompt_inputs,
 )
 from engine.channels import Channel, build_channel
-from engine.config import RunConfig, SoLora, TaskName
-from engine.evaluate import Exam
+from engine.config import PaperChannel, RunConfig, SoLora, TaskName
+from engine.exam import Exam
 from engine.fleet import OptimizerState, TrainingRule
-from engine.methods import Memory, Method, Setup, build_method
+from engine.methods import Memory, Method, Setup, Signatures, build_method
 from engine.records import Provenance
+from engine.signatures import KINDS, by_device, signatures
+from engine.spectral import Entropies, layer_densities, spectral_entropies
 from engine.tasks import build_task, test_samples, train_samples
 from engine.tasks.encode import Encoded, choice_tokens, encode
 from engine.topology import Mesh, build_mesh
 
-PROTOTYPE_SAMPLES = 32  # per device; more do not move the mean by what a cosine can see
+SIGNATURE_SAMPLES = 32  # per device; more do not move the mean by what a cosine can see
 
 
 @dataclass(frozen=True)
 class World:
-    """What a run keeps fixed. Leading axis of the pools: device."""
+    """What a run keeps fixed. Leading axis of the pools: device. `mesh` is the first one."""
 
     config: RunConfig
     tasks: tuple[TaskName, ...]
@@ -49,6 +51,12 @@ class World:
     pool_targets: Int[Tensor, "n s t"]
     exam: Exam
 
+    @property
+    def bandwidth_hz(self) -> float:
+        """The band of a sender; 0 where there is no radio."""
+        channel = self.config.channel
+        return channel.bandwidth_hz if isinstance(channel, PaperChannel) else 0.0
+
 
 @dataclass(frozen=True)
 class State:
@@ -58,6 +66,7 @@ class State:
     adapters: Adapters
     optimizer: OptimizerState
     memory: Memory
+    mesh: Mesh
 
 
 def build_world(config: RunConfig) -> World:
@@ -71,31 +80,32 @@ def build_world(config: RunConfig) -> World:
     wanted = config.training.precision
     precision = fast_precision() if wanted == "auto" else wanted
     backbone = backbone_from_llama(model, getattr(torch, precision))
-    # The gate compares small angles: its inputs are computed in float32, whatever trains.
-    gated = isinstance(config.method, SoLora) and config.method.gate == "prototype"
-    probe = backbone_from_llama(model, torch.float32) if gated else None
+    # Gate and spectrum compare small differences: they read float32, whatever trains.
+    probe = backbone_from_llama(model, torch.float32)
 
     tasks = config.fleet.present_tasks()
     own = np.array([tasks.index(config.fleet.task_of(i)) for i in range(config.fleet.devices)])
-    mesh = build_mesh(config)
     pools = _pools(config, tasks, own, tokenizer)
+    shapes, rank = dict(backbone.shapes), config.adapter.rank
+    entropies = _entropies(config, probe, pools)
     setup = Setup(
         seed=config.seed,
         rounds=config.rounds,
         tasks=tasks,
         own=own,
-        linked=mesh.linked,
-        shapes=dict(backbone.shapes),
-        rank=config.adapter.rank,
+        shapes=shapes,
+        rank=rank,
+        scaling=config.adapter.alpha / rank,
         value_bits=config.adapter.value_bits,
-        prototypes=_prototypes(probe, pools) if probe else {},
+        signatures=_signatures(config, probe, pools),
+        entropies=entropies,
     )
     training = config.training
     return World(
         config=config,
         tasks=tasks,
         own=own,
-        mesh=mesh,
+        mesh=_mesh(config, setup),
         channel=build_channel(config),
         method=build_method(config.method, setup),
         backbone=backbone,
@@ -105,7 +115,7 @@ def build_world(config: RunConfig) -> World:
             weight_decay=training.weight_decay,
             clip_norm=training.clip_norm,
             warmup_steps=training.warmup_steps,
-            scaling=config.adapter.alpha / config.adapter.rank,
+            scaling=setup.scaling,
         ),
         pool_tokens=torch.stack([pool.tokens for pool in pools]),
         pool_targets=torch.stack([pool.targets for pool in pools]),
@@ -116,7 +126,7 @@ def build_world(config: RunConfig) -> World:
 def initial_state(world: World) -> State:
     """The state before round 0."""
     adapters, memory = world.method.start()
-    return State(0, adapters, OptimizerState(), memory)
+    return State(0, adapters, OptimizerState(), memory, world.mesh)
 
 
 def provenance(world: World) -> Provenance:
@@ -154,22 +164,43 @@ def _pools(
     return [encoded.rows(part) for part in rows]
 
 
-def _prototypes(backbone: Backbone, pools: list[Encoded]) -> dict[str, Float[Tensor, "n d_in"]]:
-    """Mean layer input of each device's prompts; modules that share an input share the tensor."""
-    few = [pool.rows(torch.arange(min(PROTOTYPE_SAMPLES, len(pool.tokens)))) for pool in pools]
+def _signatures(config: RunConfig, probe: Backbone, pools: list[Encoded]) -> Signatures:
+    """What the gate of the method wants to know of each device's prompts."""
+    method = config.method
+    if not isinstance(method, SoLora) or method.gate not in KINDS:
+        return {}
+    few = [pool.rows(torch.arange(min(SIGNATURE_SAMPLES, len(pool.tokens)))) for pool in pools]
     tokens = torch.cat([pool.tokens for pool in few])
-    inputs = prompt_inputs(backbone, tokens, torch.cat([pool.prompt_mask for pool in few]))
-    means: dict[int, Tensor] = {}
-    for value in inputs.values():
-        if id(value) not in means:
-            means[id(value)] = value.view(len(few), -1, value.shape[1]).mean(dim=1)
-    return {name: means[id(value)] for name, value in inputs.items()}
+    inputs = prompt_inputs(probe, tokens, torch.cat([pool.prompt_mask for pool in few]))
+    return signatures(method.gate, by_device(inputs, len(pools)))
+
+
+def _entropies(config: RunConfig, probe: Backbone, pools: list[Encoded]) -> Entropies:
+    """Spectral entropy per module and device, if the densities of the method depend on it."""
+    method = config.method
+    if not isinstance(method, SoLora) or method.density_by != "spectral":
+        return {}
+    few = torch.arange(min(SIGNATURE_SAMPLES, len(pools[0].tokens)))
+    parts = [pool.rows(few) for pool in pools]
+    return spectral_entropies(
+        probe,
+        torch.stack([part.tokens for part in parts]),
+        torch.stack([part.prompt_mask for part in parts]),
+    )
+
+
+def _mesh(config: RunConfig, setup: Setup) -> Mesh:
+    """The first mesh; clusters see the densities that the layers really have."""
+    if not setup.entropies or not isinstance(config.method, SoLora):
+        return build_mesh(config)
+    shares = layer_densities(setup.entropies, setup.shapes, setup.rank, config.method.density)
+    return build_mesh(config, torch.stack(list(shares.values()), dim=1).double().numpy())
 
 
 def _exam(
     config: RunConfig,
     tasks: tuple[TaskName, ...],
-    probe: Backbone | None,
+    probe: Backbone,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Exam:
     count = config.evaluation.samples_per_task
@@ -182,7 +213,8 @@ def _exam(
         targets=encoded.targets,
         choices=choice_tokens(samples, tokenizer),
         task=torch.arange(len(tasks)).repeat_interleave(count),
-        inputs=prompt_inputs(probe, encoded.tokens, encoded.prompt_mask) if probe else {},
+        prompt=encoded.prompt_mask,
+        inputs=prompt_inputs(probe, encoded.tokens, encoded.prompt_mask),
     )
 
 

@@ -20,6 +20,7 @@ from engine.backbone.steps import (
     Rotation,
     adapted,
     add_normalised_gradient,
+    add_update_gradient,
     attended,
     attended_gradient,
     b_gradient,
@@ -29,12 +30,15 @@ from engine.backbone.steps import (
     swiglu,
     swiglu_gradient,
     times,
+    updated,
     z_gradient,
 )
 from engine.errors import ConfigMismatch
 
 IGNORED_TARGET = -100
-Gates = Float[Tensor, "m k"] | dict[str, Float[Tensor, "m k"]]
+# Weights of k experts by module, from the input of the named modules, which they share.
+TokenGate = Callable[[tuple[str, ...], Float[Tensor, "s d_in"]], dict[str, Float[Tensor, "s k"]]]
+Gates = Float[Tensor, "m k"] | dict[str, Float[Tensor, "m k"]] | TokenGate
 # Maps the input of a projection to the outputs of its products; this is what differs between
 # training, gating and probing.
 Project = Callable[["Projection", Tensor], Sequence[Tensor]]
@@ -149,7 +153,8 @@ def forward(
     tokens: Int[Tensor, "n b t"],
     adapters: Adapters | None,
     scaling: float,
-) -> Float[Tensor, "n b t vocab"]:
+    places: Int[Tensor, "n b s"] | None = None,
+) -> Float[Tensor, "n b s vocab"]:
     """Return the logits of every device's own sequences under its own adapter.
 
     Attention is causal and positions count from 0, so padding belongs on the right.
@@ -159,11 +164,13 @@ def forward(
         tokens: Token ids; row i is read by device i only.
         adapters: A and B of the same modules for n devices, or None for the frozen model.
         scaling: Factor of B A, alpha / r in LoRA.
+        places: The s tokens of each sequence whose logits are wanted, all (s = t) if None.
     """
-    t = tokens.shape[2]
+    s = tokens.shape[2] if places is None else places.shape[2]
     project = _base if adapters is None else _Adapted(adapters.a, adapters.b, scaling)
-    hidden = _hidden(backbone, tokens, project, _rotation(backbone, tokens))
-    return _by_sequence(_logits(backbone, hidden), t)
+    wanted = None if places is None else _Scored.at(places, tokens.shape[2])
+    hidden = _hidden(backbone, tokens, project, _rotation(backbone, tokens), wanted)
+    return _by_sequence(_logits(backbone, hidden), s)
 
 
 def fleet_loss(
@@ -230,44 +237,111 @@ def fleet_gradient(
     }
 
 
+@dataclass(frozen=True)
+class TopRanks:
+    """How many coordinates of z = concat_k g_k A_k x are kept, in all or within each expert."""
+
+    count: int
+    over: Literal["all", "expert"] = "all"
+
+
 def forward_experts(
     backbone: Backbone,
     tokens: Int[Tensor, "m t"],
     experts: Adapters,
     gates: Gates,
     scaling: float,
-) -> Float[Tensor, "m t vocab"]:
-    """Return the logits under a gated sum of experts: y = W0 x + scaling sum_k g[m,k] B_k A_k x.
+    *,
+    top_ranks: TopRanks | None = None,
+    places: Int[Tensor, "m s"] | None = None,
+) -> Float[Tensor, "m s vocab"]:
+    """Return the logits under a gated sum of experts: y = W0 x + scaling sum_k B_k top(g_k A_k x).
 
     Args:
         backbone: The frozen model.
         tokens: Token ids of m sequences.
-        experts: Adapters whose leading axis counts the k experts.
+        experts: Low-rank adapters whose leading axis counts the k experts.
         gates: Weight of every expert for every sequence, one table for the whole network or one
-            per module.
+            per module; or a function that weighs anew for every token, from the input that
+            modules read in the model as published.
         scaling: Factor of B A.
+        top_ranks: Keeps the largest absolute values of z = g A x of a token and module and sets
+            the others to zero (arXiv 2602.20492, Eq. 29); all are kept if None.
+        places: The s tokens of each sequence whose logits are wanted, all (s = t) if None.
     """
-    m, t = tokens.shape
-
-    def expert_sum(projection: Projection, name: str, x: Tensor) -> Tensor:
-        a = _fold_gain(projection, experts.a[name]).to(x.dtype)
-        b = (scaling * experts.b[name]).to(x.dtype)
-        gate = gates[name] if isinstance(gates, dict) else gates
-        strength = gate.to(x.dtype).repeat_interleave(a.shape[1], dim=1)
-        z = (x @ a.flatten(0, 1).T).view(t, m, -1) * strength
-        return z.view(1, t * m, -1) @ b.movedim(0, 1).flatten(1).T
+    t = tokens.shape[1]
 
     def project(projection: Projection, x: Tensor) -> Sequence[Tensor]:
         ys = _base(projection, x)
+        names = tuple(name for name in projection.names if name in experts.a)
+        weights = _gate_weights(projection, names, gates, x)
+        zs = _expert_inputs(projection, names, experts, x)
         for product, y in zip(projection.products, ys, strict=True):
-            parts = y.split(product.widths, dim=2)
+            parts = y[0].split(product.widths, dim=1)
             for name, part in zip(product.names, parts, strict=True):
-                if name in experts.a:
-                    part += expert_sum(projection, name, x)
+                if name in zs:
+                    z = _gated(zs[name], weights[name], top_ranks)
+                    b = (scaling * experts.b[name]).to(x.dtype)
+                    part.addmm_(z, b.movedim(0, 1).flatten(1).T)
         return ys
 
-    hidden = _hidden(backbone, tokens[None], project, _rotation(backbone, tokens[None]))
-    return _by_sequence(_logits(backbone, hidden), t)[0]
+    # A gate that sees tokens sees those before the answer in the last layer as well.
+    early = None if places is None or callable(gates) else _Scored.at(places[None], t)
+    hidden = _hidden(backbone, tokens[None], project, _rotation(backbone, tokens[None]), early)
+    if places is not None and early is None:
+        hidden = _Scored.at(places[None], t).take(hidden)
+    return _by_sequence(_logits(backbone, hidden), t if places is None else places.shape[1])[0]
+
+
+def _gate_weights(
+    projection: Projection, names: tuple[str, ...], gates: Gates, x: Float[Tensor, "1 rows d_in"]
+) -> dict[str, Float[Tensor, "_ k"]]:
+    """Weights per module: a line per token, or per sequence, which count fastest."""
+    if callable(gates):
+        return gates(names, _fold_gain(projection, x[0].float()))
+    return {name: gates[name] if isinstance(gates, dict) else gates for name in names}
+
+
+def _expert_inputs(
+    projection: Projection, names: tuple[str, ...], experts: Adapters, x: Tensor
+) -> dict[str, Float[Tensor, "rows k r"]]:
+    """Return z = A_k x of all experts for each module, computed as one product."""
+    if not names:
+        return {}
+    joined = torch.cat([experts.a[name].flatten(0, 1) for name in names])
+    z = x[0] @ _fold_gain(projection, joined).to(x.dtype).T
+    sizes = [experts.a[name].shape[:2] for name in names]
+    parts = z.split([size.numel() for size in sizes], dim=1)
+    return {
+        name: part.unflatten(1, size) for name, part, size in zip(names, parts, sizes, strict=True)
+    }
+
+
+def _gated(
+    z: Float[Tensor, "rows k r"], weights: Float[Tensor, "_ k"], top_ranks: TopRanks | None
+) -> Float[Tensor, "rows kr"]:
+    """Return g A x, with the smaller coordinates at zero if so wanted."""
+    rows, k, r = z.shape
+    z = (z.view(-1, len(weights), k, r) * weights.to(z.dtype)[:, :, None]).view(rows, k * r)
+    if top_ranks is None:
+        return z
+    if top_ranks.over == "all":
+        return largest_kept(z, top_ranks.count)
+    return largest_kept(z.view(rows * k, r), top_ranks.count).view(rows, k * r)
+
+
+def largest_kept(z: Float[Tensor, "rows c"], count: int) -> Float[Tensor, "rows c"]:
+    """Return z with all but the `count` largest absolute values of each row at zero.
+
+    Ties go to the first.
+    """
+    if count >= z.shape[1]:
+        return z
+    size = z.abs()
+    least = size.topk(count, dim=1).values[:, -1:]
+    above, tied = size > least, size == least
+    room = count - above.sum(dim=1, keepdim=True)
+    return z * (above | (tied & (tied.cumsum(dim=1) <= room)))
 
 
 def prompt_inputs(
@@ -290,6 +364,27 @@ def prompt_inputs(
     with torch.no_grad():
         _hidden(backbone, tokens[None], project, _rotation(backbone, tokens[None]))
     return means
+
+
+def layer_inputs(
+    backbone: Backbone, tokens: Int[Tensor, "m t"]
+) -> dict[str, Float[Tensor, "m t d_in"]]:
+    """Return the frozen model's input of every module for every token, in float32.
+
+    These are the inputs x of y = W0 x in the model as published, the norm gain included. Modules
+    that share an input share the tensor. All layers are held at once: ask for few sequences.
+    """
+    m, t = tokens.shape
+    seen: dict[str, Tensor] = {}
+
+    def project(projection: Projection, x: Tensor) -> Sequence[Tensor]:
+        own = _fold_gain(projection, x.view(t, m, -1).transpose(0, 1).float())
+        seen.update(dict.fromkeys(projection.names, own))
+        return _base(projection, x)
+
+    with torch.no_grad():
+        _hidden(backbone, tokens[None], project, _rotation(backbone, tokens[None]))
+    return seen
 
 
 # The network: every public function above is this walk with another `project`.
@@ -328,6 +423,15 @@ class _Scored:
         most = max(1, int(scored.sum(dim=1).max()))
         column = scored.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
         return _Scored(column + m * torch.arange(n)[:, None], wanted.gather(1, column), m)
+
+    @staticmethod
+    def at(places: Int[Tensor, "n b s"], t: int) -> "_Scored":
+        """The tokens at `places` of b sequences of length t: tokens slowest, then sequences."""
+        n, b, _ = places.shape
+        rows = (places * b + torch.arange(b)[:, None]).transpose(1, 2).flatten(1)
+        m = t * b
+        none = torch.full_like(rows, IGNORED_TARGET)
+        return _Scored(rows + m * torch.arange(n)[:, None], none, m)
 
     def take(self, x: Float[Tensor, "n m d"]) -> Float[Tensor, "n s d"]:
         rows = x.flatten(0, 1).index_select(0, self.rows.flatten())
@@ -474,8 +578,20 @@ def _block_diagonal(
     return joined
 
 
+def _full_updates(projection: Projection, b: Factors) -> list[Float[Tensor, "n _ d_in"]]:
+    """Return the update of each product's weight, for modules whose adapter has no A."""
+    dtype = projection.products[0].weight.dtype
+    return [
+        _fold_gain(projection, torch.cat([b[name] for name in product.names], dim=1)).to(dtype)
+        for product in projection.products
+    ]
+
+
 class _Adapted:
     """Projects with one adapter per device; for training, collects the gradient on the way back.
+
+    A module with a B but no A is updated in full (`Adapters`): then all modules that read the same
+    input are. Their gradient is that of B; there is no A to train.
 
     A `backward` takes the gradients of the outputs of the last call with the same projection.
     """
@@ -489,11 +605,17 @@ class _Adapted:
     ) -> None:
         self.a, self.b, self.scaling, self.trained = a, b, scaling, trained
         self.saved: dict[tuple[str, ...], tuple[Tensor, Tensor, _LowRank]] = {}
+        self.updated: dict[tuple[str, ...], tuple[Tensor, list[Tensor]]] = {}
         self.gradient: dict[Factor, Factors] = {kind: {} for kind in sorted(trained)}
 
     def __call__(self, projection: Projection, x: Tensor) -> Sequence[Tensor]:
-        if not any(name in self.a for name in projection.names):
+        if not any(name in self.b for name in projection.names):
             return _base(projection, x)
+        if projection.names[0] not in self.a and projection.names[0] in self.b:
+            updates = _full_updates(projection, self.b)
+            if self.trained:
+                self.updated[projection.names] = x, updates
+            return updated(x, projection.weights, updates)
         low_rank = _LowRank.of(projection, self.a, self.b, self.scaling)
         ys, z = adapted(x, projection.weights, low_rank.a, low_rank.bs)
         if self.trained:
@@ -503,13 +625,19 @@ class _Adapted:
     def backward(self, projection: Projection, *dys: Tensor) -> Tensor:
         """Return the gradient of the projection's input."""
         dx = base_input_gradient(dys, projection.weights)
+        if projection.names in self.updated:
+            add_update_gradient(dx, dys, self.updated[projection.names][1])
+            self.backward_factors(projection, *dys)
+            return dx
         if projection.names not in self.saved:
             return dx
         a = self.saved[projection.names][2].a
         return dx.baddbmm_(self.backward_factors(projection, *dys), a)
 
     def backward_factors(self, projection: Projection, *dys: Tensor) -> Tensor:
-        """Collect the gradients of the factors and return that of z = x A^T."""
+        """Collect the gradients of the factors and return that of z = x A^T (empty without A)."""
+        if projection.names in self.updated:
+            self._collect_updates(projection, *dys)
         if projection.names not in self.saved:
             return dys[0].new_zeros(*dys[0].shape[:2], 0)
         x, z, low_rank = self.saved.pop(projection.names)
@@ -524,6 +652,13 @@ class _Adapted:
                 for name, rows, columns in blocks:
                     self.gradient["b"][name] = db[:, rows, columns]
         return dz
+
+    def _collect_updates(self, projection: Projection, *dys: Tensor) -> None:
+        x, _ = self.updated.pop(projection.names)
+        for product, dy in zip(projection.products, dys, strict=True):
+            joined = _fold_gain(projection, torch.bmm(dy.mT, x))
+            parts = joined.split(product.widths, dim=1)
+            self.gradient["b"].update(zip(product.names, parts, strict=True))
 
 
 # Reading a transformers model.

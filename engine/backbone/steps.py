@@ -60,6 +60,31 @@ def b_gradient(
     return [torch.bmm(dy.mT, part) for dy, part in zip(dys, _columns(z, bs), strict=True)]
 
 
+def updated(
+    x: Float[Tensor, "n m d_in"],
+    weights: Sequence[Tensor],
+    updates: Sequence[Float[Tensor, "n _ d_in"]],
+) -> list[Tensor]:
+    """Return y[i] = x (W[i] + U[i])^T, where each device has its own U and all share the W.
+
+    U is not added to W: in bfloat16 the sum would round away most of a small update.
+    """
+    return [
+        times(x, weight.T).baddbmm_(x, update.mT)
+        for weight, update in zip(weights, updates, strict=True)
+    ]
+
+
+def add_update_gradient(
+    dx: Float[Tensor, "n m d_in"],
+    dys: Sequence[Tensor],
+    updates: Sequence[Float[Tensor, "n _ d_in"]],
+) -> None:
+    """Add sum_i dy[i] U[i] to dx in place; the gradient of U is dy^T x."""
+    for dy, update in zip(dys, updates, strict=True):
+        dx.baddbmm_(dy, update)
+
+
 def _columns(z: Tensor, bs: Sequence[Tensor]) -> Sequence[Tensor]:
     return torch.split(z, [b.shape[2] for b in bs], dim=2)
 

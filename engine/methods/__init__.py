@@ -3,12 +3,17 @@
 from typing import assert_never
 
 from engine import config
-from engine.methods.base import Bank, Gate, Memory, Method, Setup
+from engine.methods.base import Bank, Gate, Memory, Method, Setup, Signatures
+from engine.methods.centralised import CentralisedLora
+from engine.methods.ffa_gossip import FfaGossip
+from engine.methods.full_gossip import FullGossip
 from engine.methods.local import LocalMethod
 from engine.methods.lora_gossip import LoraGossip
+from engine.methods.lori import LoriMethod
+from engine.methods.oracle_experts import OracleExperts
 from engine.methods.so_lora import SoLoraMethod
 
-__all__ = ["Bank", "Gate", "Memory", "Method", "Setup", "build_method"]
+__all__ = ["Bank", "Gate", "Memory", "Method", "Setup", "Signatures", "build_method"]
 
 
 def build_method(chosen: config.Method, setup: Setup) -> Method:
@@ -18,13 +23,17 @@ def build_method(chosen: config.Method, setup: Setup) -> Method:
             return LocalMethod(setup)
         case config.LoraGossip():
             return LoraGossip(setup)
+        case config.FfaGossip():
+            return FfaGossip(setup)
+        case config.Lori():
+            return LoriMethod(setup, chosen)
+        case config.FullGossip():
+            return FullGossip(setup)
+        case config.OracleExperts():
+            return OracleExperts(setup)
+        case config.Centralised():
+            return CentralisedLora(setup)
         case config.SoLora():
-            return SoLoraMethod(
-                setup,
-                density=chosen.density,
-                warm_up_steps=chosen.mask_warmup_steps,
-                library_every=chosen.library_every,
-                gate=chosen.gate,
-            )
+            return SoLoraMethod(setup, chosen)
         case _:
             assert_never(chosen)

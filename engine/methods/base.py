@@ -9,28 +9,32 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from engine.adapters import Adapters, Factor, Masks, Shapes, initial_adapters, select
-from engine.config import TaskName
+from engine.config import GateName, TaskName
+from engine.fleet import BOTH_FACTORS
 from engine.rng import stream_key
+from engine.topology import Mesh
 
 Memory = dict[str, Tensor]  # what a method remembers between rounds; stored in checkpoints
 Bits = Int[np.ndarray, "n n"]
 Heard = Bool[np.ndarray, "n n"]
-Gate = Literal["single", "prototype", "oracle", "none"]
+# What a device tells about its task's inputs, by kind ("mean", ...) and module; leading axis n.
+Signatures = dict[str, dict[str, Float[Tensor, "_ ..."]]]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What every method is told once: the fleet, the mesh and the adapter's shape."""
+    """What every method is told once: the fleet and the adapter's shape."""
 
     seed: int
     rounds: int
     tasks: tuple[TaskName, ...]  # present in the run, in catalogue order
     own: Int[np.ndarray, " n"]  # index into `tasks`
-    linked: Bool[np.ndarray, "n n"]
     shapes: Shapes
     rank: int
+    scaling: float  # of B A in the forward pass, alpha / r
     value_bits: int
-    prototypes: dict[str, Float[Tensor, "n d_in"]]  # mean base-model input; {} without that gate
+    signatures: Signatures  # {} for a gate that needs none
+    entropies: dict[str, Float[Tensor, " n"]]  # spectral entropy per module; {} unless asked for
 
     @property
     def devices(self) -> int:
@@ -38,18 +42,34 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """How a device picks among the experts it holds (docs/model.md M10).
+
+    "single" has one expert; "oracle" is told the task, all other kinds are blind to it. `top_ranks`
+    is 0 for all.
+    """
+
+    kind: GateName | Literal["single"] = "single"
+    level: Literal["prompt", "token"] = "prompt"
+    blend: Literal["hard", "soft"] = "hard"
+    top_ranks: int = 0
+    top_ranks_over: Literal["all", "expert"] = "all"
+
+
+@dataclass(frozen=True)
 class Bank:
     """The experts of a fleet at inference, each stored once.
 
-    `held[i, k]` is the expert that device i has for slot k, or -1. The gate says how a device picks
-    among its slots: "single" has one slot; "oracle" is told the task; "prototype" compares the
-    prompt with `prototypes` (leading axis = expert); "none" sums all.
+    `held[i, k]` is the k-th expert that device i holds, or -1. `task[e]` is the task of expert e,
+    which the oracle and the count of right routes read, no other gate. Leading axis of the
+    signatures: expert.
     """
 
     experts: Adapters
     held: Int[Tensor, "n k"]
+    task: Int[Tensor, " e"]
     gate: Gate
-    prototypes: dict[str, Float[Tensor, "e d_in"]]
+    signatures: Signatures
 
 
 @runtime_checkable
@@ -62,15 +82,21 @@ class Method(Protocol):
         ...
 
     @property
-    def warm_up_steps(self) -> int:
-        """Steps of dense training before round 0 that `after_warm_up` looks at; 0 for none."""
+    def pooled(self) -> bool:
+        """Whether all samples train one adapter in one place, rather than each device its own."""
+        ...
+
+    def warm_up_steps(self, round_index: int) -> int:
+        """Steps of dense training before this round that `after_warm_up` looks at; 0 for none."""
         ...
 
     def start(self) -> tuple[Adapters, Memory]:
         """Adapters and memory before the first round."""
         ...
 
-    def after_warm_up(self, warmed: Adapters, memory: Memory) -> Memory:
+    def after_warm_up(
+        self, warmed: Adapters, memory: Memory, mesh: Mesh, round_index: int
+    ) -> Memory:
         """Memory after the warm-up, whose adapters are then thrown away."""
         ...
 
@@ -78,14 +104,22 @@ class Method(Protocol):
         """Entries of B that exist; None for all."""
         ...
 
-    def payload_bits(self, memory: Memory, round_index: int) -> Bits:
+    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
         """Bits that each sender (column) puts on air for each receiver (row); 0 for silence."""
         ...
 
     def combine(
-        self, trained: Adapters, memory: Memory, heard: Heard, round_index: int
+        self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
         """What each device keeps, given who heard whom."""
+        ...
+
+    def relay_bits(self, memory: Memory, mesh: Mesh) -> Bits:
+        """Bits of the next hop after `combine`, in the same round; all 0 ends the round."""
+        ...
+
+    def relay(self, memory: Memory, mesh: Mesh, heard: Heard) -> Memory:
+        """Memory after that hop."""
         ...
 
     def bank(self, adapters: Adapters, memory: Memory) -> Bank:
@@ -95,6 +129,53 @@ class Method(Protocol):
     def diagnostics(self, memory: Memory) -> dict[str, float]:
         """Numbers for `RoundRecord.extra`."""
         ...
+
+
+class NoRelay:
+    """The hooks of a method whose messages go to neighbours and no further."""
+
+    def relay_bits(self, memory: Memory, mesh: Mesh) -> Bits:
+        return np.zeros_like(mesh.linked, dtype=np.int64)
+
+    def relay(self, memory: Memory, mesh: Mesh, heard: Heard) -> Memory:
+        return memory
+
+
+@dataclass(frozen=True)
+class PlainMethod(NoRelay):
+    """The hooks of a method with one dense adapter per device and nothing to remember."""
+
+    setup: Setup
+    trained: frozenset[Factor] = BOTH_FACTORS
+    pooled: bool = False
+
+    def warm_up_steps(self, round_index: int) -> int:
+        return 0
+
+    def start(self) -> tuple[Adapters, Memory]:
+        return common_start(self.setup), {}
+
+    def after_warm_up(
+        self, warmed: Adapters, memory: Memory, mesh: Mesh, round_index: int
+    ) -> Memory:
+        return memory
+
+    def masks(self, memory: Memory) -> Masks | None:
+        return None
+
+    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+        return np.zeros_like(mesh.linked, dtype=np.int64)
+
+    def combine(
+        self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
+    ) -> tuple[Adapters, Memory]:
+        return trained, memory
+
+    def bank(self, adapters: Adapters, memory: Memory) -> Bank:
+        return single_bank(adapters, self.setup)
+
+    def diagnostics(self, memory: Memory) -> dict[str, float]:
+        return {}
 
 
 def common_start(setup: Setup) -> Adapters:
@@ -108,17 +189,7 @@ def common_start(setup: Setup) -> Adapters:
     return select(one, [0] * setup.devices)
 
 
-def on_air(adapters: Adapters, value_bits: int) -> Adapters:
-    """The adapters as a receiver gets them: values rounded to the precision on air."""
-    if value_bits == 32:
-        return adapters
-    return Adapters(
-        {name: value.half().float() for name, value in adapters.a.items()},
-        {name: value.half().float() for name, value in adapters.b.items()},
-    )
-
-
-def single_bank(adapters: Adapters) -> Bank:
+def single_bank(adapters: Adapters, setup: Setup) -> Bank:
     """The bank of a method without a library: every device answers with its own adapter."""
-    n = len(next(iter(adapters.b.values())))
-    return Bank(adapters, torch.arange(n)[:, None], "single", {})
+    held = torch.arange(setup.devices)[:, None]
+    return Bank(adapters, held, torch.from_numpy(setup.own), Gate(), {})

@@ -9,61 +9,28 @@ mixing matrix stays doubly stochastic under loss.
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from engine.adapters import Adapters, Factor, Masks, mix
-from engine.fleet import BOTH_FACTORS
-from engine.methods.base import (
-    Bank,
-    Bits,
-    Heard,
-    Memory,
-    Setup,
-    common_start,
-    on_air,
-    single_bank,
-)
-from engine.topology import metropolis_weights
+from engine.adapters import Adapters
+from engine.methods.base import Bits, Heard, Memory, PlainMethod
+from engine.methods.gossip import neighbour_average
+from engine.precision import value_cost_bits
+from engine.topology import Mesh
 
 
 @dataclass(frozen=True)
-class LoraGossip:
+class LoraGossip(PlainMethod):
     """A <- sum_j w_ij A_j and B <- sum_j w_ij B_j with Metropolis-Hastings weights (model.md M6).
 
     Sends q (nA + nB) bits per link and round.
     """
 
-    setup: Setup
-    trained: frozenset[Factor] = BOTH_FACTORS
-    warm_up_steps: int = 0
-
-    def start(self) -> tuple[Adapters, Memory]:
-        return common_start(self.setup), {}
-
-    def after_warm_up(self, warmed: Adapters, memory: Memory) -> Memory:
-        return memory
-
-    def masks(self, memory: Memory) -> Masks | None:
-        return None
-
-    def payload_bits(self, memory: Memory, round_index: int) -> Bits:
-        values = sum(self.setup.rank * (d_out + d_in) for d_out, d_in in self.setup.shapes.values())
-        return self.setup.linked.astype(np.int64) * (values * self.setup.value_bits)
+    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+        rank, shapes = self.setup.rank, self.setup.shapes
+        values = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
+        cost = value_cost_bits(values, 2 * rank * len(shapes), self.setup.value_bits)
+        return mesh.linked.astype(np.int64) * cost
 
     def combine(
-        self, trained: Adapters, memory: Memory, heard: Heard, round_index: int
+        self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
-        weights = torch.from_numpy(metropolis_weights(heard)).float()
-        own = torch.diag(torch.diagonal(weights))
-        received = mix(on_air(trained, self.setup.value_bits), weights - own)
-        kept = mix(trained, own)
-        return Adapters(
-            {name: kept.a[name] + value for name, value in received.a.items()},
-            {name: kept.b[name] + value for name, value in received.b.items()},
-        ), memory
-
-    def bank(self, adapters: Adapters, memory: Memory) -> Bank:
-        return single_bank(adapters)
-
-    def diagnostics(self, memory: Memory) -> dict[str, float]:
-        return {}
+        return neighbour_average(trained, heard, self.setup.value_bits), memory

@@ -1,110 +1,158 @@
-"""Sparse-and-orthogonal LoRA with separate experts, in the `stack` mode of docs/model.md.
+"""Sparse-and-orthogonal LoRA: static A, masked B, clusters, experts picked without a router.
 
 Source: Yang, Wang, Huan, Chen, Quek, Yin, "Wireless Federated Multi-Task LLM Fine-Tuning via
-Sparse-and-Orthogonal LoRA" (arXiv 2602.20492): static A, masked B, exchange of experts without
-averaging between groups, a gate without a router.
-We deviate where the paper is open or its equations fail: A is exactly orthonormal between tasks and
-shared by the devices of one task; B is averaged among devices of one task only, over the senders
-that hold an entry; masks are taken from |B|; experts of other tasks are copied, every few rounds,
-hop by hop, and the gate compares centred prompt means (docs/methods.md).
+Sparse-and-Orthogonal LoRA" (arXiv 2602.20492). Three modes (docs/model.md M9): `literal` computes
+the paper's equations as printed, only made shape-correct; `repaired` divides by the senders that
+hold an entry and puts a device's own mask back at inference; `stack` never averages B between
+devices with different A, which is what the paper's theory needs.
+We deviate where the paper is open or its equations fail: masks are taken from |B|, copies between
+clusters follow our schedule (library.py), partial sending keeps what is unsent at the sender.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 
-from engine.adapters import Adapters, Factor, Masks, select
-from engine.config import TASK_NAMES
-from engine.errors import ConfigMismatch
-from engine.methods.base import Bank, Bits, Heard, Memory, Setup, on_air
-from engine.rng import stream
-from engine.sparsity import active_mean, top_masks
-from engine.topology import metropolis_weights
+from engine import config as c
+from engine.adapters import Adapters, Factor, Factors, Masks
+from engine.methods.base import Bank, Bits, Gate, Heard, Memory, Setup
+from engine.methods.library import (
+    copied,
+    empty_library,
+    is_published,
+    known_fraction,
+    published,
+    pulls,
+    strangers,
+)
+from engine.precision import on_air, value_cost_bits
+from engine.sparsity import (
+    active_union_mean,
+    disjoint_masks,
+    largest_changes,
+    plain_mean,
+    top_masks,
+)
+from engine.spectral import layer_densities
+from engine.static_a import static_a
+from engine.topology import Mesh, metropolis_weights
 
 SEED_BITS = 64  # A travels as the seed of its stream
-NEVER = -1
-
-
-@dataclass(frozen=True)
-class Item:
-    """One expert in a message: whose it is, of which round, and for which slot."""
-
-    slot: int
-    source: int
-    version: int
 
 
 @dataclass(frozen=True)
 class SoLoraMethod:
-    """The rules. Sends q nnz(M) bits per same-task link and round; copies and firsts come on top.
+    """The rules. Sends q nnz(M) bits per round to those it averages with; copies come on top.
 
-    A first contact costs the seed of A, the mask as a bitmap, and the prototype.
+    A first contact costs A (its seed or all of it), the mask as a bitmap, and what the gate needs.
     """
 
     setup: Setup
-    density: float
-    warm_up_steps: int
-    library_every: int
-    gate: Literal["prototype", "oracle", "none"]
+    rule: c.SoLora
     trained: frozenset[Factor] = frozenset({"b"})
+    pooled: bool = False
+
+    def warm_up_steps(self, round_index: int) -> int:
+        every = self.rule.mask_every
+        due = round_index == 0 or (every > 0 and round_index % every == 0)
+        return self.rule.mask_warmup_steps if due and self._is_masked else 0
 
     def start(self) -> tuple[Adapters, Memory]:
         setup, n = self.setup, self.setup.devices
-        a = {name: orthonormal_a(setup, name) for name in setup.shapes}
+        a = static_a(self.rule.a_init, setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
         b = {name: torch.zeros(n, d_out, setup.rank) for name, (d_out, _) in setup.shapes.items()}
-        memory: Memory = {f"copy.{name}": value[:0] for name, value in b.items()}
-        memory["copy_source"] = torch.zeros(0, dtype=torch.int64)
-        memory["copy_round"] = torch.zeros(0, dtype=torch.int64)
-        memory["held"] = torch.full((n, len(setup.tasks)), NEVER)
-        memory["told"] = torch.full((n, n, len(setup.tasks)), NEVER)
-        memory["met"] = torch.zeros(n, n, n, dtype=torch.bool)
-        memory["ledger"] = torch.zeros(3, dtype=torch.int64)
+        slots = len(setup.tasks) if self.rule.mode == "stack" else n
+        memory = empty_library(setup, slots) | {
+            "ledger": torch.zeros(3, dtype=torch.int64),
+            "cluster": torch.zeros(n, dtype=torch.int64),
+        }
+        if not self._is_masked:
+            memory |= {f"mask.{k}": torch.ones_like(v, dtype=torch.bool) for k, v in b.items()}
+        if self.rule.mode != "stack":
+            memory |= {f"mean.{k}": v for k, v in b.items()}
+        if self._sends_part:
+            memory |= {f"sent.{k}": v for k, v in b.items()}
         return Adapters(a, b), memory
 
-    def after_warm_up(self, warmed: Adapters, memory: Memory) -> Memory:
-        masks = top_masks(warmed.b, self.density)
-        return {**memory, **{f"mask.{name}": mask for name, mask in masks.items()}}
+    def after_warm_up(
+        self, warmed: Adapters, memory: Memory, mesh: Mesh, round_index: int
+    ) -> Memory:
+        rule, setup = self.rule, self.setup
+        if rule.mask == "disjoint":
+            cluster = mesh.cluster
+            place = np.array([(cluster[:i] == cluster[i]).sum() for i in range(setup.devices)])
+            most = int(np.bincount(cluster).max())
+            masks = disjoint_masks(warmed.b, rule.density, place, most)
+        elif rule.density_by == "spectral":
+            share = layer_densities(setup.entropies, setup.shapes, setup.rank, rule.density)
+            masks = top_masks(warmed.b, share, rule.mask)
+        else:
+            masks = top_masks(warmed.b, rule.density, rule.mask)
+        # Whoever knew the old mask of a device still knows its A.
+        met = memory["met"].clamp(max=1) + torch.eye(setup.devices, dtype=torch.int64)
+        met = torch.where(torch.eye(setup.devices, dtype=torch.bool), 2, met)
+        return {**memory, "met": met, **{f"mask.{name}": mask for name, mask in masks.items()}}
 
     def masks(self, memory: Memory) -> Masks | None:
-        masks = _part(memory, "mask.")
-        return masks or None
+        return self._of(memory, "mask") or None
 
-    def payload_bits(self, memory: Memory, round_index: int) -> Bits:
-        bits = np.zeros_like(self.setup.linked, dtype=np.int64)
-        for receiver, sender, items in self._messages(memory, round_index):
-            costs = self._costs(memory, receiver, sender, items)
+    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+        bits = np.zeros_like(mesh.linked, dtype=np.int64)
+        for receiver, sender, costs in self._own_messages(memory, mesh):
             bits[receiver, sender] = sum(costs)
         return bits
 
     def combine(
-        self, trained: Adapters, memory: Memory, heard: Heard, round_index: int
+        self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
-        masks = _part(memory, "mask.")
-        sent = on_air(trained, self.setup.value_bits)
-        weights = torch.from_numpy(metropolis_weights(heard & self._same_task())).float()
-        mixed = active_mean(trained, sent, masks, weights)
-        return mixed, self._received(sent, memory, heard, round_index)
+        partners = self._partners(mesh) & heard
+        costs = [cost for _, _, cost in self._own_messages(memory, mesh)]
+        met = memory["met"].clone()
+        met[torch.from_numpy(partners)] = 2
+        memory = memory | {
+            "met": met,
+            "ledger": _total(costs),
+            "cluster": torch.from_numpy(mesh.cluster),
+        }
+        mixed, memory = self._mixed(trained, memory, partners)
+        if is_published(round_index, self.setup.rounds, self.rule.library_every):
+            b, values, members = self._expert(mixed, memory)
+            memory = published(memory, b, values, members, self._slot(mesh), round_index)
+        return mixed, memory
+
+    def relay_bits(self, memory: Memory, mesh: Mesh) -> Bits:
+        bits = np.zeros_like(mesh.linked, dtype=np.int64)
+        for receiver, sender, costs in self._copy_messages(memory, mesh):
+            bits[receiver, sender] += sum(costs)
+        return bits
+
+    def relay(self, memory: Memory, mesh: Mesh, heard: Heard) -> Memory:
+        costs = [cost for _, _, cost in self._copy_messages(memory, mesh)]
+        asked = pulls(memory, mesh, self._slot(mesh))
+        met = memory["met"].clone()
+        for pull in asked:
+            if heard[pull.receiver, pull.sender]:
+                met[pull.receiver, memory["copy_members"][pull.copy]] = 2
+        ledger = memory["ledger"] + _total(costs)
+        return copied(memory, asked, heard) | {"met": met, "ledger": ledger}
 
     def bank(self, adapters: Adapters, memory: Memory) -> Bank:
-        setup, source = self.setup, memory["copy_source"]
-        everyone = torch.cat([torch.arange(setup.devices), source])
-        copies = _part(memory, "copy.")
-        a = select(Adapters(adapters.a, {}), everyone).a
-        b = {name: torch.cat([value, copies[name]]) for name, value in adapters.b.items()}
-        held = torch.where(memory["held"] == NEVER, NEVER, memory["held"] + setup.devices)
-        held[torch.arange(setup.devices), torch.from_numpy(setup.own)] = torch.arange(setup.devices)
-        prototypes = {name: value[everyone] for name, value in setup.prototypes.items()}
-        return Bank(Adapters(a, b), held, self.gate, prototypes)
+        stacked = self.rule.mode == "stack"
+        return self._stacked(adapters, memory) if stacked else self._clustered(adapters, memory)
 
     def diagnostics(self, memory: Memory) -> dict[str, float]:
-        held = memory["held"]
         own_bits, library_bits, first_contact_bits = memory["ledger"].tolist()
-        slots = len(self.setup.tasks) - 1
-        # Of the slots of other tasks: a device's own slot is never filled by a copy.
-        known = float((held != NEVER).sum()) / (len(held) * slots) if slots else 1.0
+        if self.rule.mode == "stack":
+            known = known_fraction(memory, self.setup.own)
+        else:
+            cluster, held = memory["cluster"], memory["held"]
+            present = cluster.unique()
+            others = present[None, :] != cluster[:, None]
+            known = float((held[:, present] >= 0)[others].float().mean()) if others.any() else 1.0
         return {
             "library_fraction": known,
             "own_bits": own_bits,
@@ -112,151 +160,219 @@ class SoLoraMethod:
             "first_contact_bits": first_contact_bits,
         }
 
-    def _same_task(self) -> Heard:
+    def _of(self, memory: Memory, kind: str) -> dict[str, Tensor]:
+        """The tensors of one kind by module, in network order; {} if there are none."""
+        names = {name: f"{kind}.{name}" for name in self.setup.shapes}
+        return {name: memory[key] for name, key in names.items() if key in memory}
+
+    # Who talks to whom, and what it costs.
+
+    @property
+    def _is_masked(self) -> bool:
+        return self.rule.density < 1 or self.rule.mask == "disjoint"
+
+    @property
+    def _sends_part(self) -> bool:
+        return self.rule.density_sent < self.rule.density
+
+    def _slot(self, mesh: Mesh) -> Int[np.ndarray, " n"]:
+        """The library place of every device: its task's, or its cluster's where B is averaged."""
+        return self.setup.own if self.rule.mode == "stack" else mesh.cluster
+
+    def _partners(self, mesh: Mesh) -> Heard:
+        """Links over which devices average: in the cluster; in `stack` only where A is the same."""
+        if self.rule.mode != "stack":
+            return mesh.inside
         own = self.setup.own
-        return np.asarray(own[:, None] == own[None, :])
+        if self.rule.a_init == "device":
+            return np.zeros_like(mesh.linked)
+        same_task = own[:, None] == own[None, :]
+        return np.asarray(mesh.inside & same_task)
 
-    def _library_is_due(self, round_index: int) -> bool:
-        # The last round is due as well, so that a run ends with what it learned.
-        done = round_index + 1
-        return done % self.library_every == 0 or done == self.setup.rounds
+    def _own_messages(
+        self, memory: Memory, mesh: Mesh
+    ) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
+        """(receiver, sender, bits) of every own expert on its way to a partner.
 
-    def _messages(
-        self, memory: Memory, round_index: int
-    ) -> Iterator[tuple[int, int, tuple[Item, ...]]]:
-        """(receiver, sender, experts) of every message of the round; silent links are left out."""
-        own, due = self.setup.own, self._library_is_due(round_index)
-        held, told = memory["held"].numpy(), memory["told"].numpy()
-        source, version = memory["copy_source"].numpy(), memory["copy_round"].numpy()
-        for receiver, sender in zip(*np.nonzero(self.setup.linked), strict=True):
-            items = []
-            if due or own[receiver] == own[sender]:
-                items.append(Item(int(own[sender]), int(sender), round_index))
-            if due:
-                news = [
-                    Item(slot, int(source[copy]), int(version[copy]))
-                    for slot, copy in enumerate(held[sender])
-                    if copy != NEVER
-                    and slot not in (own[receiver], own[sender])
-                    and version[copy] > told[receiver, sender, slot]
-                    and source[copy] != receiver
-                ]
-                items.extend(news)
-            if items:
-                yield int(receiver), int(sender), tuple(items)
+        Bits are those of own experts, of library copies, and of first contacts.
+        """
+        own_bits = self._own_bits(memory)
+        for receiver, sender in np.argwhere(self._partners(mesh)).tolist():
+            first = self._identity_bits(int(memory["met"][receiver, sender]))
+            yield receiver, sender, (own_bits[sender], 0, first)
 
-    def _costs(
-        self, memory: Memory, receiver: int, sender: int, items: tuple[Item, ...]
-    ) -> tuple[int, int, int]:
-        """Bits of one message: own-task expert, other tasks' experts, first contacts."""
+    def _copy_messages(
+        self, memory: Memory, mesh: Mesh
+    ) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
+        """(receiver, sender, bits) of every library copy that is asked for now; bits as above."""
+        for pull in pulls(memory, mesh, self._slot(mesh)):
+            values = int(memory["copy_values"][pull.copy])
+            cost = value_cost_bits(values, self._ranks, self.setup.value_bits)
+            first = sum(self._identity_bits(known) for _, known in strangers(memory, pull))
+            yield pull.receiver, pull.sender, (0, cost + pull.request_bits, first)
+
+    @property
+    def _ranks(self) -> int:
+        return len(self.setup.shapes) * self.setup.rank
+
+    @property
+    def _entries(self) -> int:
+        return sum(d_out * self.setup.rank for d_out, _ in self.setup.shapes.values())
+
+    def _own_bits(self, memory: Memory) -> list[int]:
+        """Bits of every device's own expert in a round: its kept values, or those it sends now."""
+        kept = sum(mask.flatten(1).sum(dim=1) for mask in self._of(memory, "mask").values())
+        costs = []
+        for held in torch.as_tensor(kept).tolist():
+            values, places = int(held), 0
+            if self._sends_part:
+                values = min(values, round(self.rule.density_sent * self._entries))
+                # Which of the kept entries: a bitmap over them, or their numbers if that is less.
+                places = min(int(held), values * max(1, int(held) - 1).bit_length())
+            costs.append(value_cost_bits(values, self._ranks, self.setup.value_bits) + places)
+        return costs
+
+    def _identity_bits(self, known: int) -> int:
+        """Bits that introduce a device to somebody who knows this much of it (see `met`)."""
         setup = self.setup
-        entries = sum(d_out * setup.rank for d_out, _ in setup.shapes.values())
-        identity = SEED_BITS + entries
-        if self.gate == "prototype":
-            # Modules that share an input share its mean: it is sent once.
-            inputs = {id(value): value.shape[1] for value in setup.prototypes.values()}
-            identity += setup.value_bits * sum(inputs.values())
-        values = {True: 0, False: 0}
-        first = 0
-        for item in items:
-            kept = sum(int(m[item.source].sum()) for m in _part(memory, "mask.").values())
-            values[item.slot == int(setup.own[receiver])] += setup.value_bits * kept
-            if not memory["met"][receiver, sender, item.source]:
-                first += identity
-        return values[True], values[False], first
+        bitmap = self._entries if self._is_masked else 0
+        if known == 2:
+            return 0
+        if known == 1:
+            return bitmap
+        a_bits = SEED_BITS
+        if self.rule.a_sent == "matrix":
+            a_values = sum(setup.rank * d_in for _, d_in in setup.shapes.values())
+            a_bits = value_cost_bits(a_values, self._ranks, setup.value_bits)
+        # Modules that share an input share what is told of it: it is sent once.
+        told = {id(v): v for kinds in setup.signatures.values() for v in kinds.values()}
+        # Its values keep half precision however coarse B is sent: the gate compares small angles.
+        told_bits = max(16, setup.value_bits) * sum(v[0].numel() for v in told.values())
+        return a_bits + bitmap + told_bits
 
-    def _received(self, sent: Adapters, memory: Memory, heard: Heard, round_index: int) -> Memory:
-        """Library, acquaintances and ledger after the messages that were heard."""
-        told, met = memory["told"].clone(), memory["met"].clone()
-        # Best known copy per device and slot: (version, -sender) decides, so ties are stable.
-        best: dict[tuple[int, int], Item] = {}
-        ledger = np.zeros(3, dtype=np.int64)
-        for receiver, sender, items in self._messages(memory, round_index):
-            ledger += self._costs(memory, receiver, sender, items)
-            if not heard[receiver, sender]:
-                continue
-            for item in items:
-                met[receiver, sender, item.source] = True
-                if item.slot == int(self.setup.own[receiver]):
-                    continue
-                told[receiver, sender, item.slot] = item.version
-                # The receiver has seen what the sender holds and need not send it back.
-                back = told[sender, receiver, item.slot]
-                told[sender, receiver, item.slot] = max(int(back), item.version)
-                known = best.get((receiver, item.slot))
-                if known is None or item.version > known.version:
-                    best[receiver, item.slot] = item
-        shelved = self._shelve(sent, memory, best)
-        return {
-            **memory,
-            **shelved,
-            "told": told,
-            "met": met,
-            "ledger": torch.from_numpy(ledger),
+    # What a device makes of what it heard.
+
+    def _mixed(self, trained: Adapters, memory: Memory, heard: Heard) -> tuple[Adapters, Memory]:
+        """Adapters after averaging with the partners that were heard, and what to remember."""
+        masks = self._of(memory, "mask")
+        sent_masks = masks
+        sent = on_air(Adapters({}, trained.b), self.setup.value_bits)
+        if self._sends_part:
+            before = self._of(memory, "sent")
+            sent_masks = largest_changes(trained.b, before, masks, self.rule.density_sent)
+            now = {k: torch.where(sent_masks[k], v, before[k]) for k, v in trained.b.items()}
+            memory = memory | {f"sent.{name}": value for name, value in now.items()}
+        if self.rule.mode == "stack":
+            weights = torch.from_numpy(metropolis_weights(heard)).float()
+            mean = active_union_mean(trained, sent, masks, weights, sent_masks)
+        else:
+            # The device counts itself among the senders, rounded like them: one mean per cluster
+            # (unless it sends a part only: what waits is still there for itself).
+            weights = torch.from_numpy(heard | np.eye(len(heard), dtype=bool)).float()
+            weights /= weights.sum(dim=1, keepdim=True)
+            average = plain_mean if self.rule.mode == "literal" else active_union_mean
+            mean = average(sent, sent, masks, weights, sent_masks)
+            memory = memory | {f"mean.{name}": value for name, value in mean.items()}
+        kept = {name: value * masks[name] for name, value in mean.items()}
+        return Adapters(trained.a, kept), memory
+
+    def _members(self, memory: Memory) -> Bool[Tensor, "n n"]:
+        """Devices of the own cluster whose A and mask a device knows, itself included."""
+        same = memory["cluster"][:, None] == memory["cluster"][None, :]
+        return same & (memory["met"] == 2)
+
+    def _expert(
+        self, mixed: Adapters, memory: Memory
+    ) -> tuple[Factors, Int[Tensor, " n"], Bool[Tensor, "n n"]]:
+        """What every device publishes: B as on air, how many values, and whose A belong to it."""
+        masks = self._of(memory, "mask")
+        if self.rule.mode == "stack":
+            b, members = mixed.b, torch.eye(self.setup.devices, dtype=torch.bool)
+        else:
+            b, members = self._of(memory, "mean"), self._members(memory)
+        union = {
+            name: (members.float() @ mask.flatten(1).float()).gt(0) for name, mask in masks.items()
         }
+        values = torch.stack([held.sum(dim=1) for held in union.values()]).sum(dim=0)
+        return on_air(Adapters({}, b), self.setup.value_bits).b, values, members
 
-    def _shelve(self, sent: Adapters, memory: Memory, best: dict[tuple[int, int], Item]) -> Memory:
-        """The copies that are still held somewhere, old and new, each stored once."""
-        old = list(zip(memory["copy_source"].tolist(), memory["copy_round"].tolist(), strict=True))
-        wanted = {
-            (i, k): old[copy]
-            for i, row in enumerate(memory["held"].tolist())
-            for k, copy in enumerate(row)
-            if copy != NEVER
-        }
-        for place, item in best.items():
-            if place not in wanted or item.version > wanted[place][1]:
-                wanted[place] = (item.source, item.version)
-        kept = sorted(set(wanted.values()))
-        held = torch.full_like(memory["held"], NEVER)
-        for (device, slot), copy in wanted.items():
-            held[device, slot] = kept.index(copy)
-        shelf: Memory = {
-            "held": held,
-            "copy_source": torch.tensor([source for source, _ in kept], dtype=torch.int64),
-            "copy_round": torch.tensor([version for _, version in kept], dtype=torch.int64),
-        }
-        for name, copies in _part(memory, "copy.").items():
-            # A copy that is not on the shelf yet is one of this round's own experts.
-            rows = [
-                copies[old.index(copy)] if copy in old else sent.b[name][copy[0]] for copy in kept
-            ]
-            shelf[f"copy.{name}"] = torch.stack(rows) if rows else copies[:0]
-        return shelf
+    # What answers.
 
-
-def orthonormal_a(setup: Setup, module: str) -> torch.Tensor:
-    """Static A of every device for one module, (n, r, d_in), rows of length 1 (model.md M8).
-
-    A_i A_j^T = 0 between tasks and I within: each task owns r rows of one random orthonormal
-    matrix that all devices draw from the public seed. Where all tasks' rows do not fit the width,
-    each task draws its own orthonormal rows, which are then only nearly orthogonal.
-    Source: our exact form of arXiv 2602.20492, Eq. 16.
-
-    Raises:
-        ConfigMismatch: the rank is larger than the module's input.
-    """
-    _, d_in = setup.shapes[module]
-    rank, slots = setup.rank, len(TASK_NAMES)
-    if rank > d_in:
-        raise ConfigMismatch(
-            f"adapter.rank is {rank} but {module} has only {d_in} inputs; use at most {d_in}"
+    @property
+    def _gate(self) -> Gate:
+        rule = self.rule
+        return Gate(
+            rule.gate, rule.gate_level, rule.gate_blend, rule.top_ranks, rule.top_ranks_over
         )
-    if slots * rank <= d_in:
-        rows = _haar_rows(setup.seed, module, "shared", slots * rank, d_in)
-        per_task = {name: rows[i * rank : (i + 1) * rank] for i, name in enumerate(TASK_NAMES)}
-    else:
-        per_task = {name: _haar_rows(setup.seed, module, name, rank, d_in) for name in setup.tasks}
-    return torch.stack([per_task[setup.tasks[task]] for task in setup.own])
+
+    def _stacked(self, adapters: Adapters, memory: Memory) -> Bank:
+        n = self.setup.devices
+        held = torch.where(memory["held"] >= 0, memory["held"] + n, -1)
+        held[torch.arange(n), torch.from_numpy(self.setup.own)] = torch.arange(n)
+        # Of the copies only those that somebody else holds can answer.
+        used, place = held.unique(return_inverse=True)
+        first = int(used[0] < 0)
+        used = used[first:]
+        b = {k: torch.cat([v, memory[f"copy.{k}"]])[used] for k, v in adapters.b.items()}
+        source = torch.cat([torch.arange(n), memory["copy_source"]])[used]
+        return self._bank(adapters, b, source, place.view_as(held) - first)
+
+    def _clustered(self, adapters: Adapters, memory: Memory) -> Bank:
+        """Experts (mean B of a cluster, A of a member): the own cluster's, and those copied."""
+        n = self.setup.devices
+        members, mean = self._members(memory), self._of(memory, "mean")
+        slot = memory["cluster"]
+        original = _first_equal(mean, slot)
+        known: dict[tuple[int, int], int] = {}  # (row of B, member) -> expert
+        rows: list[list[int]] = []
+        for i in range(n):
+            pairs = [(int(original[i]), int(j)) for j in members[i].nonzero().flatten()]
+            for place, copy in enumerate(memory["held"][i].tolist()):
+                if copy >= 0 and place != int(slot[i]):
+                    sources = memory["copy_members"][copy].nonzero().flatten().tolist()
+                    pairs += [(n + copy, j) for j in sources]
+            rows.append([known.setdefault(pair, len(known)) for pair in pairs])
+        row, member = torch.tensor(list(known)).unbind(dim=1)
+        b = {k: torch.cat([mean[k], memory[f"copy.{k}"]])[row] for k in mean}
+        if self.rule.mode == "repaired":
+            masks = self._of(memory, "mask")
+            b = {name: value * masks[name][member] for name, value in b.items()}
+        held = torch.full((n, max(map(len, rows))), -1)
+        for i, experts in enumerate(rows):
+            held[i, : len(experts)] = torch.tensor(experts)
+        return self._bank(adapters, b, member, held)
+
+    def _bank(
+        self, adapters: Adapters, b: Factors, source: Int[Tensor, " _"], held: Int[Tensor, "_ k"]
+    ) -> Bank:
+        signatures = {
+            kind: _selected(parts, source) for kind, parts in self.setup.signatures.items()
+        }
+        a = {name: value[source] for name, value in adapters.a.items()}
+        task = torch.from_numpy(self.setup.own)[source]
+        return Bank(Adapters(a, b), held, task, self._gate, signatures)
 
 
-def _haar_rows(seed: int, module: str, name: str, rows: int, width: int) -> torch.Tensor:
-    gaussian = stream(seed, "adapter", "orthonormal", module, name).normal(size=(width, rows))
-    q, r = np.linalg.qr(gaussian)
-    # Without the signs of R the columns would not be uniformly distributed.
-    return torch.from_numpy((q * np.sign(np.diag(r))).T.copy()).float()
+def _total(costs: Sequence[tuple[int, int, int]]) -> Int[Tensor, "3"]:
+    return torch.tensor(costs, dtype=torch.int64).view(-1, 3).sum(dim=0)
 
 
-def _part(memory: Memory, prefix: str) -> dict[str, torch.Tensor]:
-    """Tensors of the memory whose name starts with `prefix`, under the rest of their name."""
-    return {k.removeprefix(prefix): v for k, v in memory.items() if k.startswith(prefix)}
+def _first_equal(mean: Factors, cluster: Int[Tensor, " n"]) -> list[int]:
+    """For every device the lowest-numbered one of its cluster with the same mean, to the bit."""
+    first: list[int] = []
+    for i in range(len(cluster)):
+        same = (
+            j
+            for j in range(i)
+            if first[j] == j
+            and cluster[j] == cluster[i]
+            and all(torch.equal(value[i], value[j]) for value in mean.values())
+        )
+        first.append(next(same, i))
+    return first
+
+
+def _selected(parts: dict[str, Tensor], source: Int[Tensor, " e"]) -> dict[str, Tensor]:
+    """The rows of every part; parts that are one tensor stay one."""
+    chosen = {id(value): value[source] for value in parts.values()}
+    return {name: chosen[id(value)] for name, value in parts.items()}

@@ -1,7 +1,6 @@
 """The mesh of a run: positions of the devices and the links between them, per topology kind."""
 
 import math
-from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import assert_never
 
@@ -10,8 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from engine import config as c
+from engine.channels import build_channel
 from engine.geometry import distances_m
 from engine.rng import stream
+from engine.topology.agnes import agnes, cluster_collision, cluster_labels, cluster_power
+from engine.topology.base import Mesh
+from engine.topology.power import message_bits, within_reach
 
 # Random places keep this distance: closer, path loss says nothing (antennas would couple).
 SPACING_M = 1.0
@@ -23,41 +26,57 @@ Places = Float64[np.ndarray, "n 2"]
 Links = Bool[np.ndarray, "n n"]
 
 
-@dataclass(frozen=True)
-class Mesh:
-    """Positions in metres and candidate links; a link works in both directions."""
-
-    positions: Float64[np.ndarray, "n 2"]
-    linked: Bool[np.ndarray, "n n"]
-
-
-def build_mesh(config: c.RunConfig) -> Mesh:
+def build_mesh(
+    config: c.RunConfig,
+    densities: Float64[np.ndarray, "n layers"] | None = None,
+    masks: Bool[np.ndarray, "n p"] | None = None,
+) -> Mesh:
     """The mesh that `config` asks for, the same for the same seed and devices.
 
     Positions are drawn from `stream(seed, "positions")`, so every method sees the same places.
+
+    Args:
+        config: the experiment.
+        densities: share of B that each device holds, per layer, for the paper's clusters; that of
+            the method in every layer if None.
+        masks: entries of B that each device holds, for collisions counted empirically; before
+            there are any, clusters are formed from the densities.
     """
     topology = config.topology
     devices = config.fleet.devices
     rng = stream(config.seed, "positions")
     match topology:
         case c.Ring():
-            return Mesh(_circle(devices, topology.radius_m), _ring(devices))
+            return _single(_circle(devices, topology.radius_m), _ring(devices))
         case c.Full():
-            return Mesh(_disc(devices, topology.radius_m, rng), _full(devices))
+            return _single(_disc(devices, topology.radius_m, rng), _full(devices))
         case c.Star():
-            return Mesh(_disc(devices, topology.radius_m, rng, centred=True), _star(devices))
+            return _single(_disc(devices, topology.radius_m, rng, centred=True), _star(devices))
         case c.Geometric():
             places = _disc(devices, topology.radius_m, rng)
-            return Mesh(places, _geometric(places, topology.range_m))
+            return _single(places, _geometric(places, topology.range_m))
+        case c.Random():
+            places = _disc(devices, topology.radius_m, rng)
+            return _single(places, _random(config, topology, places))
         case c.Clusters():
             groups = device_groups(config, topology)
             places = _grouped(groups, devices, topology.radius_m, rng)
-            return Mesh(places, _clustered(groups, places))
+            return Mesh(places, _clustered(groups, places), cluster_labels(groups))
+        case c.Agnes():
+            places = _disc(devices, topology.radius_m, rng)
+            if densities is None:
+                densities = np.full((devices, 1), method_density(config.method))
+            return _agnes(config, topology, places, densities, masks)
         case c.Drawn():
             drawn = np.array([(p.x_m, p.y_m) for p in topology.positions], dtype=np.float64)
-            return Mesh(drawn, _pairs(devices, topology.links))
+            return _single(drawn, _pairs(devices, topology.links))
         case _:
             assert_never(topology)
+
+
+def method_density(method: c.Method) -> float:
+    """Share of B that a device of this method holds: 1 for all without a mask."""
+    return method.density if isinstance(method, c.SoLora | c.Lori) else 1.0
 
 
 def device_groups(config: c.RunConfig, topology: c.Clusters) -> list[list[int]]:
@@ -136,18 +155,67 @@ def _star(devices: int) -> Links:
 
 
 def _geometric(places: Places, range_m: float) -> Links:
-    """Links shorter than the range, and the shortest further ones that join the parts.
+    """Links shorter than the range, and the shortest further ones that join the parts."""
+    distances = distances_m(places)
+    return _joined((distances < range_m) & _full(len(places)), distances)
+
+
+def _random(config: c.RunConfig, topology: c.Random, places: Places) -> Links:
+    """Links to `degree` devices drawn by lot within reach, and those that join the parts.
+
+    A device with nobody within reach draws among all. Every device puts all others in an order
+    and takes the first, so that a message that reaches less far moves as few links as possible.
+    """
+    devices = len(places)
+    reach = within_reach(build_channel(config), places, message_bits(config))
+    reach[~reach.any(axis=1)] = True
+    lots = np.where(reach & _full(devices), stream(config.seed, "links").random(reach.shape), 1.0)
+    chosen = (lots.argsort(axis=1).argsort(axis=1) < topology.degree) & (lots < 1.0)
+    return _joined(chosen | chosen.T, distances_m(places))
+
+
+def _agnes(
+    config: c.RunConfig,
+    topology: c.Agnes,
+    places: Places,
+    densities: Float64[np.ndarray, "n layers"],
+    masks: Bool[np.ndarray, "n p"] | None,
+) -> Mesh:
+    """Full meshes inside the paper's clusters, joined by gateways (M18).
+
+    Clusters meet in their closest devices, along a minimum spanning tree (our choice). Mean gain
+    falls with distance only, so these are the pairs that need the least power, every cluster meets
+    its nearest, and links out of the radio's reach appear only where the mesh would fall apart.
+    """
+    channel, bits = build_channel(config), message_bits(config)
+    tasks = config.fleet.present_tasks()
+    task = np.array([tasks.index(config.fleet.task_of(device)) for device in range(len(places))])
+    cluster, merges = agnes(
+        within_reach(channel, places, bits),
+        cluster_power(channel, places, bits),
+        cluster_collision(topology.collision, densities, masks, task),
+        topology.collision_max,
+    )
+    inside = (cluster[:, None] == cluster[None, :]) & _full(len(places))
+    return Mesh(places, _joined(inside, distances_m(places)), cluster, merges)
+
+
+def _single(places: Places, linked: Links) -> Mesh:
+    return Mesh(places, linked, np.zeros(len(places), dtype=np.int64))
+
+
+def _joined(linked: Links, distances: Float64[np.ndarray, "n n"]) -> Links:
+    """`linked` and the shortest further links that join its parts.
 
     A minimum spanning tree in which present links cost nothing takes exactly those.
     """
-    distances = distances_m(places)
-    linked: Links = (distances < range_m) & _full(len(places))
+    joined: Links = linked.copy()
     graph = nx.from_numpy_array(np.ones_like(distances))
     for first, second, edge in graph.edges(data=True):
         edge["weight"] = 0.0 if linked[first, second] else distances[first, second]
     for first, second in nx.minimum_spanning_edges(graph, data=False):
-        linked[first, second] = linked[second, first] = first != second
-    return linked
+        joined[first, second] = joined[second, first] = first != second
+    return joined
 
 
 def _clustered(groups: list[list[int]], places: Places) -> Links:

@@ -20,3 +20,20 @@ def metropolis_weights(heard: Bool[np.ndarray, "n n"]) -> Float64[np.ndarray, "n
     weights = np.where(both, 1.0 / (1.0 + largest), 0.0)
     np.fill_diagonal(weights, 1.0 - weights.sum(axis=1))
     return weights
+
+
+def spectral_gap(weights: Float64[np.ndarray, "n n"]) -> float:
+    """How fast averaging with these weights brings the devices together.
+
+        gap = 1 - max(|lambda_2|, |lambda_n|),   lambda_1 = 1 >= lambda_2 >= ... >= lambda_n
+
+    One mixing multiplies the distance to the mean by 1 - gap at most. 1: one mixing is enough, as
+    in a complete graph or for one device; 0: the mesh falls apart, and its parts never agree.
+    `weights` are symmetric with rows that sum to 1, as `metropolis_weights` are.
+    Source: Xiao & Boyd, Fast Linear Iterations for Distributed Averaging (2004).
+    """
+    if len(weights) == 1:
+        return 1.0
+    values = np.linalg.eigvalsh(weights)
+    # Rounding may put an eigenvalue past 1.
+    return max(0.0, 1.0 - float(max(values[-2], -values[0])))

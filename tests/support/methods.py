@@ -9,6 +9,7 @@ import torch
 from engine.config import TASK_NAMES
 from engine.methods import Setup
 from engine.methods.base import Heard
+from engine.topology import Mesh
 
 SHAPES = {"layers.0.q_proj": (6, 80), "layers.0.k_proj": (4, 80), "layers.0.down_proj": (10, 72)}
 RANK = 2
@@ -28,8 +29,16 @@ def line_mesh(devices: int) -> Heard:
     return np.asarray(np.abs(index[:, None] - index[None, :]) == 1)
 
 
+def mesh_of(linked: Heard, cluster: Sequence[int] | None = None) -> Mesh:
+    """A mesh with these links, devices on a line, one cluster unless said otherwise."""
+    n = len(linked)
+    places = np.stack([np.arange(n, dtype=np.float64), np.zeros(n)], axis=1)
+    groups = np.zeros(n, dtype=np.int64) if cluster is None else np.array(cluster)
+    return Mesh(places, linked, groups)
+
+
 def setup_of(own: Sequence[int], **changes: Any) -> Setup:
-    """Devices with the tasks `own`, all linked, 16 bits on air."""
+    """Devices with the tasks `own`, 16 bits on air, prototypes for the gate."""
     n = len(own)
     generator = torch.Generator().manual_seed(5)
     shared = torch.randn(n, 80, generator=generator)
@@ -38,14 +47,17 @@ def setup_of(own: Sequence[int], **changes: Any) -> Setup:
         "rounds": 20,
         "tasks": TASK_NAMES[: max(own) + 1],
         "own": np.array(own),
-        "linked": full_mesh(n),
         "shapes": SHAPES,
         "rank": RANK,
+        "scaling": 2.0,
         "value_bits": 16,
-        "prototypes": {
-            "layers.0.q_proj": shared,
-            "layers.0.k_proj": shared,
-            "layers.0.down_proj": torch.randn(n, 72, generator=generator),
+        "signatures": {
+            "mean": {
+                "layers.0.q_proj": shared,
+                "layers.0.k_proj": shared,
+                "layers.0.down_proj": torch.randn(n, 72, generator=generator),
+            }
         },
+        "entropies": {},
     }
     return Setup(**(values | changes))

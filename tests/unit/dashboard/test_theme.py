@@ -1,10 +1,14 @@
 """The look is one table; what repeats it must not drift from it."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import dashboard
 from dashboard import theme
+from dashboard.words import word
+from engine import config as c
 from engine.config import TASK_NAMES
 from engine.records import RunStatus
 
@@ -37,6 +41,35 @@ def test_no_two_tasks_look_alike() -> None:
 
 def test_every_state_of_a_run_has_a_look() -> None:
     assert set(theme.STATUSES) == set(RunStatus)
+
+
+def test_every_method_has_a_look_of_its_own() -> None:
+    kinds = {kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])}
+    assert set(theme.METHODS) == kinds
+    looks = [(look.tint, look.dash) for look in theme.METHODS.values()]
+    assert len(set(looks)) == len(looks)
+
+
+def test_every_choice_of_the_config_has_words() -> None:
+    """A value in code style, such as `projection_norm`, never reaches a screen."""
+    choices = {
+        str(choice)
+        for part in walked(c.RunConfig)
+        for field in part.model_fields.values()
+        if get_origin(field.annotation) is Literal
+        for choice in get_args(field.annotation)
+    }
+    assert {"projection_norm", "orthonormal"} <= choices
+    assert [choice for choice in choices if "_" in word(choice)] == []
+
+
+def walked(part: type[c.Part]) -> Iterator[type[c.Part]]:
+    """`part` and every part below it."""
+    yield part
+    for field in part.model_fields.values():
+        for kind in [field.annotation, *get_args(field.annotation)]:
+            if isinstance(kind, type) and issubclass(kind, c.Part):
+                yield from walked(kind)
 
 
 def test_a_method_unknown_to_the_table_is_still_drawn() -> None:

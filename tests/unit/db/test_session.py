@@ -1,8 +1,10 @@
 """Opening, upgrading and sharing the database."""
 
+import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from db import runs
 from db.errors import StoreUnavailable
 from db.models import Base
 from db.session import open_engine, reading, sqlite_module, upgrade, writing
-from tests.support.builders import stored_run, tiny_config
+from tests.support.builders import sample_record, stored_run, tiny_config
 
 
 def file_url(folder: Path) -> str:
@@ -39,6 +41,26 @@ def test_a_database_of_a_newer_version_is_refused(store: Engine) -> None:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreUnavailable, match="newer Meshtune"):
         upgrade(store)
+
+
+def test_rounds_of_the_first_version_are_read_by_this_one(tmp_path: Path) -> None:
+    engine = open_engine(file_url(tmp_path))
+    upgrade(engine, "0001")
+    config = tiny_config()
+    old = sample_record(config, 0).model_dump(mode="json", exclude={"merges"})
+    for device in old["devices"]:
+        del device["cluster"]
+    columns = {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in old.items()}
+    columns |= {"run_id": 1, "fence": 1}
+    # A connection of its own: without foreign keys, so that the round needs no run.
+    with closing(sqlite3.connect(tmp_path / "meshtune.db")) as connection, connection:
+        places = ", ".join(f":{name}" for name in columns)
+        connection.execute(f"INSERT INTO rounds ({', '.join(columns)}) VALUES ({places})", columns)
+    upgrade(engine)
+    with reading(engine) as session:
+        (record,) = runs.rounds(session, 1)
+    assert record == sample_record(config, 0)
+    engine.dispose()
 
 
 UPGRADE_AND_CREATE = """

@@ -1,170 +1,335 @@
 """Evaluation against the slow obvious way: every device asked every question by itself."""
 
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Any, get_args
+
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.adapters import Adapters, select
 from engine.backbone.forward import Backbone, backbone_from_llama, forward, prompt_inputs
-from engine.evaluate import Exam, Scores, choose_experts, evaluate, own_accuracy
-from engine.methods import Bank
+from engine.config import GateName
+from engine.evaluate import answers, evaluate, own_accuracy
+from engine.exam import Exam
+from engine.methods.base import Bank, Gate
+from engine.signatures import by_device, signatures
+from tests.support.gates import (
+    BLIND_TO_INPUTS,
+    held_experts,
+    slow_logits,
+    slow_score,
+    slow_weights,
+)
+from tests.support.oracles import random_llama
 
-TASKS, PER_TASK, WIDTH, LENGTH = 3, 5, 16, 9
+TASKS, PER_TASK, LENGTH, VOCAB = 3, 2, 9, 20
+QUESTIONS = TASKS * PER_TASK
 SCALING = 2.0
+GATES = [
+    Gate(kind, level, blend, ranks, over)
+    for kind, level, blend, (ranks, over) in product(
+        get_args(GateName),
+        ("prompt", "token"),
+        ("hard", "soft"),
+        [(0, "all"), (3, "all"), (1, "expert")],
+    )
+]
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=20,
-        hidden_size=WIDTH,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
-    return backbone_from_llama(LlamaForCausalLM(config).eval())
+def llama() -> Any:
+    return random_llama(width=16, layers=2, heads=2, kv_heads=2, vocab=VOCAB)
 
 
-def exam_for(backbone: Backbone) -> Exam:
+@pytest.fixture(scope="module")
+def backbone(llama: Any) -> Backbone:
+    return backbone_from_llama(llama)
+
+
+@pytest.fixture(scope="module")
+def exam(backbone: Backbone) -> Exam:
     """Task 0 is multiple choice (3 options), the others have generated answers of two tokens."""
     generator = torch.Generator().manual_seed(1)
-    q = TASKS * PER_TASK
-    tokens = torch.randint(4, 20, (q, LENGTH), generator=generator)
-    targets = torch.full((q, LENGTH), -100)
-    targets[:, 6:8] = torch.randint(4, 20, (q, 2), generator=generator)
-    choices = torch.full((q, 3), -1)
-    targets[:PER_TASK, 7] = -100
+    tokens = torch.randint(4, VOCAB, (QUESTIONS, LENGTH), generator=generator)
+    targets = torch.full((QUESTIONS, LENGTH), -100)
+    targets[:, 5:7] = torch.randint(4, VOCAB, (QUESTIONS, 2), generator=generator)
+    choices = torch.full((QUESTIONS, 3), -1)
     choices[:PER_TASK] = torch.tensor([5, 6, 7])
-    targets[:PER_TASK, 6] = 6
-    mask = torch.zeros(q, LENGTH, dtype=torch.bool)
-    mask[:, 1:6] = True
+    targets[:PER_TASK, 5], targets[:PER_TASK, 6] = 6, -100
+    prompt = torch.zeros(QUESTIONS, LENGTH, dtype=torch.bool)
+    prompt[:, 1:6] = True
+    prompt[0, 1:3] = False  # not all prompts are of one length
     task = torch.arange(TASKS).repeat_interleave(PER_TASK)
-    return Exam(tokens, targets, choices, task, prompt_inputs(backbone, tokens, mask))
+    inputs = prompt_inputs(backbone, tokens, prompt)
+    return Exam(tokens, targets, choices, task, prompt, inputs)
 
 
-def experts_for(backbone: Backbone, count: int) -> Adapters:
+def bank_of(backbone: Backbone, gate: Gate, held: list[list[int]]) -> Bank:
+    """Experts with random factors, and signatures of random prompts; expert e has task e mod 3."""
+    index = torch.tensor(held)
+    count, rank = int(index.max()) + 1, 2
     generator = torch.Generator().manual_seed(2)
     a, b = {}, {}
     for name, (d_out, d_in) in backbone.shapes.items():
-        a[name] = torch.randn(count, 2, d_in, generator=generator) / d_in**0.5
-        b[name] = torch.randn(count, d_out, 2, generator=generator)
-    return Adapters(a, b)
+        a[name] = torch.randn(count, rank, d_in, generator=generator) / d_in**0.5
+        b[name] = 0.3 * torch.randn(count, d_out, rank, generator=generator)
+    tokens = torch.randint(4, VOCAB, (count * 6, 5), generator=generator)
+    inputs = prompt_inputs(backbone, tokens, torch.ones_like(tokens, dtype=torch.bool))
+    told = signatures(gate.kind, by_device(inputs, count))
+    return Bank(Adapters(a, b), index, torch.arange(count) % TASKS, gate, told)
 
 
-def slowly(backbone: Backbone, bank: Bank, exam: Exam, summed: bool) -> Scores:
-    """One question, one device at a time, from the definition."""
-    n = len(bank.held)
-    accuracy, loss = torch.zeros(n, TASKS), torch.zeros(n, TASKS)
-    chosen = None if summed else choose_experts(bank, exam)
-    for i in range(n):
-        for q, task in enumerate(exam.task.tolist()):
-            a, b = {}, {}
-            for column, name in enumerate(bank.experts.b):
-                if chosen is None:
-                    picks = bank.held[i][bank.held[i] >= 0]
-                else:
-                    picks = chosen[i, q, column][None]
-                some = select(bank.experts, picks)
-                a[name] = torch.cat(list(some.a[name]))[None]
-                b[name] = torch.cat(list(some.b[name]), dim=1)[None]
-            tokens = exam.tokens[q][None, None]
-            with torch.no_grad():
-                said = forward(backbone, tokens, Adapters(a, b), SCALING)[0, 0].log_softmax(-1)
-            places = [t for t in range(LENGTH) if exam.targets[q, t] != -100]
-            answer = [int(exam.targets[q, t]) for t in places]
-            if exam.choices[q, 0] >= 0:
-                best = max(exam.choices[q].tolist(), key=lambda c: float(said[places[0], c]))
-                right = best == answer[0]
-            else:
-                right = [int(said[t].argmax()) for t in places] == answer
-            nll = -sum(float(said[t, c]) for t, c in zip(places, answer, strict=True))
-            accuracy[i, task] += right / PER_TASK
-            loss[i, task] += nll / len(places) / PER_TASK
-    return Scores(accuracy, loss, None)
+def slow_answer(llama: Any, bank: Bank, exam: Exam, device: int, q: int) -> tuple[bool, float]:
+    """One device and one question, from the definitions."""
+    experts, told, numbers = held_experts(bank, device)
+    gate = bank.gate
+    shown = exam.tokens[q]
+    if gate.kind == "single":
+        fixed: list[float] = [0.0] * len(numbers)
+        fixed[0] = 1.0
+    elif gate.kind == "oracle":
+        fixed = slow_weights(gate, [float(bank.task[e] == exam.task[q]) for e in numbers])
+    elif gate.kind == "prompt_loss":
+        fixed = slow_weights(
+            gate, [slow_prompt_score(llama, experts, k, exam, q) for k in range(len(numbers))]
+        )
+    else:
+        fixed = slow_weights(gate, [0.0] * len(numbers))
+
+    def weigh(module: str, x: Tensor) -> list[float]:
+        if gate.kind in BLIND_TO_INPUTS:
+            return fixed
+        if len(numbers) == 1:
+            return [1.0]
+        seen = x if gate.level == "token" else exam.inputs[module][q]
+        return slow_weights(gate, slow_score(gate.kind, seen, module, experts, told))
+
+    said = slow_logits(llama, shown, experts, weigh, gate, SCALING).log_softmax(-1)
+    places = [t for t in range(LENGTH) if exam.targets[q, t] != -100]
+    due = [int(exam.targets[q, t]) for t in places]
+    if exam.choices[q, 0] >= 0:
+        right = max(exam.choices[q].tolist(), key=lambda c: float(said[places[0], c])) == due[0]
+    else:
+        right = [int(said[t].argmax()) for t in places] == due
+    loss = -sum(float(said[t, c]) for t, c in zip(places, due, strict=True)) / len(places)
+    return right, loss
 
 
-def bank_of(backbone: Backbone, gate: str, held: list[list[int]]) -> Bank:
-    index = torch.tensor(held)
-    experts = experts_for(backbone, int(index.max()) + 1)
-    generator = torch.Generator().manual_seed(3)
-    prototypes = {
-        name: 0.1 * torch.randn(int(index.max()) + 1, d_in, generator=generator)
-        for name, (_, d_in) in backbone.shapes.items()
-    }
-    return Bank(experts, index, gate, prototypes)
+def slow_prompt_score(llama: Any, experts: Adapters, k: int, exam: Exam, q: int) -> float:
+    alone = [float(j == k) for j in range(len(next(iter(experts.b.values()))))]
+    said = slow_logits(
+        llama, exam.tokens[q], experts, lambda _module, _x: alone, Gate(), SCALING
+    ).log_softmax(-1)
+    asked = [t for t in range(1, LENGTH) if exam.prompt[q, t]]
+    return sum(float(said[t - 1, exam.tokens[q, t]]) for t in asked)
 
 
-BANKS = {
-    "single": [[0], [1], [2], [3]],
-    "oracle": [[0, 1, 2], [3, 1, -1]],
-    "prototype": [[0, 1, 2], [0, 1, 2], [3, 1, -1], [4, -1, -1]],
-    "none": [[0, 1, 2], [3, -1, 2]],
-}
+@pytest.mark.parametrize("gate", GATES, ids=lambda g: "-".join(map(str, vars(g).values())))
+def test_every_gate_answers_as_its_definition_one_token_at_a_time(llama, backbone, exam, gate):
+    bank = bank_of(backbone, gate, [[3, 1, 2], [0, -1, -1]])
+    fast = answers(backbone, bank, exam, SCALING)
+    for device, q in [(0, 0), (0, 3), (0, 5), (1, 4)]:
+        right, loss = slow_answer(llama, bank, exam, device, q)
+        assert bool(fast.correct[device, q]) == right
+        assert float(fast.loss[device, q]) == pytest.approx(loss, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("gate", BANKS)
-def test_batched_and_deduplicated_equals_one_question_at_a_time(backbone, gate):
-    exam, bank = exam_for(backbone), bank_of(backbone, gate, BANKS[gate])
-    fast = evaluate(backbone, bank, exam, SCALING)
-    slow = slowly(backbone, bank, exam, summed=gate == "none")
-    assert_close(fast.accuracy, slow.accuracy)
-    assert_close(fast.loss, slow.loss, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("held", [[[0], [1], [2], [3]], [[1, 2], [0, -1]]], ids=["one", "several"])
+def test_a_single_expert_answers_whatever_else_is_held(llama, backbone, exam, held):
+    bank = bank_of(backbone, Gate("single"), held)
+    fast = answers(backbone, bank, exam, SCALING)
+    for device, q in product(range(len(held)), range(QUESTIONS)):
+        right, loss = slow_answer(llama, bank, exam, device, q)
+        assert bool(fast.correct[device, q]) == right
+        assert float(fast.loss[device, q]) == pytest.approx(loss, rel=1e-4, abs=1e-4)
 
 
-def test_the_prototype_gate_may_choose_another_expert_in_every_module(backbone):
-    exam, bank = exam_for(backbone), bank_of(backbone, "prototype", [[0, 1, 2]])
-    chosen = choose_experts(bank, exam)
-    assert (chosen != chosen[..., :1]).any()  # so the test above covers the mixed path
+def test_t9_with_all_ranks_and_no_gate_the_bank_is_the_plain_sum_of_its_adapters(backbone, exam):
+    """Against dense weights W0 + scaling sum_k B_k A_k in transformers."""
+    dense = random_llama(width=16, layers=2, heads=2, kv_heads=2, vocab=VOCAB)
+    bank = bank_of(backbone, Gate("none", top_ranks=3 * 2), [[0, 1, 2]])
+    with torch.no_grad():
+        for name in backbone.shapes:
+            _, layer, kind = name.split(".")
+            block = dense.model.layers[int(layer)]
+            linear = getattr(block.self_attn, kind, None) or getattr(block.mlp, kind)
+            for a, b in zip(bank.experts.a[name], bank.experts.b[name], strict=True):
+                linear.weight += SCALING * (b @ a)
+        said = dense(exam.tokens).logits.log_softmax(-1)
+    picked = exam.targets.clamp(min=0)[..., None]
+    scored = exam.targets != -100
+    expected = -(said.gather(2, picked)[..., 0] * scored).sum(dim=1) / scored.sum(dim=1)
+    for gate in (bank.gate, Gate("none"), replace(bank.gate, top_ranks_over="expert", top_ranks=2)):
+        got = answers(backbone, replace(bank, gate=gate), exam, SCALING)
+        assert_close(got.loss[0], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_only_the_oracle_reads_the_task(backbone):
-    exam = exam_for(backbone)
-    shuffled = Exam(exam.tokens, exam.targets, exam.choices, exam.task.flip(0), exam.inputs)
-    for gate in ("prototype", "single"):
-        bank = bank_of(backbone, gate, BANKS[gate])
-        assert torch.equal(choose_experts(bank, exam), choose_experts(bank, shuffled))
+@pytest.mark.parametrize("kind", [k for k in get_args(GateName) if k != "oracle"] + ["single"])
+@pytest.mark.parametrize("level", ["prompt", "token"])
+def test_no_gate_but_the_oracle_sees_the_task(backbone, exam, kind, level):
+    permuted = replace(exam, task=exam.task.flip(0))
+    for blend in ("hard", "soft"):
+        bank = bank_of(backbone, Gate(kind, level, blend), [[0, 1, 2], [3, 1, -1]])
+        for tasks in (bank.task, bank.task.flip(0)):
+            told = answers(backbone, replace(bank, task=tasks), exam, SCALING)
+            other = answers(backbone, bank, permuted, SCALING)
+            assert torch.equal(told.correct, other.correct)
+            assert torch.equal(told.loss, other.loss)
 
 
-def test_routing_is_right_where_prompts_are_prototypes(backbone):
-    exam = exam_for(backbone)
-    bank = bank_of(backbone, "prototype", [[0, 1, 2]])
+def test_the_oracle_takes_the_first_expert_of_the_task_or_else_the_first_it_holds(backbone, exam):
+    bank = bank_of(backbone, Gate("oracle"), [[2, 4, 1, 0], [5, 3, -1, -1]])
+    alone = bank_of(backbone, Gate("single"), [[0], [1], [2], [3], [4], [5]])
+    expected = answers(backbone, alone, exam, SCALING).loss
+    got = answers(backbone, bank, exam, SCALING).loss
+    takes = [{0: 0, 1: 4, 2: 2}, {0: 3, 1: 5, 2: 5}]
+    for device, q in product(range(2), range(QUESTIONS)):
+        assert_close(got[device, q], expected[takes[device][int(exam.task[q])], q])
+
+
+def test_the_prototype_gate_may_choose_another_expert_in_every_module(backbone, exam):
+    """So the test against the definition covers prompts whose modules disagree."""
+    bank = bank_of(backbone, Gate("prototype"), [[3, 1, 2]])
+    right = answers(backbone, bank, exam, SCALING).routed_right
+    assert ((right > 0) & (right < 1)).any()
+
+
+def test_scores_are_means_of_the_answers_by_task(backbone, exam):
+    bank = bank_of(backbone, Gate("arrow", "token", "soft"), [[0, 1, 2], [3, 1, -1]])
+    given, scores = answers(backbone, bank, exam, SCALING), evaluate(backbone, bank, exam, SCALING)
+    for device, task in product(range(2), range(TASKS)):
+        rows = [q for q in range(QUESTIONS) if exam.task[q] == task]
+        mean = sum(float(given.correct[device, q]) for q in rows) / PER_TASK
+        assert float(scores.accuracy[device, task]) == pytest.approx(mean)
+        assert_close(scores.loss[device, task], given.loss[device, rows].mean())
+
+
+@pytest.mark.parametrize("level", ["prompt", "token"])
+def test_routes_and_entropy_are_those_of_the_weights_one_token_at_a_time(
+    llama, backbone, exam, level
+):
+    gate = Gate("output_norm", level, "soft")
+    bank = bank_of(backbone, gate, [[3, 1, 2]])
+    given = answers(backbone, bank, exam, SCALING)
+    experts, told, numbers = held_experts(bank, 0)
+    for q in (0, 4):
+        seen: dict[str, list[list[float]]] = {name: [] for name in backbone.shapes}
+
+        def weigh(module: str, x: Tensor, q: int = q, seen: dict[str, Any] = seen) -> list[float]:
+            given_x = x if level == "token" else exam.inputs[module][q]
+            weights = slow_weights(gate, slow_score(gate.kind, given_x, module, experts, told))
+            seen[module].append(weights)
+            return weights
+
+        slow_logits(llama, exam.tokens[q], experts, weigh, gate, SCALING)
+        weights = torch.tensor(
+            [[rows[t] for t in range(LENGTH) if exam.prompt[q, t]] for rows in seen.values()]
+        )
+        share = weights / weights.sum(dim=2, keepdim=True)
+        entropy = -(share * share.log()).sum(dim=2).mean()
+        best = bank.task[numbers][weights.argmax(dim=2)]
+        assert float(given.entropy[0, q]) == pytest.approx(float(entropy), abs=1e-4)
+        expected = float((best == exam.task[q]).float().mean())
+        assert float(given.routed_right[0, q]) == pytest.approx(expected)
+
+
+def test_entropy_without_a_gate_is_the_logarithm_of_the_number_of_experts(backbone, exam):
+    bank = bank_of(backbone, Gate("none"), [[0, 1, 2], [3, -1, -1]])
+    scores = evaluate(backbone, bank, exam, SCALING)
+    assert scores.gate_entropy == pytest.approx(float(torch.tensor(3.0).log()))
+    assert scores.routed_right is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "held"), [("single", [[0], [1]]), ("oracle", [[0, 1]]), ("prototype", [[0], [1]])]
+)
+def test_where_nothing_is_chosen_blindly_there_is_nothing_to_report(backbone, exam, kind, held):
+    scores = evaluate(backbone, bank_of(backbone, Gate(kind), held), exam, SCALING)
+    assert scores.routed_right is None
+    assert scores.gate_entropy is None
+
+
+def test_routing_is_right_where_prompts_are_prototypes(backbone, exam):
     means = {
         name: torch.stack([value[exam.task == k].mean(dim=0) for k in range(TASKS)])
         for name, value in exam.inputs.items()
     }
-    at_means = Exam(
-        exam.tokens,
-        exam.targets,
-        exam.choices,
-        exam.task,
-        {name: value[exam.task] for name, value in means.items()},
-    )
-    routed = Bank(bank.experts, bank.held, "prototype", means)
+    at_means = replace(exam, inputs={name: value[exam.task] for name, value in means.items()})
+    bank = bank_of(backbone, Gate("prototype"), [[0, 1, 2]])
+    routed = replace(bank, signatures={"mean": means})
     assert evaluate(backbone, routed, at_means, SCALING).routed_right == 1.0
 
 
-def test_a_generated_answer_is_right_only_if_every_token_is(backbone):
-    exam = exam_for(backbone)
-    bank = bank_of(backbone, "single", [[0]])
+@pytest.mark.parametrize("gate", [Gate("single"), Gate("prototype"), Gate("arrow", "token")])
+def test_what_comes_after_the_last_scored_token_does_not_matter(backbone, exam, gate):
+    padded = replace(
+        exam,
+        tokens=torch.cat([exam.tokens, torch.ones(QUESTIONS, 4, dtype=torch.int64)], dim=1),
+        targets=torch.nn.functional.pad(exam.targets, (0, 4), value=-100),
+        prompt=torch.nn.functional.pad(exam.prompt, (0, 4)),
+    )
+    bank = bank_of(backbone, gate, [[0, 1, 2]])
+    assert torch.equal(
+        answers(backbone, bank, exam, SCALING).loss, answers(backbone, bank, padded, SCALING).loss
+    )
+
+
+def test_a_generated_answer_is_right_only_if_every_token_is(backbone, exam):
+    bank = bank_of(backbone, Gate(), [[0]])
     logits = forward(backbone, exam.tokens[None], select(bank.experts, [0]), SCALING)[0]
     said = logits.argmax(-1)
     right = exam.targets.clone()
-    right[PER_TASK:, 6:8] = said[PER_TASK:, 6:8]
+    right[PER_TASK:, 5:7] = said[PER_TASK:, 5:7]
     spoiled = right.clone()
-    spoiled[PER_TASK:, 7] = (spoiled[PER_TASK:, 7] + 1) % 20
+    spoiled[PER_TASK:, 6] = (spoiled[PER_TASK:, 6] + 1) % VOCAB
     for targets, expected in ((right, 1.0), (spoiled, 0.0)):
-        asked = Exam(exam.tokens, targets, exam.choices, exam.task, exam.inputs)
-        accuracy = evaluate(backbone, bank, asked, SCALING).accuracy
+        accuracy = evaluate(backbone, bank, replace(exam, targets=targets), SCALING).accuracy
         assert accuracy[0, 1:].tolist() == [expected] * (TASKS - 1)
 
 
-def test_own_accuracy_is_the_mean_of_the_own_column(backbone):
-    exam, bank = exam_for(backbone), bank_of(backbone, "single", [[0], [1], [2], [3]])
+def test_own_accuracy_is_the_mean_of_the_own_column(backbone, exam):
+    bank = bank_of(backbone, Gate(), [[0], [1], [2], [3]])
     own = torch.tensor([0, 1, 2, 0])
     matrix = evaluate(backbone, bank, exam, SCALING).accuracy
     expected = float(matrix[torch.arange(4), own].mean())
     assert own_accuracy(backbone, bank.experts, own, exam, SCALING) == pytest.approx(expected)
+
+
+@pytest.fixture
+def some_threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "gate", [Gate("single"), Gate("prototype"), Gate("arrow", "token", "soft")]
+)
+def test_answers_do_not_depend_on_the_threads(backbone, exam, gate, some_threads):
+    bank = bank_of(backbone, gate, [[0, 1, 2], [3, 1, -1], [4, 2, 0]])
+    many = answers(backbone, bank, exam, SCALING)
+    assert torch.get_num_threads() == some_threads
+    torch.set_num_threads(1)
+    one = answers(backbone, bank, exam, SCALING)
+    assert torch.equal(many.correct, one.correct)
+    assert torch.equal(many.loss, one.loss)
+
+
+@pytest.mark.parametrize("gate", [Gate("single"), Gate("none")])
+def test_check_ends_the_evaluation_by_raising_in_this_thread(backbone, exam, gate):
+    called_in = []
+
+    def check() -> None:
+        called_in.append(threading.current_thread())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(backbone, bank_of(backbone, gate, [[0, 1], [2, 1]]), exam, SCALING, check)
+    assert called_in == [threading.current_thread()]
+    assert not [t for t in threading.enumerate() if t.name.startswith("evaluate")]

@@ -1,7 +1,7 @@
 """The batched forward pass against transformers, and its gradient against finite differences."""
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -10,15 +10,19 @@ from torch import Tensor
 from engine.adapters import Adapters, initial_adapters, module_shapes, select
 from engine.backbone.forward import (
     Backbone,
+    TopRanks,
     backbone_from_llama,
     fast_precision,
     fleet_gradient,
     fleet_loss,
     forward,
     forward_experts,
+    largest_kept,
     prompt_inputs,
 )
 from engine.errors import ConfigMismatch
+from engine.methods.base import Gate
+from tests.support.gates import slow_logits
 from tests.support.oracles import hook_inputs, peft_model, random_llama
 
 VOCAB = 50
@@ -181,6 +185,74 @@ def test_one_gate_table_serves_all_modules_and_a_hard_gate_picks_one_adapter(lla
     logits = forward_experts(backbone, tokens, experts, gates, 2.0)
     alone = forward(backbone, tokens[:, None], select(experts, choice), 2.0)[:, 0]
     torch.testing.assert_close(logits, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_function_gates_every_token_by_the_input_that_hooks_see(llama: Any) -> None:
+    backbone = backbone_from_llama(llama)
+    experts = drawn_adapters(backbone, 3)
+    tokens = drawn_tokens(2, 9)
+    generator = torch.Generator().manual_seed(6)
+    probes = {
+        name: torch.randn(3, d_in, generator=generator)
+        for name, (_, d_in) in module_shapes(backbone).items()
+    }
+
+    def gate(names: tuple[str, ...], x: Tensor) -> dict[str, Tensor]:
+        return {name: (x @ probes[name].T).tanh() for name in names}
+
+    logits = forward_experts(backbone, tokens, experts, gate, 2.0)
+    for sequence in range(2):
+        expected = slow_logits(
+            llama,
+            tokens[sequence],
+            experts,
+            lambda name, x: (probes[name] @ x).tanh().tolist(),
+            Gate(),
+            2.0,
+        )
+        torch.testing.assert_close(logits[sequence], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "over"), [(4, "all"), (1, "expert"), (9, "all")])
+def test_only_the_largest_coordinates_of_the_gated_projections_are_kept(
+    llama: Any, count: int, over: Literal["all", "expert"]
+) -> None:
+    backbone = backbone_from_llama(llama)
+    experts = drawn_adapters(backbone, 3)
+    tokens = drawn_tokens(1, 9)
+    weights = torch.tensor([[1.0, 0.3, 0.6]])
+    logits = forward_experts(
+        backbone, tokens, experts, weights, 2.0, top_ranks=TopRanks(count, over)
+    )
+    gate = Gate(top_ranks=count, top_ranks_over=over)
+    expected = slow_logits(
+        llama, tokens[0], experts, lambda _name, _x: weights[0].tolist(), gate, 2.0
+    )
+    torch.testing.assert_close(logits[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_of_equal_coordinates_the_first_are_kept() -> None:
+    z = torch.tensor([[1.0, -3.0, 2.0, -2.0, 2.0], [0.0, 0.0, 0.0, 0.0, 1.0]])
+    assert largest_kept(z, 3).tolist() == [[0, -3, 2, -2, 0], [0, 0, 0, 0, 1]]
+    assert largest_kept(z, 5) is z
+
+
+def test_logits_may_be_asked_for_at_some_places_only(llama: Any) -> None:
+    backbone = backbone_from_llama(llama)
+    adapters = drawn_adapters(backbone, 3)
+    tokens = drawn_tokens(3, 2, 9)
+    places = torch.tensor([[[1, 8], [4, 4]], [[0, 3], [2, 7]], [[8, 0], [5, 6]]])
+    every = forward(backbone, tokens, adapters, 2.0)
+    wanted = every.gather(2, places[..., None].expand(-1, -1, -1, VOCAB))
+    some = forward(backbone, tokens, adapters, 2.0, places)
+    torch.testing.assert_close(some, wanted, rtol=1e-5, atol=1e-5)
+    gates = torch.rand(2, 3, generator=torch.Generator().manual_seed(6))
+    functions = lambda names, x: dict.fromkeys(names, gates.repeat(9, 1))  # noqa: E731
+    for given in (gates, functions):
+        mixed = forward_experts(backbone, tokens[1], adapters, given, 2.0)
+        few = forward_experts(backbone, tokens[1], adapters, given, 2.0, places=places[1])
+        expected = mixed.gather(1, places[1][..., None].expand(-1, -1, VOCAB))
+        torch.testing.assert_close(few, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_prompt_inputs_are_the_means_that_hooks_see(llama: Any) -> None:

@@ -1,10 +1,17 @@
 """The preview of a config: what the map shows before anything runs."""
 
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 
 from engine.config import RunConfig
-from engine.plan import preview
+from engine.plan import Preview, preview
 from engine.topology import build_mesh
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def asked(**parts: object) -> RunConfig:
@@ -19,6 +26,44 @@ def test_the_preview_is_the_mesh_of_the_run() -> None:
     assert [d.task for d in shown.devices] == [config.fleet.task_of(i) for i in range(6)]
     assert len(shown.links) == mesh.linked.sum()
     assert all(mesh.linked[link.receiver, link.sender] for link in shown.links)
+
+
+def test_merges_of_the_preview_replay_to_its_clusters() -> None:
+    config = asked(topology={"kind": "agnes"}, method={"kind": "so_lora", "density": 0.25})
+    mesh = build_mesh(config)
+    shown = preview(config)
+    cluster = [{device} for device in range(6)]
+    for merge, built in zip(shown.merges, mesh.merges, strict=True):
+        assert merge.model_dump() == asdict(built)
+        union = {*merge.left, *merge.right}
+        for device in union:
+            cluster[device] = union
+    assert shown.clusters == tuple(mesh.cluster.tolist())
+    for device, members in enumerate(cluster):
+        assert members == {i for i in range(6) if shown.clusters[i] == shown.clusters[device]}
+    assert len(set(shown.clusters)) > 1
+
+
+def test_a_preview_without_clusters_has_one_and_no_merges() -> None:
+    shown = preview(asked())
+    assert shown.clusters == (0,) * 6
+    assert shown.merges == ()
+
+
+def test_the_preview_of_clusters_survives_the_wire() -> None:
+    for channel in ("paper", "ideal"):
+        shown = preview(asked(topology={"kind": "agnes"}, channel={"kind": channel}))
+        assert Preview.model_validate_json(shown.model_dump_json()) == shown
+
+
+def test_a_preview_loads_no_torch() -> None:
+    # In a process of its own: the tests have loaded torch long ago.
+    program = (
+        "import sys; from engine.config import RunConfig; from engine.plan import preview; "
+        "preview(RunConfig.model_validate({'topology': {'kind': 'agnes'}})); "
+        "sys.exit(int(bool({'torch', 'transformers'} & set(sys.modules))))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
 def test_the_band_of_a_sender_is_shared_by_its_neighbours() -> None:

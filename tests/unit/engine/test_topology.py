@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.channels import build_channel
 from engine.config import RunConfig
 from engine.geometry import distances_m
 from engine.topology import build_mesh, metropolis_weights
+from engine.topology.power import message_bits, within_reach
 
 LAYOUTS = [
     {"kind": "ring"},
@@ -16,6 +18,9 @@ LAYOUTS = [
     {"kind": "star"},
     {"kind": "geometric"},
     {"kind": "geometric", "range_m": 0.5},
+    {"kind": "random"},
+    {"kind": "random", "degree": 1},
+    {"kind": "agnes"},
     {"kind": "clusters"},
     {"kind": "clusters", "by": "place", "clusters": 1},
 ]
@@ -43,6 +48,9 @@ def test_every_layout_is_one_mesh_of_distinct_places(
     assert nx.is_connected(nx.from_numpy_array(mesh.linked))
     assert np.hypot(*mesh.positions.T).max() <= radius_m * (1 + 1e-9)
     assert len({tuple(place) for place in mesh.positions}) == devices
+    # Clusters are numbered from 0 without a gap.
+    assert mesh.cluster.shape == (devices,)
+    assert set(mesh.cluster.tolist()) == set(range(mesh.cluster.max() + 1))
 
 
 @pytest.mark.parametrize("kind", ["full", "star", "geometric"])
@@ -112,6 +120,61 @@ def test_clusters_by_place_are_equal_in_size() -> None:
     mesh = build_mesh(config({"kind": "clusters", "by": "place", "clusters": 4}, 10))
     # Two groups of three and two of two, full inside: 3 + 3 + 1 + 1; a ring of four gateways.
     assert mesh.linked.sum() == 2 * (8 + 4)
+
+
+def test_clusters_are_numbered_by_group_and_inside_leaves_out_the_gateways() -> None:
+    asked = config({"kind": "clusters"}, 9, fleet={"tasks": ("reading", "addition", "expression")})
+    mesh = build_mesh(asked)
+    assert mesh.cluster.tolist() == [0, 1, 2] * 3
+    assert mesh.inside.sum() == 9 * 2
+    assert (mesh.linked & ~mesh.inside).sum() == 2 * 3
+
+
+@pytest.mark.parametrize("kind", ["ring", "full", "star", "geometric", "random"])
+def test_meshes_without_clusters_are_one_cluster(kind: str) -> None:
+    mesh = build_mesh(config({"kind": kind}, 7))
+    assert mesh.cluster.tolist() == [0] * 7
+    assert mesh.merges == ()
+    assert (mesh.inside == mesh.linked).all()
+
+
+def test_random_links_are_drawn_by_every_device_and_taken_by_both() -> None:
+    mesh = build_mesh(config({"kind": "random", "degree": 3}, 40, seed=3))
+    degree = mesh.linked.sum(axis=1)
+    assert degree.min() >= 3
+    # Every device draws 3 and is drawn by 3 others on average, some of them the same.
+    assert 40 * 3 / 2 <= mesh.linked.sum() / 2 <= 40 * 3
+    everybody = build_mesh(config({"kind": "random", "degree": 255}, 6))
+    assert (everybody.linked == ~np.eye(6, dtype=bool)).all()
+
+
+def test_random_links_do_not_follow_distance() -> None:
+    degrees = np.zeros((10, 10))
+    for seed in range(200):
+        mesh = build_mesh(config({"kind": "random", "degree": 2}, 10, seed=seed))
+        order = distances_m(mesh.positions).argsort(axis=1)
+        degrees += np.take_along_axis(mesh.linked, order, axis=1)
+    # A pair is linked if either draws it: 1 - (7/9)^2, up to five standard errors of 2000 draws.
+    share = 1 - (7 / 9) ** 2
+    bound = 5 * np.sqrt(share * (1 - share) / 2000)
+    assert np.abs(degrees.sum(axis=0)[1:] / 2000 - share).max() < bound
+
+
+def test_random_links_stay_within_reach_of_the_radio_where_somebody_is() -> None:
+    radio = {"kind": "paper", "bandwidth_hz": 1e5, "deadline_s": 1.0, "tx_power_dbm": 0.0}
+    asked = config({"kind": "random", "degree": 2, "radius_m": 3000}, 30, channel=radio)
+    mesh = build_mesh(asked)
+    reach = within_reach(build_channel(asked), mesh.positions, message_bits(asked))
+    distances = distances_m(mesh.positions)
+    tree = nx.minimum_spanning_tree(nx.from_numpy_array(distances))
+    nearest = nx.to_numpy_array(tree, weight=None).astype(bool)
+    assert (reach.sum(), (~reach.any(axis=1)).sum()) == (80, 3)
+    near = reach.any(axis=1)
+    both = near[:, None] & near[None, :]
+    assert (reach | nearest)[mesh.linked & both].all()
+    assert (mesh.linked[near].sum(axis=1) >= np.minimum(reach[near].sum(axis=1), 2)).all()
+    # Whoever reaches nobody draws among all.
+    assert (mesh.linked[~near].sum(axis=1) >= 2).all()
 
 
 def test_drawn_places_and_links_are_taken_as_they_are() -> None:

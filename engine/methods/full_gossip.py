@@ -1,0 +1,47 @@
+"""Full fine-tuning on a graph: all linear layers are trained and averaged with the neighbours.
+
+Source: the baseline "FPFT" of arXiv 2602.20492, Table I: full-parameter fine-tuning, merged; as an
+algorithm it is decentralised local SGD (Koloskova et al., "A Unified Theory of Decentralized SGD",
+arXiv 2003.10422).
+We deviate: embedding, norms and head stay frozen, so that all methods share the frozen backbone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from engine.adapters import Adapters, Factor
+from engine.methods.base import Bits, Heard, Memory, PlainMethod
+from engine.methods.gossip import neighbour_average
+from engine.precision import value_cost_bits
+from engine.topology import Mesh
+
+
+@dataclass(frozen=True)
+class FullGossip(PlainMethod):
+    """dW <- sum_j w_ij dW_j with Metropolis-Hastings weights (model.md M6).
+
+    The adapter is a B without A, (n, d_out, d_in), which is added to the weight as it is: rank and
+    alpha do not enter. Sends q sum d_out d_in bits per link and round.
+    """
+
+    trained: frozenset[Factor] = frozenset({"b"})
+
+    def start(self) -> tuple[Adapters, Memory]:
+        n = self.setup.devices
+        b = {name: torch.zeros(n, *shape) for name, shape in self.setup.shapes.items()}
+        return Adapters({}, b), {}
+
+    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+        shapes = self.setup.shapes.values()
+        values = sum(d_out * d_in for d_out, d_in in shapes)
+        # Scales go by column, which a low-rank B has one of per rank.
+        columns = sum(d_in for _, d_in in shapes)
+        cost = value_cost_bits(values, columns, self.setup.value_bits)
+        return mesh.linked.astype(np.int64) * cost
+
+    def combine(
+        self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
+    ) -> tuple[Adapters, Memory]:
+        return neighbour_average(trained, heard, self.setup.value_bits), memory

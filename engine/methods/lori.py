@@ -1,0 +1,96 @@
+"""LoRI on a graph: a random frozen A per task, a masked B averaged with all neighbours.
+
+Source: Zhang et al., "LoRI: Reducing Cross-Task Interference in Multi-Task Low-Rank Adaptation"
+(arXiv 2504.07448); it is the baseline "LoRI with random topology" of arXiv 2602.20492, Table I.
+Density 1 is LoRI-D. Below it is LoRI-S: a short dense training, of which the largest |B| over all
+layers become the mask and the values are forgotten.
+LoRI itself merges finished experts in one place. On a graph we average B over all neighbours heard,
+which is our reading of Table I: as each task has its own A, the mean mixes columns of B that
+belong to different projections, and little of a device's own update survives.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from engine import config as c
+from engine.adapters import Adapters, Factor, Masks
+from engine.methods.base import Bank, Bits, Heard, Memory, NoRelay, Setup, single_bank
+from engine.methods.gossip import neighbour_average
+from engine.precision import value_cost_bits
+from engine.sparsity import top_masks
+from engine.static_a import static_a
+from engine.topology import Mesh
+
+SEED_BITS = 64  # A travels as the seed of its stream
+
+
+@dataclass(frozen=True)
+class LoriMethod(NoRelay):
+    """B_i <- M_i o sum_j w_ij (M_j o B_j) with Metropolis-Hastings weights (model.md M6).
+
+    Sends q nnz(M) bits per link and round. On first contact, repeated until it is heard, the seed
+    of A and, if masked, the mask as a bitmap of nB bits come on top. Memory: met (n, n), whether a
+    receiver (row) knows A and mask of a sender; mask.* (n, d_out, r) below density 1.
+    """
+
+    setup: Setup
+    rule: c.Lori
+    trained: frozenset[Factor] = frozenset({"b"})
+    pooled: bool = False
+
+    def warm_up_steps(self, round_index: int) -> int:
+        return self.rule.mask_warmup_steps if self._is_masked and round_index == 0 else 0
+
+    def start(self) -> tuple[Adapters, Memory]:
+        setup, n = self.setup, self.setup.devices
+        a = static_a(self.rule.a_init, setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
+        b = {name: torch.zeros(n, d_out, setup.rank) for name, (d_out, _) in setup.shapes.items()}
+        return Adapters(a, b), {"met": torch.eye(n, dtype=torch.bool)}
+
+    def after_warm_up(
+        self, warmed: Adapters, memory: Memory, mesh: Mesh, round_index: int
+    ) -> Memory:
+        masks = top_masks(warmed.b, self.rule.density, "global")
+        return {**memory, **{f"mask.{name}": mask for name, mask in masks.items()}}
+
+    def masks(self, memory: Memory) -> Masks | None:
+        # In network order, which a checkpoint does not keep.
+        names = [name for name in self.setup.shapes if f"mask.{name}" in memory]
+        found = {name: memory[f"mask.{name}"] for name in names}
+        return found or None
+
+    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+        setup, masks = self.setup, self.masks(memory)
+        entries = sum(setup.rank * d_out for d_out, _ in setup.shapes.values())
+        identity = SEED_BITS
+        values = [entries] * setup.devices
+        if masks is not None:
+            identity += entries
+            counts = torch.stack([mask.flatten(1).sum(dim=1) for mask in masks.values()])
+            values = counts.sum(dim=0).tolist()
+        ranks = setup.rank * len(setup.shapes)
+        own = np.array([value_cost_bits(kept, ranks, setup.value_bits) for kept in values])
+        first = np.where(memory["met"].numpy(), 0, identity)
+        return np.where(mesh.linked, own[None, :] + first, 0)
+
+    def combine(
+        self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
+    ) -> tuple[Adapters, Memory]:
+        b = neighbour_average(Adapters({}, trained.b), heard, self.setup.value_bits).b
+        masks = self.masks(memory)
+        if masks is not None:
+            b = {name: value * masks[name] for name, value in b.items()}
+        met = memory["met"] | torch.from_numpy(heard)
+        return Adapters(trained.a, b), {**memory, "met": met}
+
+    def bank(self, adapters: Adapters, memory: Memory) -> Bank:
+        return single_bank(adapters, self.setup)
+
+    def diagnostics(self, memory: Memory) -> dict[str, float]:
+        return {}
+
+    @property
+    def _is_masked(self) -> bool:
+        return self.rule.density < 1

@@ -1,0 +1,1 @@
+"""The paper's comparison, run again on the embedded suite: `meshtune reproduce`."""

@@ -1,0 +1,475 @@
+"""The results as tables, for the terminal and as markdown, and as JSON."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from engine.config import RunConfig
+from engine.reproduce.arms import CONVERGED, REFERENCE
+from engine.reproduce.claims import Judgement, judgements
+from engine.reproduce.paper import DATASETS, TABLE_1, Figures
+from engine.reproduce.qwen import (
+    QWEN_1_5B,
+    QWEN_7B,
+    SENT_DENSITY,
+    TRAINED_DENSITY,
+    ModelShape,
+    factor_counts,
+    reduction,
+)
+from engine.reproduce.results import Results, RunResult, by_arm
+from engine.reproduce.statistics import Estimate
+from engine.reproduce.summary import Summary, summaries
+
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of words; all columns but the first are numbers unless `words` is set."""
+
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a campaign says.
+
+    Attributes:
+        sheets: For every reader.
+        appendix: Tables that no run changes, for markdown only.
+        values: For JSON.
+        origin: How many runs, how long they took, what code made them.
+    """
+
+    sheets: tuple[Sheet, ...]
+    appendix: tuple[Sheet, ...]
+    values: dict[str, Any]
+    origin: str
+
+
+def report(runs: Sequence[RunResult], base: RunConfig) -> Report:
+    """Everything that the runs measured, and the verdicts."""
+    results = by_arm(runs)
+    lines = summaries(results)
+    return Report(
+        sheets=(
+            accuracy_sheet(lines),
+            task_sheet(lines),
+            cost_sheet(lines, base.adapter.value_bits),
+            bits_sheet(lines),
+            mechanism_sheet(lines),
+            claim_sheet(judgements(results)),
+        ),
+        appendix=(qwen_sheet(), paper_sheet()),
+        values=as_json(results, base),
+        origin=origin(runs),
+    )
+
+
+def sweep_report(runs: Sequence[RunResult], base: RunConfig) -> Report:
+    """The accuracy of every arm at each of its learning rates, the best one marked."""
+    names = list(dict.fromkeys(run.arm for run in runs))
+    best = {name: best_rate([run for run in runs if run.arm == name]) for name in names}
+    rows: list[dict[str, Any]] = [
+        {
+            "name": run.arm,
+            "learning_rate": run.learning_rate,
+            "mean_accuracy": run.accuracy,
+            "diverged": run.diverged,
+            "best": run.learning_rate == best[run.arm],
+        }
+        for run in runs
+    ]
+    sheet = Sheet(
+        "Learning rates",
+        "Accuracy on all tasks at the end, with one seed that no comparison uses.",
+        ("arm", "learning rate", "all tasks, %", "best"),
+        tuple(
+            (
+                row["name"],
+                f"{row['learning_rate']:g}",
+                "diverged" if row["diverged"] else f"{100 * row['mean_accuracy']:.1f}",
+                "best" if row["best"] else "",
+            )
+            for row in rows
+        ),
+    )
+    values = {"base": base.model_dump(mode="json"), "rates": rows, "best": best}
+    return Report((sheet,), (), values, origin(runs))
+
+
+def best_rate(runs: Sequence[RunResult]) -> float:
+    """The learning rate of the most accurate run; the lower one of equals."""
+    return max(runs, key=lambda run: (run.accuracy, -run.learning_rate)).learning_rate
+
+
+def accuracy_sheet(lines: Sequence[Summary]) -> Sheet:
+    """Mean accuracy of every arm beside the paper's."""
+    return Sheet(
+        "Accuracy at equal rounds",
+        "Mean over devices, tasks and seeds, ± half of the 95 % interval over seeds. Differences "
+        "are paired by seed, in points. The paper's figures are of its own models and tasks.",
+        (
+            "arm", "all tasks, %", "own task, %", "against LoRA", "learning rate", "rounds",
+            "seeds", "paper 1.5B / 7B, %",
+        ),
+        tuple(
+            (
+                _arm(line),
+                _percent(line.accuracy),
+                _percent(line.own),
+                NOTHING if line.arm.name == REFERENCE else _points(line.difference),
+                f"{line.learning_rate:g}",
+                str(line.rounds),
+                str(len(line.seeds)),
+                " / ".join(f"{of.average:.2f}" for of in _paper(line) if of) or NOTHING,
+            )
+            for line in lines
+        ),
+    )  # fmt: skip
+
+
+def task_sheet(lines: Sequence[Summary]) -> Sheet:
+    """Accuracy of every arm on every task."""
+    tasks = list(dict.fromkeys(task for line in lines for task in line.task_accuracy))
+    return Sheet(
+        "Accuracy per task, %",
+        "Mean over devices and seeds at the end of the run.",
+        ("arm", *tasks),
+        tuple(
+            (
+                _arm(line),
+                *(f"{100 * line.task_accuracy[t]:.1f}" if t in line.task_accuracy else NOTHING
+                  for t in tasks),
+            )
+            for line in lines
+        ),
+    )  # fmt: skip
+
+
+def cost_sheet(lines: Sequence[Summary], value_bits: int) -> Sheet:
+    """What every arm trains and puts on air, against plain LoRA."""
+    return Sheet(
+        "Cost",
+        "Trained values per device. A message is the median one, in values. Bits, airtime and "
+        "energy are those of a mean round, with everything on air: masks, signatures, copies for "
+        "inference, lost messages. Savings are against plain LoRA; the paper's count values only.",
+        (
+            "arm", "trained", "saved, %", "paper, %", "message", "Mbit/round", "saved, %",
+            "paper, %", "airtime, s/round", "energy, J/round",
+        ),
+        tuple(
+            (
+                _arm(line),
+                f"{line.trained_values:,.0f}",
+                _share(line.trained_reduction),
+                _paper_saving(line, "trained_percent"),
+                f"{line.message_bits / value_bits:,.0f}",
+                f"{line.bits_per_round / 1e6:.3g}",
+                _share(line.bits_reduction),
+                _paper_saving(line, "sent_percent"),
+                f"{line.airtime_s_per_round:.3g}",
+                f"{line.energy_j_per_round:.3g}",
+            )
+            for line in lines
+        ),
+    )  # fmt: skip
+
+
+def bits_sheet(lines: Sequence[Summary]) -> Sheet:
+    """Equal bits, and bits to an accuracy."""
+    return Sheet(
+        "Accuracy against bits on air",
+        "Plain LoRA after as many bits as the arm spent in all, and the bits until the accuracy "
+        "with which the long LoRA run ends; linear between evaluations. \"-\": not reached.",
+        ("arm", "Mbit in all", "all tasks, %", "LoRA at equal bits, %",
+         "Mbit to LoRA's end", "saved, %"),
+        tuple(
+            (
+                _arm(line),
+                f"{line.bits_per_round * line.rounds / 1e6:.4g}",
+                _percent(line.accuracy),
+                _percent(line.reference_at_equal_bits),
+                NOTHING if line.bits_to_converged is None
+                else f"{line.bits_to_converged / 1e6:.4g}",
+                NOTHING if line.arm.name == CONVERGED
+                else _share(line.bits_to_converged_reduction),
+            )
+            for line in lines
+        ),
+    )  # fmt: skip
+
+
+MECHANISMS = {  # keys of RoundRecord.extra, explained in docs/metrics.md
+    "collision_own_fraction": "own entries collided",
+    "update_retention_fraction": "update kept",
+    "forgetting": "forgotten",
+    "update_cosine_other_task": "cosine to other tasks",
+    "output_interference_ungated": "interference",
+    "output_interference_gated": "interference, gated",
+    "routed_right_fraction": "routed right",
+}
+
+
+def mechanism_sheet(lines: Sequence[Summary]) -> Sheet:
+    """What the three mechanisms do: collisions, interference, routing."""
+    return Sheet(
+        "Mechanisms",
+        "Diagnostics of the last round as shares and ratios (docs/metrics.md), mean over seeds; "
+        '"-" where one has no meaning.',
+        ("arm", *MECHANISMS.values()),
+        tuple(
+            (
+                _arm(line),
+                *(
+                    f"{line.diagnostics[key]:.3f}" if key in line.diagnostics else NOTHING
+                    for key in MECHANISMS
+                ),
+            )
+            for line in lines
+        ),
+    )
+
+
+def claim_sheet(judged: Iterable[Judgement]) -> Sheet:
+    """The paper's claims and what came of them here."""
+    return Sheet(
+        "Claims",
+        "Holds: the 95 % interval lies wholly at or above the claimed size. In part: wholly on the "
+        "claimed side, but smaller.",
+        ("claim", "paper", "measured", "verdict"),
+        tuple((j.claim.text, j.claim.paper, _measured(j), str(j.verdict)) for j in judged),
+        words=True,
+    )
+
+
+def qwen_sheet() -> Sheet:
+    """The paper's headline on the true shapes of its models."""
+    return Sheet(
+        "Parameters on the paper's own models",
+        "LoRA of rank 32 on all seven linear layers. The paper's ratios follow from half of B "
+        "trained and a quarter of B sent; its absolute counts (65.5M, 362M) do not.",
+        ("model", "A", "B", "A + B", "B at s = 0.5", "saved, %", "paper trained, %",
+         "B at s = 0.25", "saved, %", "paper sent, %"),
+        tuple(_qwen_row(model) for model in (QWEN_1_5B, QWEN_7B)),
+    )  # fmt: skip
+
+
+def paper_sheet() -> Sheet:
+    """The paper's Table I, as printed."""
+    return Sheet(
+        "The paper's Table I, %",
+        "arXiv 2602.20492, 10 devices, rank 32. Shares of parameters are of the whole model.",
+        ("model", "method", "trained", "sent", *DATASETS, "average"),
+        tuple(
+            (
+                model,
+                row,
+                f"{figures.trained_percent:g}",
+                f"{figures.sent_percent:g}",
+                *(f"{accuracy:.2f}" for accuracy in figures.accuracies),
+                f"{figures.average:.2f}",
+            )
+            for place, model in enumerate(("1.5B", "7B"))
+            for row, both in TABLE_1.items()
+            for figures in [both[place]]
+        ),
+    )
+
+
+def as_table(sheet: Sheet) -> Table:
+    """The sheet for the terminal."""
+    table = Table(
+        title=sheet.title, caption=sheet.note, title_justify="left", caption_justify="left",
+        box=box.SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    for place, name in enumerate(sheet.header):
+        if sheet.words:
+            table.add_column(name)
+        else:
+            table.add_column(name, justify="right" if place else "left", no_wrap=place == 0)
+    for row in sheet.rows:
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    return table
+
+
+def as_markdown(told: Report) -> str:
+    """The report as headings, notes and tables of markdown."""
+    sheets = (*told.sheets, *told.appendix)
+    return "\n".join([*(_markdown(sheet) for sheet in sheets), told.origin, ""])
+
+
+def as_json(results: Results, base: RunConfig) -> dict[str, Any]:
+    """The comparison as plain values. Accuracies, differences and reductions are shares of 1.
+
+    Intervals are [low, high] at 95 %, null for a single seed.
+    """
+    runs = [run for by_seed in results.values() for run in by_seed.values()]
+    return {
+        "base": base.model_dump(mode="json"),
+        "commits": sorted({_commit(run) for run in runs}),
+        "wall_s": sum(run.wall_s for run in runs),
+        "arms": [_arm_json(line) for line in summaries(results)],
+        "claims": [_claim_json(judgement) for judgement in judgements(results)],
+    }
+
+
+def origin(runs: Sequence[RunResult]) -> str:
+    """One line that says how many runs there are, what they took and what code made them."""
+    commits = ", ".join(sorted({_commit(run) for run in runs}))
+    threads = ", ".join(sorted({str(run.provenance.threads) for run in runs}))
+    minutes = sum(run.wall_s for run in runs) / 60
+    return f"{len(runs)} runs, {minutes:.0f} min of computing, {threads} threads, code {commits}"
+
+
+def _markdown(sheet: Sheet) -> str:
+    first = ":--"
+    rest = ":--" if sheet.words else "--:"
+    lines = [
+        f"### {sheet.title}",
+        "",
+        sheet.note,
+        "",
+        _piped(sheet.header),
+        _piped([first, *(rest for _ in sheet.header[1:])]),
+        *(_piped(row) for row in sheet.rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _arm(line: Summary) -> str:
+    lost = f" ({line.diverged} of {len(line.seeds)} diverged)" if line.diverged else ""
+    return f"{line.arm.title}{lost}"
+
+
+def _paper(line: Summary) -> tuple[Figures | None, Figures | None]:
+    return TABLE_1[line.arm.paper_row] if line.arm.paper_row else (None, None)
+
+
+def _paper_saving(line: Summary, field: str) -> str:
+    if line.arm.paper_row is None:
+        return NOTHING
+    ours, lora = TABLE_1[line.arm.paper_row], TABLE_1["LoRA"]
+    shares = [1 - getattr(o, field) / getattr(r, field) for o, r in zip(ours, lora, strict=True)]
+    return " / ".join(f"{100 * share:.1f}" if share > -1 else NOTHING for share in shares)
+
+
+def _qwen_row(model: ModelShape) -> tuple[str, ...]:
+    a, b = factor_counts(model)
+    return (
+        model.name,
+        f"{a / 1e6:.2f}M",
+        f"{b / 1e6:.2f}M",
+        f"{(a + b) / 1e6:.2f}M",
+        f"{TRAINED_DENSITY * b / 1e6:.2f}M",
+        f"{100 * reduction(model, TRAINED_DENSITY):.1f}",
+        f"{100 * model.paper_trained:.1f}",
+        f"{SENT_DENSITY * b / 1e6:.2f}M",
+        f"{100 * reduction(model, SENT_DENSITY):.1f}",
+        f"{100 * model.paper_sent:.1f}",
+    )
+
+
+def _percent(measured: Estimate | None) -> str:
+    return _with_interval(measured, "{:.1f}")
+
+
+def _points(measured: Estimate | None) -> str:
+    return _with_interval(measured, "{:+.1f}")
+
+
+def _with_interval(measured: Estimate | None, form: str) -> str:
+    if measured is None:
+        return NOTHING
+    half = "" if measured.half_width is None else f" ± {100 * measured.half_width:.1f}"
+    return form.format(100 * measured.mean) + half
+
+
+def _share(measured: Estimate | None) -> str:
+    return NOTHING if measured is None else f"{100 * measured.mean:.1f}"
+
+
+def _measured(judgement: Judgement) -> str:
+    if judgement.measured is None:
+        return judgement.why
+    if judgement.claim.unit == "points":
+        said = f"{_points(judgement.measured)} points"
+    else:
+        said = f"{_percent(judgement.measured)} %"
+    return f"{said}; {judgement.why}" if judgement.why else said
+
+
+def _commit(run: RunResult) -> str:
+    commit = (run.provenance.commit or f"meshtune {run.provenance.meshtune}")[:12]
+    return f"{commit} with changes" if run.provenance.dirty else commit
+
+
+def _ends(measured: Estimate | None) -> list[float] | None:
+    if measured is None or measured.low is None or measured.high is None:
+        return None
+    return [measured.low, measured.high]
+
+
+def _mean(measured: Estimate | None) -> float | None:
+    return None if measured is None else measured.mean
+
+
+def _arm_json(line: Summary) -> dict[str, Any]:
+    small, large = _paper(line)
+    return {
+        "name": line.arm.name,
+        "title": line.arm.title,
+        "ablation_of": line.arm.ablation_of,
+        "seeds": list(line.seeds),
+        "diverged": line.diverged,
+        "learning_rate": line.learning_rate,
+        "rounds": line.rounds,
+        "mean_accuracy": line.accuracy.mean,
+        "ci95": _ends(line.accuracy),
+        "own_accuracy": _mean(line.own),
+        "task_accuracy": line.task_accuracy,
+        "difference_to_lora": _mean(line.difference),
+        "difference_ci95": _ends(line.difference),
+        "trained_values": line.trained_values,
+        "trained_reduction": _mean(line.trained_reduction),
+        "message_bits": line.message_bits,
+        "bits_per_round": line.bits_per_round,
+        "bits_reduction": _mean(line.bits_reduction),
+        "airtime_s_per_round": line.airtime_s_per_round,
+        "energy_j_per_round": line.energy_j_per_round,
+        "lora_accuracy_at_equal_bits": _mean(line.reference_at_equal_bits),
+        "bits_to_lora_converged": line.bits_to_converged,
+        "bits_to_lora_converged_reduction": _mean(line.bits_to_converged_reduction),
+        "diagnostics": line.diagnostics,
+        "paper_accuracy_1_5b": small.average / 100 if small else None,
+        "paper_accuracy_7b": large.average / 100 if large else None,
+    }
+
+
+def _claim_json(judgement: Judgement) -> dict[str, Any]:
+    claim = judgement.claim
+    return {
+        "name": claim.name,
+        "text": claim.text,
+        "paper": claim.paper,
+        "unit": claim.unit,
+        "size": claim.size,
+        "floor": claim.floor,
+        "measured": _mean(judgement.measured),
+        "ci95": _ends(judgement.measured),
+        "verdict": str(judgement.verdict),
+        "why": judgement.why,
+    }

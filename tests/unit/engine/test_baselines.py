@@ -1,0 +1,622 @@
+"""The rival methods: their hooks, their bits by hand, their limits, and what averaging destroys."""
+
+import copy
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from engine import config as c
+from engine.adapters import Adapters, flatten, mean, select
+from engine.backbone.forward import (
+    Backbone,
+    backbone_from_llama,
+    fleet_gradient,
+    fleet_loss,
+    forward,
+)
+from engine.fleet import BOTH_FACTORS, OptimizerState, TrainingRule, train_steps
+from engine.methods import Memory, Method, Setup, build_method
+from engine.methods.base import Bits, Heard
+from engine.methods.ffa_gossip import FfaGossip
+from engine.methods.full_gossip import FullGossip
+from engine.methods.gossip import neighbour_average
+from engine.methods.lora_gossip import LoraGossip
+from engine.methods.lori import LoriMethod
+from engine.methods.oracle_experts import OracleExperts, breadth_first
+from engine.static_a import static_a
+from engine.topology import Mesh, metropolis_weights
+from tests.support.methods import RANK, VALUES_A, VALUES_B, full_mesh, line_mesh, mesh_of, setup_of
+from tests.support.oracles import random_llama
+
+OWN = [0, 1, 2, 1]
+SHAPES = {"layers.0.q_proj": (6, 80), "layers.0.k_proj": (4, 80), "layers.0.down_proj": (10, 72)}
+VALUES_FULL = 6 * 80 + 4 * 80 + 10 * 72
+WIDTHS = 80 + 80 + 72
+RIVALS = [
+    c.Local(),
+    c.LoraGossip(),
+    c.FfaGossip(),
+    c.Lori(),
+    c.Lori(density=0.25, mask_warmup_steps=3),
+    c.FullGossip(),
+    c.OracleExperts(),
+    c.Centralised(),
+]
+SENDERS = [c.LoraGossip(), c.FfaGossip(), c.Lori(), c.Lori(density=0.25), c.FullGossip()]
+every_rival = pytest.mark.parametrize(
+    "chosen", RIVALS, ids=lambda chosen: f"{chosen.kind} {getattr(chosen, 'density', '')}".strip()
+)
+
+
+def silence(devices: int) -> Heard:
+    return np.zeros((devices, devices), dtype=bool)
+
+
+def moved(adapters: Adapters, method: Method, seed: int = 0) -> Adapters:
+    """Adapters as if training had moved the factors that the method trains."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(factor: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        if factor not in method.trained:
+            return values
+        return {k: v + torch.randn(v.shape, generator=generator) for k, v in values.items()}
+
+    return Adapters(some("a", adapters.a), some("b", adapters.b))
+
+
+def trained(method: Method, mesh: Mesh, seed: int = 0) -> tuple[Adapters, Memory]:
+    """Adapters and memory as they stand before the first exchange."""
+    adapters, memory = method.start()
+    after = moved(adapters, method, seed)
+    if method.warm_up_steps(0):
+        memory = method.after_warm_up(moved(adapters, method, seed + 1), memory, mesh, 0)
+    masks = method.masks(memory)
+    if masks is not None:
+        after = Adapters(after.a, {k: v * masks[k] for k, v in after.b.items()})
+    return after, memory
+
+
+def pooled(adapters: Adapters, method: Method) -> Adapters:
+    """What the round loop hands a method that trains in one place: one adapter, for all."""
+    devices = len(next(iter(adapters.b.values())))
+    return select(adapters, [0] * devices) if method.pooled else adapters
+
+
+def all_values(adapters: Adapters) -> Tensor:
+    return torch.cat([flatten(x) for x in (adapters.a, adapters.b) if x], dim=1)
+
+
+def bits_of(method: Method, mesh: Mesh, round_index: int = 0) -> Bits:
+    return method.payload_bits(trained(method, mesh)[1], mesh, round_index)
+
+
+# What every rival owes.
+
+
+def test_every_method_of_the_config_but_so_lora_is_checked_here() -> None:
+    union = get_args(get_args(c.Method)[0])
+    assert {type(chosen) for chosen in RIVALS} == set(union) - {c.SoLora}
+
+
+@every_rival
+def test_two_rounds_send_over_links_only_and_keep_shapes(chosen: c.Method) -> None:
+    mesh = mesh_of(line_mesh(4))
+    method = build_method(chosen, setup_of(OWN, rounds=2))
+    assert isinstance(method, Method)
+    adapters, memory = trained(method, mesh)
+    shapes = {k: v.shape for k, v in (adapters.a | adapters.b).items()}
+    for t in range(2):
+        bits = method.payload_bits(memory, mesh, t)
+        assert bits.shape == (4, 4)
+        assert bits.dtype == np.int64
+        assert (bits >= 0).all()
+        assert not bits[~mesh.linked].any()
+        assert not np.diagonal(bits).any()
+        after = pooled(moved(adapters, method, t), method)
+        adapters, memory = method.combine(after, memory, mesh, bits > 0, t)
+        assert {k: v.shape for k, v in (adapters.a | adapters.b).items()} == shapes
+        assert all_values(adapters).isfinite().all()
+        bank = method.bank(adapters, memory)
+        assert (bank.held >= 0).any(dim=1).all()
+        assert int(bank.held.max()) < len(bank.task)
+        assert len(bank.task) == len(next(iter(bank.experts.b.values())))
+        assert all(isinstance(value, float) for value in method.diagnostics(memory).values())
+
+
+@every_rival
+def test_who_hears_nobody_keeps_what_it_trained(chosen: c.Method) -> None:
+    mesh = mesh_of(full_mesh(4))
+    method = build_method(chosen, setup_of(OWN))
+    adapters, memory = trained(method, mesh)
+    kept, _ = method.combine(adapters, memory, mesh, silence(4), 0)
+    assert torch.equal(all_values(kept), all_values(adapters))
+
+
+@every_rival
+def test_equal_adapters_stay_as_they_are(chosen: c.Method) -> None:
+    """One task, so that also static A and masks are shared."""
+    mesh = mesh_of(line_mesh(4))
+    method = build_method(chosen, setup_of([0, 0, 0, 0], value_bits=32))
+    adapters, memory = trained(method, mesh)
+    memory = {k: v[:1].expand_as(v) if k.startswith("mask.") else v for k, v in memory.items()}
+    same = select(adapters, [0, 0, 0, 0])
+    kept, _ = method.combine(same, memory, mesh, mesh.linked, 0)
+    assert_close(all_values(kept), all_values(same))
+
+
+@every_rival
+def test_combine_changes_none_of_its_inputs(chosen: c.Method) -> None:
+    mesh = mesh_of(full_mesh(4))
+    method = build_method(chosen, setup_of(OWN, rounds=1))
+    adapters, memory = trained(method, mesh)
+    before, remembered = copy.deepcopy(adapters), copy.deepcopy(memory)
+    method.combine(adapters, memory, mesh, mesh.linked, 0)
+    assert torch.equal(all_values(adapters), all_values(before))
+    assert all(torch.equal(memory[k], v) for k, v in remembered.items())
+
+
+@every_rival
+def test_a_device_alone_sends_nothing_and_answers_with_its_own(chosen: c.Method) -> None:
+    mesh = mesh_of(silence(1))
+    method = build_method(chosen, setup_of([0], rounds=1))
+    adapters, memory = trained(method, mesh)
+    assert not method.payload_bits(memory, mesh, 0).any()
+    kept, memory = method.combine(adapters, memory, mesh, silence(1), 0)
+    bank = method.bank(kept, memory)
+    assert bank.held.tolist() == [[0]]
+    assert torch.equal(all_values(bank.experts), all_values(adapters))
+
+
+@pytest.mark.parametrize("chosen", SENDERS[:3] + SENDERS[4:], ids=lambda chosen: chosen.kind)
+def test_averaging_keeps_the_mean_over_devices_when_links_fail(chosen: c.Method) -> None:
+    mesh = mesh_of(full_mesh(4))
+    method = build_method(chosen, setup_of(OWN, value_bits=32))
+    adapters, memory = trained(method, mesh)
+    heard = mesh.linked.copy()
+    heard[0, 1] = heard[2, 3] = heard[3, 2] = False
+    kept, _ = method.combine(adapters, memory, mesh, heard, 0)
+    assert_close(flatten(mean(kept).b), flatten(mean(adapters).b), rtol=1e-5, atol=1e-6)
+
+
+def test_a_device_does_not_round_what_it_keeps_itself() -> None:
+    method = build_method(c.FfaGossip(), setup_of([0, 0], value_bits=4))
+    adapters, memory = trained(method, mesh_of(full_mesh(2)))
+    kept, _ = method.combine(adapters, memory, mesh_of(full_mesh(2)), full_mesh(2), 0)
+    for name, value in adapters.b.items():
+        scale = value[1].abs().amax(dim=0).half().float()
+        rounded = (value[1] / scale * 7).round().clamp(-7, 7) * scale / 7
+        assert_close(kept.b[name][0], 0.5 * value[0] + 0.5 * rounded)
+
+
+# Bits by hand: the tiny fleet has three modules of rank 2.
+
+
+@pytest.mark.parametrize(
+    ("chosen", "value_bits", "expected"),
+    [
+        (c.LoraGossip(), 32, 32 * (VALUES_A + VALUES_B)),
+        (c.LoraGossip(), 16, 16 * (VALUES_A + VALUES_B)),
+        (c.LoraGossip(), 8, 8 * (VALUES_A + VALUES_B) + 16 * 2 * 3 * RANK),
+        (c.FfaGossip(), 16, 16 * VALUES_B),
+        (c.FfaGossip(), 4, 4 * VALUES_B + 16 * 3 * RANK),
+        (c.FullGossip(), 16, 16 * VALUES_FULL),
+        (c.FullGossip(), 8, 8 * VALUES_FULL + 16 * WIDTHS),
+        (c.Lori(), 16, 16 * VALUES_B + 64),
+        (c.Lori(density=0.25), 16, 16 * 10 + 64 + VALUES_B),
+        (c.Lori(density=0.25), 4, 4 * 10 + 16 * 3 * RANK + 64 + VALUES_B),
+    ],
+    ids=lambda value: getattr(value, "kind", str(value)),
+)
+def test_bits_per_link_in_the_first_round(chosen: Any, value_bits: int, expected: int) -> None:
+    assert VALUES_B == 40  # a quarter of it is 10
+    mesh = mesh_of(line_mesh(4))
+    bits = bits_of(build_method(chosen, setup_of(OWN, value_bits=value_bits)), mesh)
+    assert np.array_equal(bits, np.where(mesh.linked, expected, 0))
+
+
+@pytest.mark.parametrize("chosen", [c.Local(), c.Centralised()], ids=lambda chosen: chosen.kind)
+def test_the_bounds_send_nothing_in_any_round(chosen: c.Method) -> None:
+    method = build_method(chosen, setup_of(OWN, rounds=3))
+    assert not any(bits_of(method, mesh_of(full_mesh(4)), t).any() for t in range(3))
+
+
+def test_lori_introduces_itself_until_it_was_heard() -> None:
+    mesh = mesh_of(full_mesh(3))
+    method = build_method(c.Lori(density=0.5), setup_of([0, 1, 2]))
+    adapters, memory = trained(method, mesh)
+    values, identity = 16 * 20, 64 + VALUES_B
+    heard = mesh.linked.copy()
+    heard[0, 1] = False
+    _, memory = method.combine(adapters, memory, mesh, heard, 0)
+    bits = method.payload_bits(memory, mesh, 1)
+    assert bits[0, 1] == values + identity
+    assert bits[1, 0] == values
+    _, memory = method.combine(adapters, memory, mesh, mesh.linked, 1)
+    assert np.array_equal(method.payload_bits(memory, mesh, 2), np.where(mesh.linked, values, 0))
+
+
+# LoRI.
+
+
+def test_lori_without_a_mask_needs_no_warm_up_and_has_none() -> None:
+    method = build_method(c.Lori(density=1.0, mask_warmup_steps=7), setup_of(OWN))
+    assert method.warm_up_steps(0) == 0
+    assert method.masks(method.start()[1]) is None
+
+
+def test_lori_warms_up_once_and_keeps_the_largest_entries_over_all_layers() -> None:
+    mesh = mesh_of(full_mesh(4))
+    method = build_method(c.Lori(density=0.25, mask_warmup_steps=7), setup_of(OWN))
+    assert [method.warm_up_steps(t) for t in range(3)] == [7, 0, 0]
+    start, memory = method.start()
+    assert method.masks(memory) is None
+    warmed = moved(start, method)
+    # A layer with large values takes the whole budget, which a density per layer would forbid.
+    warmed.b["layers.0.q_proj"][0] *= 1000
+    masks = method.masks(method.after_warm_up(warmed, memory, mesh, 0))
+    assert masks is not None
+    assert int(masks["layers.0.q_proj"][0].sum()) == 10
+    rows, kept = flatten(warmed.b).abs(), flatten(masks)
+    for row, chosen in zip(rows, kept, strict=True):
+        assert int(chosen.sum()) == 10
+        assert row[chosen].min() > row[~chosen].max()
+
+
+def test_lori_keeps_its_own_entries_of_the_mean() -> None:
+    mesh = mesh_of(full_mesh(4))
+    method = build_method(c.Lori(density=0.25), setup_of(OWN, value_bits=32))
+    adapters, memory = trained(method, mesh)
+    masks = method.masks(memory)
+    assert masks is not None
+    kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
+    for name, mask in masks.items():
+        for i in range(4):
+            expected = mask[i] * sum(mask[j] * adapters.b[name][j] for j in range(4)) / 4
+            assert_close(kept.b[name][i], expected)
+
+
+def test_lori_gives_one_a_to_devices_of_one_task_and_another_to_others() -> None:
+    a = build_method(c.Lori(), setup_of(OWN)).start()[0].a["layers.0.q_proj"]
+    assert torch.equal(a[1], a[3])
+    cosine = torch.nn.functional.cosine_similarity(a[0], a[1], dim=1)
+    assert cosine.abs().max() < 0.5
+    assert abs(float(a.var()) * 80 - 1) < 0.2
+
+
+def test_dense_lori_with_a_common_a_is_ffa_gossip_up_to_the_first_contact() -> None:
+    mesh = mesh_of(line_mesh(4))
+    lori = build_method(c.Lori(density=1.0, a_init="common"), setup_of(OWN))
+    ffa = build_method(c.FfaGossip(), setup_of(OWN))
+    (x, lori_memory), (y, ffa_memory) = trained(lori, mesh), trained(ffa, mesh)
+    for t in range(3):
+        first = 64 * mesh.linked if t == 0 else 0
+        assert np.array_equal(
+            lori.payload_bits(lori_memory, mesh, t),
+            ffa.payload_bits(ffa_memory, mesh, t) + first,
+        )
+        assert torch.equal(all_values(x), all_values(y))
+        x, lori_memory = lori.combine(moved(x, lori, t), lori_memory, mesh, mesh.linked, t)
+        y, ffa_memory = ffa.combine(moved(y, ffa, t), ffa_memory, mesh, mesh.linked, t)
+    assert torch.equal(all_values(x), all_values(y))
+
+
+# Frozen-A gossip.
+
+
+def test_ffa_gossip_is_lora_gossip_whose_a_nobody_moves() -> None:
+    mesh, setup = mesh_of(line_mesh(4)), setup_of(OWN, value_bits=32)
+    ffa, lora = FfaGossip(setup), LoraGossip(setup, trained=frozenset({"b"}))
+    x, _ = ffa.start()
+    y = x
+    for t in range(3):
+        x, _ = ffa.combine(moved(x, ffa, t), {}, mesh, mesh.linked, t)
+        y, _ = lora.combine(moved(y, lora, t), {}, mesh, mesh.linked, t)
+    assert_close(all_values(x), all_values(y))
+
+
+def test_with_a_common_a_the_mean_of_factors_is_the_mean_of_updates() -> None:
+    mesh = mesh_of(full_mesh(4))
+    method = FfaGossip(setup_of(OWN, value_bits=32))
+    adapters, memory = trained(method, mesh)
+    kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
+    for name in SHAPES:
+        update = (adapters.b[name] @ adapters.a[name]).mean(dim=0)
+        assert_close(kept.b[name][2] @ kept.a[name][2], update, rtol=1e-4, atol=1e-5)
+
+
+# Plain LoRA and full fine-tuning against a slow loop.
+
+
+def test_lora_gossip_mixes_both_factors_by_metropolis_weights() -> None:
+    mesh = mesh_of(line_mesh(4))
+    method = LoraGossip(setup_of(OWN, value_bits=32))
+    adapters, memory = trained(method, mesh)
+    kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
+    # Ends of the line have degree 1, the others 2: every link has weight 1/3.
+    neighbours = {0: [1], 1: [0, 2], 2: [1, 3], 3: [2]}
+    for before, after in ((adapters.a, kept.a), (adapters.b, kept.b)):
+        for name, value in before.items():
+            for i, near in neighbours.items():
+                own = (1 - len(near) / 3) * value[i]
+                assert_close(after[name][i], own + sum(value[j] for j in near) / 3)
+
+
+def test_full_gossip_has_no_a_and_averages_whole_updates() -> None:
+    mesh = mesh_of(full_mesh(4))
+    method = FullGossip(setup_of(OWN, value_bits=32))
+    adapters, memory = trained(method, mesh)
+    assert adapters.a == {}
+    assert {k: tuple(v.shape[1:]) for k, v in adapters.b.items()} == SHAPES
+    kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
+    for name, value in adapters.b.items():
+        assert_close(kept.b[name][3], value.mean(dim=0))
+
+
+def test_both_full_methods_start_at_the_frozen_model() -> None:
+    for method in (FullGossip(setup_of(OWN)), OracleExperts(setup_of(OWN))):
+        assert not all_values(method.start()[0]).any()
+        assert method.trained == {"b"}
+
+
+# Experts under an oracle.
+
+
+def oracle(own: list[int], **changes: Any) -> OracleExperts:
+    return OracleExperts(setup_of(own, rounds=2, **changes))
+
+
+def last_bank(method: OracleExperts, mesh: Mesh, heard: Heard) -> tuple[Adapters, Any]:
+    adapters, memory = trained(method, mesh)
+    adapters, memory = method.combine(adapters, memory, mesh, mesh.linked, 0)
+    assert not memory["copied"].any()
+    adapters, memory = method.combine(adapters, memory, mesh, heard, 1)
+    return adapters, method.bank(adapters, memory)
+
+
+def test_oracle_experts_are_sent_in_the_last_round_once_per_device_and_task() -> None:
+    """On a full mesh every device hears each foreign expert from its source, in one hop."""
+    method, mesh = oracle([0, 1, 2, 1]), mesh_of(full_mesh(4))
+    assert not bits_of(method, mesh, 0).any()
+    one = 16 * VALUES_FULL
+    expected = np.zeros((4, 4), dtype=np.int64)
+    for sender, receivers in {0: (1, 2, 3), 1: (0, 2), 2: (0, 1, 3)}.items():
+        expected[list(receivers), sender] = one
+    assert np.array_equal(bits_of(method, mesh, 1), expected)
+
+
+def test_oracle_experts_are_forwarded_hop_by_hop() -> None:
+    """The line 0-1-2-3 with tasks 0, 1, 2, 1, by hand.
+
+    Expert 0 goes right over all three links; expert 1 goes from device 1 to 0 and to 2; expert 2
+    goes from device 2 to 3 and, through 1, to 0.
+    """
+    experts = np.zeros((4, 4), dtype=np.int64)
+    experts[1, 0] = experts[1, 2] = 1
+    experts[0, 1] = experts[2, 1] = experts[3, 2] = 2
+    expected = experts * 16 * VALUES_FULL
+    assert np.array_equal(bits_of(oracle([0, 1, 2, 1]), mesh_of(line_mesh(4)), 1), expected)
+
+
+def test_an_oracle_bank_holds_everybodys_own_expert_and_one_of_each_other_task() -> None:
+    method, mesh = oracle([0, 1, 2, 1]), mesh_of(line_mesh(4))
+    adapters, bank = last_bank(method, mesh, mesh.linked)
+    own = [0, 1, 2, 1]
+    assert bank.gate.kind == "oracle"
+    for i in range(4):
+        mine, *copies = (expert for expert in bank.held[i].tolist() if expert >= 0)
+        assert int(bank.task[mine]) == own[i]
+        assert sorted([own[i], *bank.task[copies].tolist()]) == [0, 1, 2]
+        for name, value in adapters.b.items():
+            assert torch.equal(bank.experts.b[name][mine], value[i])
+            for expert in copies:
+                source = own.index(int(bank.task[expert]))  # the lowest-numbered of the task
+                assert torch.equal(bank.experts.b[name][expert], value[source].half().float())
+
+
+def test_behind_a_failed_link_nobody_gets_the_expert() -> None:
+    method, mesh = oracle([0, 1, 2, 1]), mesh_of(line_mesh(4))
+    heard = mesh.linked.copy()
+    heard[2, 1] = False  # the only way right: expert 0 misses 2 and 3, expert 1 misses 2
+    _, bank = last_bank(method, mesh, heard)
+    known = [sorted(bank.task[row[row >= 0]].tolist()) for row in bank.held]
+    assert known == [[0, 1, 2], [0, 1, 2], [2], [1, 2]]
+    assert bank.held[:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_an_oracle_knows_the_share_of_the_foreign_experts_that_arrived() -> None:
+    method, mesh = oracle([0, 1, 2, 1]), mesh_of(line_mesh(4))
+    adapters, memory = trained(method, mesh)
+    assert method.diagnostics(memory) == {"library_fraction": 0.0}
+    heard = mesh.linked.copy()
+    heard[2, 1] = False
+    _, cut = method.combine(adapters, memory, mesh, heard, 1)
+    assert method.diagnostics(cut) == {"library_fraction": 5 / 8}
+    _, whole = method.combine(adapters, memory, mesh, mesh.linked, 1)
+    assert method.diagnostics(whole) == {"library_fraction": 1.0}
+
+
+def test_before_the_last_round_and_without_links_an_oracle_has_only_own_experts() -> None:
+    method = oracle([0, 1, 2, 1])
+    adapters, memory = trained(method, mesh_of(full_mesh(4)))
+    assert method.bank(adapters, memory).held.tolist() == [[0], [1], [2], [3]]
+    assert not bits_of(method, mesh_of(silence(4)), 1).any()
+
+
+def test_breadth_first_takes_shortest_ways() -> None:
+    """A ring of five with a device apart."""
+    linked = np.zeros((6, 6), dtype=bool)
+    for i in range(5):
+        linked[i, (i + 1) % 5] = linked[(i + 1) % 5, i] = True
+    parent, reached = breadth_first(linked, 0)
+    assert parent.tolist() == [0, 0, 1, 4, 0, 5]
+    assert reached.tolist() == [True] * 5 + [False]
+
+
+# A full update as an adapter without A.
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return backbone_from_llama(random_llama(kv_heads=2))
+
+
+@pytest.fixture(scope="module")
+def full(backbone: Backbone) -> Adapters:
+    generator = torch.Generator().manual_seed(1)
+    return Adapters(
+        {},
+        {k: 0.05 * torch.randn(3, *s, generator=generator) for k, s in backbone.shapes.items()},
+    )
+
+
+def with_identity(full: Adapters) -> Adapters:
+    """The same update as a product: A = I of rank d_in."""
+    return Adapters(
+        {k: torch.eye(v.shape[2]).repeat(len(v), 1, 1) for k, v in full.b.items()}, full.b
+    )
+
+
+def questions(steps: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    tokens = torch.randint(50, (steps, 3, 2, 9), generator=generator)
+    targets = tokens.roll(-1, dims=-1)
+    targets[..., -1] = -100
+    targets[..., :3] = -100
+    return tokens, targets
+
+
+def test_a_full_update_gives_the_logits_of_the_model_with_changed_weights(full: Adapters) -> None:
+    llama = random_llama(kv_heads=2)
+    tokens = questions(1)[0][0]
+    logits = forward(backbone_from_llama(llama), tokens, full, scaling=7.0)
+    for device in range(3):
+        changed = copy.deepcopy(llama)
+        with torch.no_grad():
+            for name, value in full.b.items():
+                _, layer, kind = name.split(".")
+                block = changed.model.layers[int(layer)]
+                part = block.mlp if hasattr(block.mlp, kind) else block.self_attn
+                getattr(part, kind).weight.add_(value[device])
+            expected = changed(input_ids=tokens[device]).logits
+        assert_close(logits[device], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_full_update_is_an_adapter_whose_a_is_the_identity(
+    backbone: Backbone, full: Adapters
+) -> None:
+    tokens, targets = (part[0] for part in questions(1))
+    product = with_identity(full)
+    b_alone = frozenset({"b"})
+    loss, gradient = fleet_gradient(backbone, tokens, targets, {}, full.b, 7.0, trained=b_alone)
+    expected, slopes = fleet_gradient(
+        backbone, tokens, targets, product.a, product.b, 1.0, trained=b_alone
+    )
+    assert_close(loss, expected)
+    assert list(gradient) == ["b"]
+    assert list(gradient["b"]) == list(backbone.shapes)
+    assert_close(flatten(gradient["b"]), flatten(slopes["b"]), rtol=1e-4, atol=1e-6)
+    assert_close(fleet_loss(backbone, tokens, targets, {}, full.b, 7.0), expected)
+
+
+def test_full_updates_train_like_products_with_the_identity(
+    backbone: Backbone, full: Adapters
+) -> None:
+    rule = TrainingRule(optimizer="sgd", learning_rate=0.3, clip_norm=0.5, scaling=7.0)
+    batches = questions(4)
+    result, optimizer, losses = train_steps(
+        backbone, rule, full, OptimizerState(), batches, trained=frozenset({"b"})
+    )
+    expected, _, expected_losses = train_steps(
+        backbone,
+        replace(rule, scaling=1.0),
+        with_identity(full),
+        OptimizerState(),
+        batches,
+        trained=frozenset({"b"}),
+    )
+    assert result.a == {}
+    assert optimizer.step == 4
+    assert_close(losses, expected_losses)
+    assert_close(flatten(result.b), flatten(expected.b), rtol=1e-4, atol=1e-5)
+    assert not torch.equal(flatten(result.b), flatten(full.b))
+
+
+def test_adamw_lowers_the_loss_of_full_updates_and_resumes_to_the_bit(backbone: Backbone) -> None:
+    setup = replace(setup_of([0, 1, 2]), shapes=dict(backbone.shapes))
+    method = FullGossip(setup)
+    start, _ = method.start()
+    tokens, targets = (part.expand(12, -1, -1, -1) for part in questions(1))
+    rule = TrainingRule(learning_rate=1e-3)
+    whole, _, losses = train_steps(
+        backbone, rule, start, OptimizerState(), (tokens, targets), trained=method.trained
+    )
+    assert (losses[-1] < 0.9 * losses[0]).all()
+    half, memory, _ = train_steps(
+        backbone, rule, start, OptimizerState(), (tokens[:6], targets[:6]), trained=method.trained
+    )
+    rest, _, _ = train_steps(
+        backbone, rule, half, memory, (tokens[6:], targets[6:]), trained=method.trained
+    )
+    assert torch.equal(flatten(rest.b), flatten(whole.b))
+
+
+def test_only_the_centralised_bound_is_pooled() -> None:
+    methods = [build_method(chosen, setup_of(OWN)) for chosen in RIVALS]
+    assert [m.pooled for m in methods] == [chosen.kind == "centralised" for chosen in RIVALS]
+    assert methods[-1].trained == BOTH_FACTORS
+
+
+# What averaging destroys.
+
+
+def relative_error(kept: Adapters, own: Adapters, device: int) -> float:
+    """|B' A - B A| / |B A| over all modules, with the device's own A on both sides."""
+    wrong = whole = 0.0
+    for name, a in own.a.items():
+        update = own.b[name][device] @ a[device]
+        wrong += float((kept.b[name][device] @ a[device] - update).square().sum())
+        whole += float(update.square().sum())
+    return (wrong / whole) ** 0.5
+
+
+def test_e8_averaging_b_over_tasks_leaves_almost_nothing_of_the_own_update() -> None:
+    """Four tasks, each with its A; random B, of which each device keeps the mean of four.
+
+    E|mean - B|^2 / E|B|^2 = (3/4)^2 + 3/16 = 3/4: a relative error near 0.87, with the own A.
+    """
+    method = LoriMethod(setup_of([0, 1, 2, 3], value_bits=32), c.Lori(density=1.0))
+    mesh = mesh_of(full_mesh(4))
+    adapters, memory = trained(method, mesh)
+    kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
+    errors = [relative_error(kept, adapters, device) for device in range(4)]
+    assert min(errors) > 0.8
+    assert abs(sum(errors) / 4 - 0.75**0.5) < 0.05
+
+
+def test_e5_the_plain_mean_divides_an_entry_of_one_device_by_all_devices() -> None:
+    """Disjoint masks: nobody collides, and still each round divides an own entry by n = 4."""
+    b = torch.zeros(4, 4, 1)
+    b[range(4), range(4), 0] = torch.tensor([1.0, -2.0, 3.0, 4.0])
+    mask = b != 0
+    kept = Adapters({}, {"one": b})
+    for rounds in range(1, 4):
+        mixed = neighbour_average(kept, full_mesh(4), 32)
+        kept = Adapters({}, {"one": mixed.b["one"] * mask})
+        assert_close(kept.b["one"], b * 0.25**rounds)
+
+
+def test_metropolis_weights_of_a_full_mesh_are_the_plain_mean() -> None:
+    assert np.allclose(metropolis_weights(full_mesh(4)), 0.25)
+
+
+def test_static_a_is_drawn_for_the_setup_of_the_fleet() -> None:
+    setup: Setup = setup_of(OWN)
+    expected = static_a("common", setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
+    for name, value in FfaGossip(setup).start()[0].a.items():
+        assert torch.equal(value, expected[name])
+        assert torch.equal(value[0], value[3])

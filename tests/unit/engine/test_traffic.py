@@ -1,0 +1,44 @@
+import numpy as np
+from numpy.testing import assert_allclose
+
+from engine.channels import Delivery
+from engine.traffic import Traffic
+
+
+def hop(bits: list[list[int]], heard: list[list[int]], airtime_s: list[list[float]]) -> Delivery:
+    attempted = np.array(bits) > 0
+    return Delivery(
+        attempted=attempted,
+        heard=np.array(heard, dtype=bool),
+        snr=np.where(attempted, 2.0, np.nan),
+        rate_bit_s=np.where(attempted, np.array(bits) / 0.5, np.nan),
+        airtime_s=np.array(airtime_s),
+        energy_j=np.array(airtime_s) * 3.0,
+    )
+
+
+TWO_HOPS = Traffic(
+    (np.array([[0, 8], [4, 0]]), np.array([[0, 6], [0, 0]])),
+    (
+        hop([[0, 8], [4, 0]], [[0, 1], [0, 0]], [[0, 1.0], [2.0, 0]]),
+        hop([[0, 6], [0, 0]], [[0, 1], [0, 0]], [[0, 0.5], [0, 0]]),
+    ),
+)
+
+
+def test_hops_follow_one_another_so_airtimes_add_up():
+    assert TWO_HOPS.airtime_s == 2.5
+    assert TWO_HOPS.sender_airtime_s.tolist() == [2.0, 1.5]
+    assert_allclose(TWO_HOPS.link_energy_j, [[0, 4.5], [6.0, 0]])
+
+
+def test_a_link_has_failed_if_any_of_its_messages_was_lost():
+    assert TWO_HOPS.failed.tolist() == [[False, False], [True, False]]
+    assert TWO_HOPS.delivered_fraction == 2 / 3
+    assert TWO_HOPS.payload_bits.tolist() == [[0, 14], [4, 0]]
+
+
+def test_the_rate_shown_is_that_of_the_last_message_on_the_link():
+    assert TWO_HOPS.latest("rate_bit_s")[0, 1] == 12.0
+    assert TWO_HOPS.latest("rate_bit_s")[1, 0] == 8.0
+    assert np.isnan(TWO_HOPS.latest("snr")[0, 0])
