@@ -86,6 +86,7 @@ class PresetOut(Wire):
     """One named experiment."""
 
     name: str
+    group: str
     title: str
     question: str
     watch: str

@@ -56,11 +56,6 @@ def initial_adapters(
     return Adapters(a, b)
 
 
-def device_count(adapters: Adapters) -> int:
-    """Return the length of the device axis (0 for adapters without any factor)."""
-    return next((len(value) for value in (*adapters.a.values(), *adapters.b.values())), 0)
-
-
 def parameter_count(adapters: Adapters) -> int:
     """Return the number of values one device holds."""
     return sum(value[0].numel() for value in (*adapters.a.values(), *adapters.b.values()))

@@ -222,7 +222,7 @@ class Agnes(Area):
         le=1,
         title="Largest collision rate",
         description="Clusters stop growing where two of their devices would write the same entry "
-        "of B more often than this. 0 keeps every device alone, 1 makes one cluster if power lasts.",
+        "of B more often than this. 1 makes one cluster as long as power lasts.",
         json_schema_extra={**unit("share"), **OUR_CHOICE},
     )
     collision: Literal["analytic", "empirical", "across_tasks"] = Field(
@@ -450,11 +450,11 @@ class SoLora(Part):
         description="Every so many rounds, after another warm-up; 0 keeps the first masks.",
         json_schema_extra={**unit("rounds"), **OUR_CHOICE},
     )
-    a_init: Literal["orthonormal", "task", "device"] = Field(
+    a_init: Literal["orthonormal", "task", "device", "common"] = Field(
         "orthonormal",
         title="Static A",
-        description="Exactly orthogonal rows per task, Gaussian rows per task, or Gaussian rows "
-        "per device (the paper).",
+        description="Exactly orthogonal rows per task, Gaussian rows per task, Gaussian rows per "
+        "device (the paper), or the same rows for all: then all tasks share one B.",
         json_schema_extra=OUR_CHOICE,
     )
     a_sent: Literal["seed", "matrix"] = Field(
@@ -620,12 +620,12 @@ class Evaluation(Part):
     """How accuracy is measured."""
 
     samples_per_task: int = Field(
-        64,
+        48,
         ge=1,
         le=10_000,
         title="Test samples per task",
         description="Every device answers this many unseen samples of every task. "
-        "64 give a standard error of 6 points at most.",
+        "48 give a standard error of 7 points at most, per device and task.",
     )
     every_rounds: int = Field(
         1,

@@ -210,39 +210,7 @@ def bandwidth_time_hz_s(delivery: Delivery, bandwidth_hz: float) -> float:
     return float((delivery.airtime_s * (bandwidth_hz / receivers)[None, :]).sum())
 
 
-def outage_fraction(delivery: Delivery) -> float | None:
-    """Share of the messages of a round that were lost; None if nothing was sent."""
-    attempted = int(delivery.attempted.sum())
-    return 1.0 - int(delivery.heard.sum()) / attempted if attempted else None
-
-
-def radio_metrics(delivery: Delivery, bandwidth_hz: float) -> dict[str, float]:
-    """Radio numbers for `RoundRecord.extra`; without a message no outage."""
-    lost = outage_fraction(delivery)
-    known = {} if lost is None else {"outage_fraction": lost}
-    return {"bandwidth_time_hz_s": bandwidth_time_hz_s(delivery, bandwidth_hz), **known}
-
-
 # Forgetting
-
-
-def forgetting(accuracies: Float[Tensor, "rounds n k"]) -> Float[Tensor, " rounds"]:
-    """Best accuracy so far minus the accuracy now, mean over devices and tasks (M13).
-
-        F_t = mean_ik [max_{t' <= t} acc_{t' i k} - acc_{t i k}]
-
-    Source: Chaudhry et al., Riemannian Walk for Incremental Learning (2018). The present round
-    counts among the best, so that it is never negative (our choice).
-    """
-    best = accuracies.cummax(dim=0).values
-    return (best - accuracies).mean(dim=(1, 2))
-
-
-def own_forgetting(
-    accuracies: Float[Tensor, "rounds n k"], own: Int[Tensor, " n"]
-) -> Float[Tensor, " rounds"]:
-    """`forgetting` of every device on its own task only, mean over devices."""
-    return forgetting(accuracies[:, torch.arange(len(own)), own][:, :, None])
 
 
 # All together

@@ -154,21 +154,6 @@ def active_union_mean(
     return mixed
 
 
-def active_mean(
-    own: Adapters, sent: Adapters, masks: Masks, weights: Float[Tensor, "n n"]
-) -> Adapters:
-    """The mean of the active senders, kept where the receiver holds the entry (M9).
-
-        B_i <- M_i o Bbar_i,   Bbar_i as in `active_union_mean`
-
-    Needs w_ii > 0. Source: our repair of arXiv 2602.20492, Eq. 10 and 24.
-    """
-    union = active_union_mean(own, sent, masks, weights)
-    return Adapters(
-        a=own.a, b={name: torch.where(masks[name], value, 0.0) for name, value in union.items()}
-    )
-
-
 def _masked_sum(
     own: Float[Tensor, "n d_out r"], sent: Float[Tensor, "n d_out r"], weights: Float[Tensor, "n n"]
 ) -> Float[Tensor, "n p"]:

@@ -1,5 +1,7 @@
 """Gallery: presets to run with one click, and what ran lately."""
 
+from itertools import groupby
+
 import streamlit as st
 
 from backend.schemas import PresetOut, RunSummary
@@ -74,9 +76,11 @@ except ApiProblem as problem:
     st.button("Try again", icon=":material/refresh:")
     st.stop()
 
-with st.grid(3, min_column_width=300, gap="medium"):
-    for each in presets:
-        card(each)
+for group, members in groupby(presets, key=lambda preset: preset.group):
+    st.header(group, anchor=False)
+    with st.grid(3, min_column_width=300, gap="medium"):
+        for each in members:
+            card(each)
 
 st.header("Recent runs", anchor=False)
 recent(latest)

@@ -268,8 +268,13 @@ def forward_experts(
         top_ranks: Keeps the largest absolute values of z = g A x of a token and module and sets
             the others to zero (arXiv 2602.20492, Eq. 29); all are kept if None.
         places: The s tokens of each sequence whose logits are wanted, all (s = t) if None.
+
+    Raises:
+        ConfigMismatch: An expert updates weights in full, so it has no A x to gate.
     """
     t = tokens.shape[1]
+    if experts.a.keys() != experts.b.keys():
+        raise ConfigMismatch("experts that update weights in full cannot be blended; pick one")
 
     def project(projection: Projection, x: Tensor) -> Sequence[Tensor]:
         ys = _base(projection, x)

@@ -181,7 +181,7 @@ class SoLoraMethod:
 
     def _partners(self, mesh: Mesh) -> Heard:
         """Links over which devices average: in the cluster; in `stack` only where A is the same."""
-        if self.rule.mode != "stack":
+        if self.rule.mode != "stack" or self.rule.a_init == "common":
             return mesh.inside
         own = self.setup.own
         if self.rule.a_init == "device":
@@ -306,9 +306,11 @@ class SoLoraMethod:
         )
 
     def _stacked(self, adapters: Adapters, memory: Memory) -> Bank:
+        """Each device's own expert first, then its copies in the order of the tasks."""
         n = self.setup.devices
-        held = torch.where(memory["held"] >= 0, memory["held"] + n, -1)
-        held[torch.arange(n), torch.from_numpy(self.setup.own)] = torch.arange(n)
+        copies = torch.where(memory["held"] >= 0, memory["held"] + n, -1)
+        copies[torch.arange(n), torch.from_numpy(self.setup.own)] = -1
+        held = torch.cat([torch.arange(n)[:, None], copies], dim=1)
         # Of the copies only those that somebody else holds can answer.
         used, place = held.unique(return_inverse=True)
         first = int(used[0] < 0)
@@ -326,7 +328,8 @@ class SoLoraMethod:
         known: dict[tuple[int, int], int] = {}  # (row of B, member) -> expert
         rows: list[list[int]] = []
         for i in range(n):
-            pairs = [(int(original[i]), int(j)) for j in members[i].nonzero().flatten()]
+            mates = [j for j in members[i].nonzero().flatten().tolist() if j != i]
+            pairs = [(original[i], j) for j in (i, *mates)]
             for place, copy in enumerate(memory["held"][i].tolist()):
                 if copy >= 0 and place != int(slot[i]):
                     sources = memory["copy_members"][copy].nonzero().flatten().tolist()

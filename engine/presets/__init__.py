@@ -10,7 +10,22 @@ from engine.config import RunConfig
 from engine.errors import ConfigFileError, PresetNotFound
 
 # Order of the gallery; other presets follow by name.
-FIRST = ("quick", "so_lora", "lora_gossip", "local", "no_gate")
+FIRST = (
+    "quick",
+    "so_lora",
+    "lora_gossip",
+    "ffa_gossip",
+    "lori",
+    "full_gossip",
+    "local",
+    "centralised",
+    "oracle_experts",
+    "no_gate",
+    "own_a",
+    "one_a",
+    "clusters",
+    "one_cluster",
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +33,7 @@ class Preset:
     """A config with the words that introduce it."""
 
     name: str
+    group: str
     title: str
     question: str
     watch: str

@@ -24,8 +24,9 @@ BASE: RunConfig = with_values(
     RunConfig(),
     {
         "name": "reproduce",
-        "rounds": 15,
+        "rounds": 12,
         "fleet.devices": 16,
+        "fleet.train_samples": 1000,
         "topology.kind": "random",
         "topology.degree": 4,
         "topology.radius_m": 300.0,
@@ -34,10 +35,10 @@ BASE: RunConfig = with_values(
         "training.local_steps": 10,
         "training.batch_size": 8,
         "evaluation.samples_per_task": 16,
-        "evaluation.every_rounds": 5,
+        "evaluation.every_rounds": 4,
     },
 )
-QUICK: Changes = {"fleet.devices": 10, "rounds": 8, "evaluation.every_rounds": 2}
+QUICK: Changes = {"fleet.devices": 12, "rounds": 8, "evaluation.every_rounds": 4}
 
 
 class ArmNotFound(EngineError):
@@ -61,20 +62,22 @@ class Arm:
         ablation_of: The arm from which one mechanism is taken away.
         rounds_factor: Rounds, in units of those of the base.
         quick: Whether it is part of --quick.
+        bound: Whether it is a bound and no contender: told the task, or all data in one place.
     """
 
     name: str
     title: str
     changes: Changes
-    learning_rates: tuple[float, ...] = (1.5e-3, 3e-3, 6e-3, 1.2e-2)
+    learning_rates: tuple[float, ...] = (4.5e-3, 6.5e-3, 9.5e-3)
     paper_row: Row | None = None
     ablation_of: str | None = None
     rounds_factor: int = 1
     quick: bool = False
+    bound: bool = False
 
 
-FULL_RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # every weight moves: smaller steps than through a product
-LORA: Changes = {"method.kind": "lora_gossip", "training.learning_rate": 3e-3}
+FULL_RATES = (3e-4, 6e-4, 1.2e-3)  # every weight moves: smaller steps than through a product
+LORA: Changes = {"method.kind": "lora_gossip", "training.learning_rate": 6.5e-3}
 SO_LORA: Changes = {
     "method.kind": "so_lora",
     "method.mode": "stack",
@@ -83,82 +86,76 @@ SO_LORA: Changes = {
     # By Eq. 19 two tasks at s = 0.5 collide in 25 % of the entries, so clusters hold one task each.
     "topology.collision": "across_tasks",
     "topology.collision_max": 0.2,
-    "training.learning_rate": 6e-3,
+    "training.learning_rate": 6.5e-3,
 }
 # The paper's own choices: one Gaussian A per device, clusters by Eq. 19 over all devices.
 AS_PRINTED: Changes = {
     **SO_LORA,
+    "method.mode": "literal",
     "method.a_init": "device",
     "topology.collision": "analytic",
     "topology.collision_max": 0.3,
 }
+# The same, repaired: no division by those that do not hold an entry, exactly orthogonal A.
+REPAIRED: Changes = {**AS_PRINTED, "method.mode": "repaired", "method.a_init": "orthonormal"}
+ON_RANDOM_MESH: Changes = {
+    **{name: value for name, value in SO_LORA.items() if not name.startswith("topology.")},
+    "topology.kind": "random",
+    "topology.degree": 4,
+}
 
 ARMS: tuple[Arm, ...] = (
     Arm("lora", "LoRA, random mesh", LORA, paper_row="LoRA", quick=True),
-    Arm("lora_long", "LoRA, converged", LORA, rounds_factor=3, quick=True),
+    Arm("lora_few", "LoRA, half the neighbours", {**LORA, "topology.degree": 2}),
+    Arm("lora_long", "LoRA, converged", LORA, rounds_factor=3),
     Arm(
         "lori_d",
         "LoRI-D",
-        {"method.kind": "lori", "method.density": 1.0, "training.learning_rate": 6e-3},
+        {"method.kind": "lori", "method.density": 1.0, "training.learning_rate": 6.5e-3},
         paper_row="LoRI",
     ),
     Arm(
         "lori_s",
         "LoRI-S",
-        {"method.kind": "lori", "method.density": 0.1, "training.learning_rate": 6e-3},
+        {"method.kind": "lori", "method.density": 0.1, "training.learning_rate": 6.5e-3},
         paper_row="LoRI",
     ),
     Arm("so_lora", "Proposed (stack)", SO_LORA, paper_row="Proposed", quick=True),
+    Arm("so_lora_long", "Proposed (stack), longer", SO_LORA, rounds_factor=3),
     Arm(
         "so_lora_quarter",
-        "Proposed, half of B sent",
+        "Proposed (stack), half of it sent",
         {**SO_LORA, "method.density_sent": 0.25},
         paper_row="Proposed",
     ),
-    Arm(
-        "so_lora_paper",
-        "Proposed (repaired)",
-        {**AS_PRINTED, "method.mode": "repaired"},
-        paper_row="Proposed",
-    ),
-    Arm(
-        "literal",
-        "Proposed (as printed)",
-        {**AS_PRINTED, "method.mode": "literal"},
-        paper_row="Proposed",
-    ),
+    Arm("so_lora_paper", "Proposed (repaired)", REPAIRED, paper_row="Proposed", quick=True),
+    Arm("literal", "Proposed (as printed)", AS_PRINTED, paper_row="Proposed"),
     Arm(
         "single_cluster",
-        "Proposed, single cluster",
-        {**SO_LORA, "topology.collision_max": 1.0},
-        paper_row="Proposed (single)",
-        ablation_of="so_lora",
-        quick=True,
-    ),
-    Arm(
-        "single_repaired",
         "Proposed (repaired), single cluster",
-        {**AS_PRINTED, "method.mode": "repaired", "topology.collision_max": 1.0},
+        {**REPAIRED, "topology.collision_max": 1.0},
         paper_row="Proposed (single)",
         ablation_of="so_lora_paper",
+        quick=True,
     ),
     Arm(
         "full_gossip",
         "Full fine-tuning, merged",
-        {"method.kind": "full_gossip", "training.learning_rate": 1e-3},
+        {"method.kind": "full_gossip", "training.learning_rate": 1.2e-3},
         learning_rates=FULL_RATES,
         paper_row="FPFT",
     ),
     Arm(
         "oracle_experts",
         "Full experts, oracle",
-        {"method.kind": "oracle_experts", "training.learning_rate": 1e-3},
+        {"method.kind": "oracle_experts", "training.learning_rate": 1.2e-3},
         learning_rates=FULL_RATES,
         paper_row="Hard-routing MoE",
+        bound=True,
     ),
     Arm("ffa_gossip", "Frozen-A gossip", {**LORA, "method.kind": "ffa_gossip"}),
     Arm("local", "Local only", {**LORA, "method.kind": "local"}, quick=True),
-    Arm("centralised", "Centralised LoRA", {**LORA, "method.kind": "centralised"}),
+    Arm("centralised", "Centralised LoRA", {**LORA, "method.kind": "centralised"}, bound=True),
     Arm(
         "dense",
         "without sparsity",
@@ -167,21 +164,18 @@ ARMS: tuple[Arm, ...] = (
         quick=True,
     ),
     Arm(
-        "a_device",
-        "without orthogonal slots",
-        {**SO_LORA, "method.a_init": "device"},
+        "a_task",
+        "with A only nearly orthogonal",
+        {**SO_LORA, "method.a_init": "task"},
         ablation_of="so_lora",
-        quick=True,
     ),
+    Arm("no_clusters", "without clusters", ON_RANDOM_MESH, ablation_of="so_lora"),
     Arm(
-        "no_clusters",
-        "without clusters",
-        {
-            **{name: value for name, value in SO_LORA.items() if not name.startswith("topology.")},
-            "topology.kind": "random",
-            "topology.degree": 4,
-        },
-        ablation_of="so_lora",
+        "a_common",
+        "without clusters, one A for all tasks",
+        {**ON_RANDOM_MESH, "method.a_init": "common"},
+        ablation_of="no_clusters",
+        quick=True,
     ),
     Arm(
         "no_gate",
@@ -189,12 +183,6 @@ ARMS: tuple[Arm, ...] = (
         {**SO_LORA, "method.gate": "none"},
         ablation_of="so_lora",
         quick=True,
-    ),
-    Arm(
-        "oracle_gate",
-        "told the task",
-        {**SO_LORA, "method.gate": "oracle"},
-        ablation_of="so_lora",
     ),
 )
 

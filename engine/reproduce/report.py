@@ -22,7 +22,7 @@ from engine.reproduce.qwen import (
 )
 from engine.reproduce.results import Results, RunResult, by_arm
 from engine.reproduce.statistics import Estimate
-from engine.reproduce.summary import Summary, summaries
+from engine.reproduce.summary import Summary, pareto_front, summaries
 
 NOTHING = "-"
 
@@ -185,13 +185,15 @@ def cost_sheet(lines: Sequence[Summary], value_bits: int) -> Sheet:
 
 
 def bits_sheet(lines: Sequence[Summary]) -> Sheet:
-    """Equal bits, and bits to an accuracy."""
+    """Equal bits, bits to an accuracy, and who is on the front of the two."""
+    front = pareto_front(lines)
     return Sheet(
         "Accuracy against bits on air",
         "Plain LoRA after as many bits as the arm spent in all, and the bits until the accuracy "
-        "with which the long LoRA run ends; linear between evaluations. \"-\": not reached.",
+        "with which the long LoRA run ends; linear between evaluations; '-' if not reached. "
+        "On the front: no other arm is as accurate with as few bits; bounds are no contenders.",
         ("arm", "Mbit in all", "all tasks, %", "LoRA at equal bits, %",
-         "Mbit to LoRA's end", "saved, %"),
+         "Mbit to LoRA's end", "saved, %", "front"),
         tuple(
             (
                 _arm(line),
@@ -202,6 +204,7 @@ def bits_sheet(lines: Sequence[Summary]) -> Sheet:
                 else f"{line.bits_to_converged / 1e6:.4g}",
                 NOTHING if line.arm.name == CONVERGED
                 else _share(line.bits_to_converged_reduction),
+                "bound" if line.arm.bound else "on" if line.arm.name in front else "",
             )
             for line in lines
         ),
@@ -313,11 +316,13 @@ def as_json(results: Results, base: RunConfig) -> dict[str, Any]:
     Intervals are [low, high] at 95 %, null for a single seed.
     """
     runs = [run for by_seed in results.values() for run in by_seed.values()]
+    lines = summaries(results)
     return {
         "base": base.model_dump(mode="json"),
         "commits": sorted({_commit(run) for run in runs}),
         "wall_s": sum(run.wall_s for run in runs),
-        "arms": [_arm_json(line) for line in summaries(results)],
+        "arms": [_arm_json(line) for line in lines],
+        "pareto_front": sorted(pareto_front(lines)),
         "claims": [_claim_json(judgement) for judgement in judgements(results)],
     }
 
@@ -453,6 +458,7 @@ def _arm_json(line: Summary) -> dict[str, Any]:
         "lora_accuracy_at_equal_bits": _mean(line.reference_at_equal_bits),
         "bits_to_lora_converged": line.bits_to_converged,
         "bits_to_lora_converged_reduction": _mean(line.bits_to_converged_reduction),
+        "curve": line.curve,
         "diagnostics": line.diagnostics,
         "paper_accuracy_1_5b": small.average / 100 if small else None,
         "paper_accuracy_7b": large.average / 100 if large else None,

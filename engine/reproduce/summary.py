@@ -1,7 +1,7 @@
 """What the runs of one arm say together, and beside the reference."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.config import TaskName
@@ -43,6 +43,7 @@ class Summary:
             if one seed never gets there.
         bits_to_converged_reduction: The same against what the reference needs for it.
         diagnostics: Of the last evaluated round, mean over seeds, and `forgetting`.
+        curve: Rounds done, bits on air and accuracy at every evaluation.
     """
 
     arm: Arm
@@ -65,6 +66,7 @@ class Summary:
     bits_to_converged: float | None
     bits_to_converged_reduction: Estimate | None
     diagnostics: dict[str, float]
+    curve: list[tuple[int, float, float]]
 
 
 def summaries(results: Results) -> list[Summary]:
@@ -96,7 +98,7 @@ def summary(arm: Arm, results: Results) -> Summary:
         rounds=max(run.rounds for run in runs),
         trained_values=statistics.fmean(run.trained_values for run in runs),
         message_bits=statistics.fmean(run.message_bits for run in runs),
-        bits_per_round=statistics.fmean(_per_round(run, float(run.bits)) for run in runs),
+        bits_per_round=statistics.fmean(_bits_per_round(run) for run in runs),
         airtime_s_per_round=statistics.fmean(_per_round(run, run.airtime_s) for run in runs),
         energy_j_per_round=statistics.fmean(_per_round(run, run.energy_j) for run in runs),
         trained_reduction=_estimate(trained_savings(results, arm.name)),
@@ -111,6 +113,7 @@ def summary(arm: Arm, results: Results) -> Summary:
             else None
         ),
         diagnostics=diagnostics(runs),
+        curve=mean_curve(runs),
     )
 
 
@@ -133,6 +136,40 @@ def forgetting(run: RunResult) -> float:
     )
 
 
+def pareto_front(lines: Sequence[Summary]) -> frozenset[str]:
+    """Names of the contenders that no other contender beats in both accuracy and bits.
+
+    An arm is beaten by one that is as accurate with as few bits, and better in one of the two.
+    """
+    points = {
+        line.arm.name: (line.accuracy.mean, -line.bits_per_round * line.rounds)
+        for line in lines
+        if not line.arm.bound
+    }
+    return frozenset(
+        name
+        for name, (accuracy, thrift) in points.items()
+        if not any(
+            other != (accuracy, thrift) and other[0] >= accuracy and other[1] >= thrift
+            for other in points.values()
+        )
+    )
+
+
+def mean_curve(runs: Sequence[RunResult]) -> list[tuple[int, float, float]]:
+    """Rounds done, bits on air and accuracy at every evaluation that all runs have, mean."""
+    by_round = [{point.rounds_done: point for point in run.milestones} for run in runs]
+    shared = [done for done in by_round[0] if all(done in points for points in by_round)]
+    return [
+        (
+            done,
+            statistics.fmean(points[done].bits for points in by_round),
+            statistics.fmean(points[done].accuracy_all for points in by_round),
+        )
+        for done in shared
+    ]
+
+
 def accuracies(results: Results, arm: str) -> dict[int, float]:
     """Mean multi-task accuracy at the end, per seed; empty for an arm without runs."""
     return {seed: run.accuracy for seed, run in results.get(arm, {}).items()}
@@ -145,12 +182,20 @@ def accuracy_gain(results: Results, arm: str, other: str) -> dict[int, float]:
 
 def trained_savings(results: Results, arm: str) -> dict[int, float]:
     """1 - trained values / trained values of the reference, per seed."""
-    return reductions(*(_each(results, name, "trained_values") for name in (arm, REFERENCE)))
+    return reductions(*(_each(results, name, _trained) for name in (arm, REFERENCE)))
 
 
 def bits_savings(results: Results, arm: str) -> dict[int, float]:
-    """1 - bits per round / bits per round of the reference, per seed."""
-    return reductions(*(_each(results, name, "bits_per_round") for name in (arm, REFERENCE)))
+    """1 - bits per round / bits per round of the reference, per seed.
+
+    Shorter messages and fewer links both count.
+    """
+    return reductions(*(_each(results, name, _bits_per_round) for name in (arm, REFERENCE)))
+
+
+def message_savings(results: Results, arm: str) -> dict[int, float]:
+    """1 - median message / median message of the reference, per seed: links do not count."""
+    return reductions(*(_each(results, name, _message) for name in (arm, REFERENCE)))
 
 
 def equal_bits(results: Results, arm: str) -> dict[int, float | None]:
@@ -195,11 +240,20 @@ def _per_round(run: RunResult, value: float) -> float:
     return value / run.rounds if run.rounds else 0.0
 
 
-def _each(results: Results, arm: str, field: str) -> dict[int, float]:
-    runs = results.get(arm, {})
-    if field == "bits_per_round":
-        return {seed: _per_round(run, float(run.bits)) for seed, run in runs.items()}
-    return {seed: float(run.trained_values) for seed, run in runs.items()}
+def _trained(run: RunResult) -> float:
+    return float(run.trained_values)
+
+
+def _bits_per_round(run: RunResult) -> float:
+    return _per_round(run, float(run.bits))
+
+
+def _message(run: RunResult) -> float:
+    return run.message_bits
+
+
+def _each(results: Results, arm: str, measure: Callable[[RunResult], float]) -> dict[int, float]:
+    return {seed: measure(run) for seed, run in results.get(arm, {}).items()}
 
 
 def _estimate(by_seed: dict[int, float]) -> Estimate | None:

@@ -45,23 +45,6 @@ def encode(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase) -> Enc
     return _padded(rows, max(len(ids) - 1 for ids, _ in rows), tokenizer)
 
 
-def encode_pool(
-    samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, length: int
-) -> Encoded:
-    """All samples as one tensor of `length` columns, encoded once and indexed by row afterwards.
-
-    Raises:
-        ConfigMismatch: a sample needs more than `length` tokens.
-    """
-    rows = _ids(samples, tokenizer)
-    longest = max(len(ids) - 1 for ids, _ in rows)
-    if longest > length:
-        raise ConfigMismatch(
-            f"a sample has {longest} tokens, more than the {length} allowed; raise the length"
-        )
-    return _padded(rows, length, tokenizer)
-
-
 def choice_tokens(
     samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase
 ) -> Int[Tensor, "b c"]:

@@ -13,6 +13,11 @@ def test_every_preset_is_a_card_with_its_question(open_view: Opener) -> None:
     assert all(preset.question in text for preset in PRESETS)
 
 
+def test_presets_stand_under_the_name_of_their_group(open_view: Opener) -> None:
+    page = open_view("gallery")
+    assert [each.value for each in page.header] == ["Start here", "Compare", "Recent runs"]
+
+
 def test_without_runs_it_says_what_to_do(open_view: Opener) -> None:
     page = open_view("gallery")
     assert "Nothing has run yet" in page.info[0].value

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from engine.adapters import Adapters, flatten
 from engine.precision import on_air
 from engine.sparsity import (
-    active_mean,
     active_union_mean,
     disjoint_masks,
     largest_changes,
@@ -16,6 +15,7 @@ from engine.sparsity import (
     top_masks,
 )
 from engine.spectral import water_fill
+from tests.support.methods import active_mean
 
 seeds = st.integers(0, 2**31)
 sizes = st.integers(1, 5)

@@ -263,9 +263,10 @@ def fake_config(**changes: Any) -> RunConfig:
 
 
 def fake_preset(name: str, title: str, question: str, watch: str, **config: Any) -> PresetOut:
-    """A gallery entry."""
+    """A gallery entry; the first one stands in a group of its own."""
     return PresetOut(
         name=name,
+        group="Start here" if name == "quick" else "Compare",
         title=title,
         question=question,
         watch=watch,

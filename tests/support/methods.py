@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from engine.adapters import Adapters, Masks
 from engine.config import TASK_NAMES
 from engine.methods import Setup
 from engine.methods.base import Heard
+from engine.sparsity import active_union_mean
 from engine.topology import Mesh
 
 SHAPES = {"layers.0.q_proj": (6, 80), "layers.0.k_proj": (4, 80), "layers.0.down_proj": (10, 72)}
@@ -61,3 +65,11 @@ def setup_of(own: Sequence[int], **changes: Any) -> Setup:
         "entropies": {},
     }
     return Setup(**(values | changes))
+
+
+def active_mean(
+    own: Adapters, sent: Adapters, masks: Masks, weights: Float[Tensor, "n n"]
+) -> Adapters:
+    """The mean of the active senders where the receiver holds the entry: it goes on with that."""
+    union = active_union_mean(own, sent, masks, weights)
+    return Adapters(own.a, {name: torch.where(masks[name], v, 0.0) for name, v in union.items()})

@@ -5,7 +5,6 @@ import torch
 
 from engine.adapters import (
     Adapters,
-    device_count,
     distance_to_mean,
     flatten,
     initial_adapters,
@@ -42,11 +41,6 @@ def test_parameter_count_is_that_of_one_device(adapters: Adapters) -> None:
     assert parameter_count(adapters) == 2 * (6 + 4) + 2 * (4 + 10)
     assert parameter_count(Adapters({}, adapters.b)) == 2 * (6 + 4)
     assert parameter_count(Adapters({}, {})) == 0
-
-
-def test_device_count_reads_whichever_factor_is_there(adapters: Adapters) -> None:
-    assert device_count(adapters) == device_count(Adapters({}, adapters.b)) == 3
-    assert device_count(Adapters({}, {})) == 0
 
 
 def test_row_of_the_weights_is_the_receiver(adapters: Adapters) -> None:

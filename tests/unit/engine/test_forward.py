@@ -247,8 +247,11 @@ def test_logits_may_be_asked_for_at_some_places_only(llama: Any) -> None:
     some = forward(backbone, tokens, adapters, 2.0, places)
     torch.testing.assert_close(some, wanted, rtol=1e-5, atol=1e-5)
     gates = torch.rand(2, 3, generator=torch.Generator().manual_seed(6))
-    functions = lambda names, x: dict.fromkeys(names, gates.repeat(9, 1))  # noqa: E731
-    for given in (gates, functions):
+
+    def function(names: tuple[str, ...], _x: Tensor) -> dict[str, Tensor]:
+        return dict.fromkeys(names, gates.repeat(9, 1))
+
+    for given in (gates, function):
         mixed = forward_experts(backbone, tokens[1], adapters, given, 2.0)
         few = forward_experts(backbone, tokens[1], adapters, given, 2.0, places=places[1])
         expected = mixed.gather(1, places[1][..., None].expand(-1, -1, VOCAB))

@@ -16,10 +16,8 @@ from engine.metrics import (
     Questions,
     cluster_distances,
     fleet_metrics,
-    forgetting,
     mask_collisions,
     output_interference,
-    own_forgetting,
     parameters_trained,
     principal_cosine,
     update_cosines,
@@ -375,28 +373,6 @@ def test_disjoint_masks_and_lone_devices_never_collide_and_dense_ones_always() -
     assert disjoint.analytic == pytest.approx(0.25)  # the formula knows densities only
     assert mask_collisions({"m": halves}, [[0], [1]]) == (0.0, 0.0, 0.0)
     assert mask_collisions({"m": torch.ones_like(halves)}, [[0, 1]]) == (1.0, 1.0, 1.0)
-
-
-# Forgetting
-
-
-def test_forgetting_is_the_drop_below_the_best_so_far() -> None:
-    # One device, two tasks: the first falls from 0.8 to 0.5 and recovers, the second only rises.
-    accuracies = torch.tensor([[[0.8, 0.1]], [[0.5, 0.2]], [[0.9, 0.4]]])
-    assert_close(forgetting(accuracies), torch.tensor([0.0, 0.15, 0.0]))
-    assert_close(own_forgetting(accuracies, torch.tensor([0])), torch.tensor([0.0, 0.3, 0.0]))
-    assert_close(own_forgetting(accuracies, torch.tensor([1])), torch.zeros(3))
-
-
-def test_forgetting_agrees_with_a_loop_over_rounds() -> None:
-    accuracies = torch.rand(6, 3, 2, generator=torch.Generator().manual_seed(0))
-    own = torch.tensor([0, 1, 1])
-    for t in range(6):
-        best = accuracies[: t + 1].max(dim=0).values
-        lost = best - accuracies[t]
-        assert float(forgetting(accuracies)[t]) == pytest.approx(float(lost.mean()), abs=1e-6)
-        mine = np.mean([float(lost[i, k]) for i, k in enumerate(own)])
-        assert float(own_forgetting(accuracies, own)[t]) == pytest.approx(mine, abs=1e-6)
 
 
 # All together

@@ -55,11 +55,16 @@ def test_sparse_experts_send_half_of_b_and_pay_for_acquaintance_once(name):
     assert {own[k.receiver] == own[k.sender] for k in first.links} <= {True}
     assert {link.payload_bits for link in first.links} <= {OWN + FIRST} == {527_424}
     assert first.extra["own_bits"] == OWN * len(first.links)
-    # Round 2 is a library round, but nobody has anything to pass on yet: one expert per link.
-    known = {(k.receiver, k.sender) for k in first.links if k.delivered}
-    for link in second.links:
-        met = (link.receiver, link.sender) in known
-        assert link.payload_bits == OWN + (0 if met else FIRST)
+    # Round 2 is a library round: every device gets each other task's expert once, and with it
+    # what it must know of its source.
+    tasks, n = len(set(own.values())), len(own)
+    copies = n * (tasks - 1)
+    assert second.extra["library_fraction"] == 1.0
+    assert second.extra["first_contact_bits"] == FIRST * copies
+    offers, rest = divmod(second.extra["library_bits"] - copies * OWN, 64)
+    assert rest == 0
+    assert offers >= 2 * copies  # one offer and one request for each copy at least
+    assert second.sent_bits == sum(link.payload_bits for link in second.links)
 
 
 def test_the_own_expert_saves_73_percent_against_plain_lora():

@@ -3,10 +3,13 @@
 import re
 import tomllib
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from engine import config as c
 from engine.config import RunConfig
 from engine.errors import ConfigFileError, PresetNotFound
 from engine.presets import load_preset, preset_names, read_config_tree
@@ -33,6 +36,16 @@ def test_the_header_of_a_preset_says_how_to_run_it(name: str) -> None:
 
 def test_there_is_a_preset_for_a_quick_look() -> None:
     assert preset_names()[0] == "quick"
+
+
+def test_presets_of_one_group_stand_together() -> None:
+    groups = [load_preset(name).group for name in preset_names()]
+    assert [group for group, _ in groupby(groups)] == list(dict.fromkeys(groups))
+
+
+def test_every_method_has_a_preset() -> None:
+    kinds = {kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])}
+    assert {load_preset(name).config.method.kind for name in preset_names()} == kinds
 
 
 def test_an_unknown_preset_names_those_that_exist() -> None:

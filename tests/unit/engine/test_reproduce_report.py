@@ -9,7 +9,7 @@ from rich.console import Console
 
 from engine.cli import EXIT_INTERRUPTED, EXIT_REFUSED, answer, app
 from engine.reproduce import campaign
-from engine.reproduce.arms import BASE
+from engine.reproduce.arms import BASE, arm_named
 from engine.reproduce.report import (
     Report,
     as_markdown,
@@ -20,7 +20,7 @@ from engine.reproduce.report import (
     sweep_report,
 )
 from engine.reproduce.results import RunResult, by_arm
-from engine.reproduce.summary import Summary, summaries
+from engine.reproduce.summary import Summary, pareto_front, summaries
 from tests.support.campaigns import FakePlay, run_result
 
 LORA = [
@@ -88,6 +88,30 @@ def test_forgetting_is_the_way_down_from_the_best() -> None:
         "forgetting": pytest.approx(0.2),
         "accuracy_own_before_exchange": pytest.approx(0.7),
     }
+
+
+def test_the_front_holds_whom_nobody_beats_in_accuracy_and_bits() -> None:
+    runs = [
+        run_result("lora", 0, [(0, 0.1), (1000, 0.5)]),  # beaten by so_lora
+        run_result("so_lora", 0, [(0, 0.1), (300, 0.7)]),
+        run_result("lora_long", 0, [(0, 0.1), (3000, 0.8)]),
+        run_result("local", 0, [(0, 0.1), (0, 0.2)]),
+        run_result("lori_s", 0, [(0, 0.1), (300, 0.7)]),  # as good as so_lora in both
+        run_result("lori_d", 0, [(0, 0.1), (300, 0.6)]),  # beaten at equal bits
+        run_result("centralised", 0, [(0, 0.1), (0, 0.9)]),  # a bound
+    ]
+    front = {"so_lora", "lori_s", "lora_long", "local"}
+    assert pareto_front(summaries(by_arm(runs))) == front
+    assert report(runs, BASE).values["pareto_front"] == sorted(front)
+
+
+def test_a_curve_is_the_mean_over_seeds_where_all_were_evaluated() -> None:
+    runs = [
+        run_result("lora", 0, [(0, 0.1), (10, 0.2), (20, 0.5)]),
+        run_result("lora", 1, [(0, 0.3), (30, 0.4)]),
+    ]
+    (found,) = summaries(by_arm(runs))
+    assert found.curve == [(0, 0.0, pytest.approx(0.2)), (1, 20.0, pytest.approx(0.3))]
 
 
 def test_the_json_has_what_the_table_has(told: Report) -> None:
@@ -187,7 +211,7 @@ def test_the_command_writes_json_and_markdown(
     assert play.played == [("lora", 0), ("so_lora", 0), ("lora", 1), ("so_lora", 1)]
     values = json.loads((tmp_path / "r.json").read_text())
     assert [arm["name"] for arm in values["arms"]] == ["lora", "so_lora"]
-    assert values["base"]["fleet"]["devices"] == 10
+    assert values["base"]["fleet"]["devices"] == 12
     assert "### Claims" in (tmp_path / "r.md").read_text()
     assert "4 runs" in capfd.readouterr().out
     assert called(*argv, "--seeds", 3) == 0
@@ -205,7 +229,9 @@ def test_json_on_the_standard_output_is_nothing_but_json(
 @pytest.mark.usefixtures("play")
 def test_a_sweep_names_the_best_rate(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert called("--sweep", "--arms=lora", "--json=-", "--state", tmp_path) == 0
-    assert json.loads(capfd.readouterr().out)["best"] == {"lora": 1.5e-3}
+    assert json.loads(capfd.readouterr().out)["best"] == {
+        "lora": min(arm_named("lora").learning_rates)
+    }
 
 
 def test_a_stop_says_what_is_kept(

@@ -13,6 +13,7 @@ from engine import config as c
 from engine.adapters import Adapters
 from engine.methods import Memory
 from engine.methods.base import Heard
+from engine.methods.ffa_gossip import FfaGossip
 from engine.methods.so_lora import SoLoraMethod
 from engine.topology import Mesh
 from tests.support.methods import (
@@ -107,7 +108,7 @@ class TestEveryMode:
         for t in range(20):
             adapters, memory, bits = exchanged(method, (adapters, memory), mesh, nobody(1), t)
             assert bits.sum() == 0
-        assert method.bank(adapters, memory).held.tolist() == [[0]]
+        assert method.bank(adapters, memory).held.max() == 0
         assert method.diagnostics(memory)["library_fraction"] == 1.0
 
     def test_only_links_of_the_mesh_carry_bits_and_the_ledger_adds_up(self, mode):
@@ -243,6 +244,22 @@ class TestAveraging:
         for name, value in adapters.b.items():
             assert torch.equal(kept.b[name], value)
 
+    def test_with_one_a_for_all_and_no_masks_it_is_frozen_a_gossip(self):
+        setup = setup_of([0, 1, 2, 0])
+        gossip = FfaGossip(setup)
+        method = SoLoraMethod(setup, c.SoLora(a_init="common", density=1.0, library_every=1000))
+        mesh = mesh_of(line_mesh(4))
+        adapters, memory = trained(method, mesh)
+        theirs, _ = gossip.start()
+        assert all(torch.equal(theirs.a[k], adapters.a[k]) for k in SHAPES)
+        assert (gossip.payload_bits({}, mesh, 0)[0, 1]) == 16 * VALUES_B
+        for t in range(3):
+            wanted, _ = gossip.combine(adapters, {}, mesh, line_mesh(4), t)
+            adapters, memory = method.combine(adapters, memory, mesh, line_mesh(4), t)
+            for name in SHAPES:
+                assert_close(adapters.b[name], wanted.b[name])
+        assert method.payload_bits(memory, mesh, 3)[0, 1] == 16 * VALUES_B
+
     def test_literal_divides_by_the_cluster_and_repaired_by_those_that_hold_the_entry(self):
         own, kept = [0, 1, 2], {}
         for mode in ("literal", "repaired"):
@@ -285,7 +302,8 @@ class TestBanks:
         adapters, memory = trained(method, full(2))
         adapters, memory, _ = exchanged(method, (adapters, memory), full(2), full_mesh(2), 0)
         bank = method.bank(noise_like(adapters, 5), memory)
-        expert = int(bank.held[0, 1])
+        assert bank.held[0].tolist() == [0, -1, 3]
+        expert = 3
         assert bank.task[expert] == 1
         for name, value in adapters.b.items():
             assert torch.equal(bank.experts.b[name][expert], value[1].half().float())
@@ -300,7 +318,7 @@ class TestBanks:
         adapters, memory = trained(method, full(2))
         kept, memory = method.combine(adapters, memory, full(2), full_mesh(2), 0)
         bank = method.bank(kept, memory)
-        assert bank.held.tolist() == [[0, 1], [0, 1]]
+        assert bank.held.tolist() == [[0, 1], [1, 0]]
         for name, value in adapters.b.items():
             mean = value.half().float().mean(dim=0)
             assert_close(bank.experts.b[name], torch.stack([mean, mean]))
@@ -340,7 +358,11 @@ class TestBanks:
 
 @pytest.mark.parametrize(
     ("mode", "mask", "a_init"),
-    list(product(MODES, ("layer", "global", "column", "disjoint"), ("orthonormal", "device"))),
+    list(
+        product(
+            MODES, ("layer", "global", "column", "disjoint"), ("orthonormal", "device", "common")
+        )
+    ),
 )
 def test_every_combination_plays_some_rounds(mode, mask, a_init):
     method = so_lora([0, 0, 1, 1], mode=mode, mask=mask, a_init=a_init, library_every=1)

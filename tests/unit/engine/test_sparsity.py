@@ -5,13 +5,13 @@ from torch.testing import assert_close
 
 from engine.adapters import Adapters
 from engine.sparsity import (
-    active_mean,
     active_union_mean,
     disjoint_masks,
     largest_changes,
     plain_mean,
     top_masks,
 )
+from tests.support.methods import active_mean
 
 
 def test_masks_keep_the_largest_magnitudes_whatever_their_sign():

@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-import torch
 
 from engine.backbone.pretrain import build_tokenizer
 from engine.config import TASK_NAMES, TaskName
 from engine.errors import ConfigMismatch
 from engine.tasks import Sample, build_task, split_of, train_samples
 from engine.tasks import test_samples as held_out_samples
-from engine.tasks.encode import IGNORED, choice_tokens, encode, encode_pool
+from engine.tasks.encode import IGNORED, choice_tokens, encode
 from engine.tasks.words import FACTS, KINDS, OPPOSITES, WORDS, number_in_words
 
 COUNT = 400
@@ -167,22 +166,6 @@ def test_targets_are_the_answer_shifted_by_one(name: TaskName) -> None:
         assert tokenizer.decode(batch.tokens[row, batch.prompt_mask[row]]) == sample.prompt
         assert tokenizer.decode(batch.tokens[row, int(scored.int().argmax())]) == ">"
         assert batch.tokens[row, 0] == tokenizer.bos_token_id
-
-
-def test_a_pool_holds_the_same_rows_as_a_batch() -> None:
-    tokenizer, samples = build_tokenizer(), drawn("instruction")[:32]
-    pool, batch = encode_pool(samples, tokenizer, 48), encode(samples, tokenizer)
-    assert pool.tokens.shape == (32, 48)
-    assert torch.equal(pool.trimmed().tokens, batch.tokens)
-    assert torch.equal(pool.trimmed().targets, batch.targets)
-    chosen = pool.rows(torch.tensor([3, 1]))
-    assert torch.equal(chosen.tokens, pool.tokens[[3, 1]])
-    assert torch.equal(chosen.prompt_mask, pool.prompt_mask[[3, 1]])
-
-
-def test_a_pool_that_is_too_narrow_says_so() -> None:
-    with pytest.raises(ConfigMismatch, match="more than the 4 allowed"):
-        encode_pool(drawn("ending"), build_tokenizer(), 4)
 
 
 def test_choices_become_single_tokens_padded_with_minus_one() -> None:
