@@ -41,9 +41,8 @@ SAMPLES = 8
 # Other processors add in another order: floats agree to this, and an answer may flip. What is
 # counted, and what happens on air, agrees exactly.
 RELATIVE = 1e-3
-ABSOLUTE = dict.fromkeys(
-    ("accuracy", "accuracy_own_before_exchange", "routed_right_fraction"), 1.01 / SAMPLES
-)
+NEAR = ("accuracy", "accuracy_own_before_exchange", "routed_right_fraction")
+ABSOLUTE = dict.fromkeys(NEAR, 1.01 / SAMPLES)
 
 
 def played(name: str) -> list[dict[str, Any]]:
