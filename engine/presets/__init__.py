@@ -15,6 +15,8 @@ FIRST = (
     "so_lora",
     "lora_gossip",
     "ffa_gossip",
+    "decaf_gossip",
+    "choco_gossip",
     "lori",
     "full_gossip",
     "local",

@@ -79,7 +79,7 @@ class Arm:
 # Every weight moves: smaller steps than through a product.
 FULL_RATES = (3e-4, 6e-4, 1.2e-3, 2.4e-3)
 # All weights take 13 s and more over these links, so the default deadline would lose every message.
-FULL: Changes = {"channel.deadline_s": 60.0, "training.learning_rate": 6e-4}
+FULL: Changes = {"channel.deadline_s": 60.0, "training.learning_rate": 1.2e-3}
 LORA: Changes = {"method.kind": "lora_gossip", "training.learning_rate": 9.5e-3}
 SO_LORA: Changes = {
     "method.kind": "so_lora",
@@ -159,16 +159,20 @@ ARMS: tuple[Arm, ...] = (
     Arm(
         "oracle_experts",
         "Full experts, oracle",
-        {**FULL, "method.kind": "oracle_experts"},
+        {**FULL, "method.kind": "oracle_experts", "training.learning_rate": 6e-4},
         learning_rates=FULL_RATES,
         paper_row="Hard-routing MoE",
         bound=True,
     ),
-    Arm("ffa_gossip", "Frozen-A gossip", {**LORA, "method.kind": "ffa_gossip"}),
+    Arm(
+        "ffa_gossip",
+        "Frozen-A gossip",
+        {"method.kind": "ffa_gossip", "training.learning_rate": 1.3e-2},
+    ),
     Arm(
         "local",
         "Local only",
-        {"method.kind": "local", "training.learning_rate": 4.5e-3},
+        {"method.kind": "local", "training.learning_rate": 3e-3},
         learning_rates=(2e-3, 3e-3, 4.5e-3, 6.5e-3),
         quick=True,
     ),
