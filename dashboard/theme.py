@@ -84,6 +84,8 @@ METHODS: dict[str, MethodLook] = {
     "lora_gossip": MethodLook("Plain LoRA gossip", MUTED, "solid"),
     "so_lora": MethodLook("Sparse-and-orthogonal LoRA", ACCENT, "solid"),
     "ffa_gossip": MethodLook("Frozen-A LoRA gossip", Tint("#0EA5A4", "#2DD4BF"), "solid"),
+    "decaf_gossip": MethodLook("DeCAF", Tint("#0EA5A4", "#2DD4BF"), "dash"),
+    "choco_gossip": MethodLook("CHOCO gossip", MUTED, "dash"),
     "lori": MethodLook("LoRI", Tint("#A16207", "#D9A441"), "solid"),
     "local": MethodLook("Local only", Tint("#94A3B8", "#7C8AA0"), "dot"),
     "centralised": MethodLook("Centralised (bound)", TEXT, "dash"),

@@ -332,6 +332,36 @@ class FfaGossip(Part):
     kind: Literal["ffa_gossip"] = "ffa_gossip"
 
 
+class DecafGossip(Part):
+    """DeCAF: products B A are averaged with the neighbours heard, then cut back to rank r."""
+
+    kind: Literal["decaf_gossip"] = "decaf_gossip"
+
+
+class ChocoGossip(Part):
+    """CHOCO-SGD: devices send only what changed most; neighbours keep a public copy of each."""
+
+    kind: Literal["choco_gossip"] = "choco_gossip"
+    density: Finite = Field(
+        0.25,
+        gt=0,
+        le=1,
+        title="Density sent",
+        description="Share of all values of A and B sent per round. Values that changed most go "
+        "first, the others wait.",
+        json_schema_extra={**unit("share"), **OUR_CHOICE},
+    )
+    gamma: Finite = Field(
+        0.5,
+        gt=0,
+        le=1,
+        title="Step towards neighbours",
+        description="How far a device moves towards the mean of the public copies. 1 is plain "
+        "gossip; few values sent want a smaller step.",
+        json_schema_extra={**unit("share"), **OUR_CHOICE},
+    )
+
+
 class Lori(Part):
     """LoRI on a graph: random frozen A per task, masked B averaged with the neighbours heard."""
 
@@ -521,7 +551,16 @@ class SoLora(Part):
 
 
 Method = Annotated[
-    SoLora | LoraGossip | FfaGossip | Lori | FullGossip | OracleExperts | Centralised | Local,
+    SoLora
+    | LoraGossip
+    | FfaGossip
+    | DecafGossip
+    | ChocoGossip
+    | Lori
+    | FullGossip
+    | OracleExperts
+    | Centralised
+    | Local,
     Field(discriminator="kind"),
 ]
 

@@ -121,6 +121,22 @@ def answers(
     )
 
 
+def prompt_weights(bank: Bank, exam: Exam) -> dict[str, Float[Tensor, "n q k"]] | None:
+    """Weight of each expert held, by module, device and prompt; None for gates without scores."""
+    if bank.gate.kind not in BY_INPUT or bank.gate.level != "prompt":
+        return None
+    rows, library_of = _libraries(bank)
+    n, k = bank.held.shape
+    weights = {name: torch.zeros(n, len(exam.task), k) for name in bank.experts.b}
+    for number, experts in enumerate(rows):
+        scores = _LibraryGate.of(bank, experts, exam, None).scores
+        for device in (i for i, library in enumerate(library_of) if library == number):
+            places = (bank.held[device] >= 0).nonzero().flatten()
+            for name, value in scores.items():
+                weights[name][device][:, places] = blended(bank.gate, value)
+    return weights
+
+
 def own_accuracy(
     backbone: Backbone, adapters: Adapters, own: Int[Tensor, " n"], exam: Exam, scaling: float
 ) -> float:

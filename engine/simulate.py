@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.adapters import Adapters, distance_to_mean, flatten, select
 from engine.config import Agnes
 from engine.errors import NumericsError
-from engine.evaluate import Scores, evaluate, own_accuracy
+from engine.evaluate import Scores, evaluate, own_accuracy, prompt_weights
 from engine.fleet import OptimizerState, device_groups, train_steps
 from engine.methods import Bank, Memory
 from engine.metrics import Exchange, Questions, bandwidth_time_hz_s, fleet_metrics
@@ -233,7 +233,8 @@ def _exchange_metrics(
     exchange = Exchange(trained, after.adapters, method.masks(after.memory), method.trained)
     questions = Questions(world.exam.inputs, world.exam.task)
     before = own_accuracy(world.backbone, trained, own, world.exam, world.rule.scaling)
-    known = fleet_metrics(exchange, after.mesh, bank, own, questions)
+    gates = prompt_weights(bank, world.exam)
+    known = fleet_metrics(exchange, after.mesh, bank, own, questions, gates)
     return {"accuracy_own_before_exchange": before, **known}
 
 

@@ -5,6 +5,8 @@ from typing import assert_never
 from engine import config
 from engine.methods.base import Bank, Gate, Memory, Method, Setup, Signatures
 from engine.methods.centralised import CentralisedLora
+from engine.methods.choco_gossip import ChocoGossip
+from engine.methods.decaf_gossip import DecafGossip
 from engine.methods.ffa_gossip import FfaGossip
 from engine.methods.full_gossip import FullGossip
 from engine.methods.local import LocalMethod
@@ -16,7 +18,7 @@ from engine.methods.so_lora import SoLoraMethod
 __all__ = ["Bank", "Gate", "Memory", "Method", "Setup", "Signatures", "build_method"]
 
 
-def build_method(chosen: config.Method, setup: Setup) -> Method:
+def build_method(chosen: config.Method, setup: Setup) -> Method:  # noqa: C901 - a case per method
     """The rules that `chosen` names, for this fleet."""
     match chosen:
         case config.Local():
@@ -25,6 +27,10 @@ def build_method(chosen: config.Method, setup: Setup) -> Method:
             return LoraGossip(setup)
         case config.FfaGossip():
             return FfaGossip(setup)
+        case config.DecafGossip():
+            return DecafGossip(setup)
+        case config.ChocoGossip():
+            return ChocoGossip(setup, rule=chosen)
         case config.Lori():
             return LoriMethod(setup, chosen)
         case config.FullGossip():

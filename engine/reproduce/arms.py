@@ -114,6 +114,11 @@ ARMS: tuple[Arm, ...] = (
     Arm("lora_few", "LoRA, half the neighbours", {**LORA, "topology.degree": 2}),
     Arm("lora_long", "LoRA, converged", LORA, rounds_factor=3),
     Arm(
+        "decaf_gossip",
+        "DeCAF gossip",
+        {"method.kind": "decaf_gossip", "training.learning_rate": 9.5e-3},
+    ),
+    Arm(
         "lori_d",
         "LoRI-D",
         {"method.kind": "lori", "method.density": 1.0, "training.learning_rate": 9.5e-3},

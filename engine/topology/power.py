@@ -18,9 +18,9 @@ Powers = Float64[np.ndarray, "n n"]
 def message_bits(config: c.RunConfig) -> int:
     """Bits of one message with a device's own expert, by method (M11).
 
-    Without what is sent now and then: seeds, masks, prototypes, copies, scales. Methods that send
-    nothing count as plain LoRA, so that their mesh is that of the method they are compared with
-    (our choice).
+    Without what is sent now and then: seeds, masks, prototypes, copies, scales; and without the
+    places of values where a part is sent. Methods that send nothing count as plain LoRA, so that
+    their mesh is that of the method they are compared with (our choice).
     """
     shapes = embedded_shapes().values()
     rank, value_bits = config.adapter.rank, config.adapter.value_bits
@@ -36,7 +36,9 @@ def message_bits(config: c.RunConfig) -> int:
             return value_bits * values_b
         case c.FullGossip() | c.OracleExperts():
             return value_bits * sum(d_out * d_in for d_out, d_in in shapes)
-        case c.LoraGossip() | c.Local() | c.Centralised():
+        case c.ChocoGossip():
+            return value_bits * max(1, round(method.density * (values_a + values_b)))
+        case c.LoraGossip() | c.DecafGossip() | c.Local() | c.Centralised():
             return value_bits * (values_a + values_b)
         case _:
             assert_never(method)

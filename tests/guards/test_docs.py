@@ -1,5 +1,6 @@
 """What the code knows, the documents name."""
 
+import ast
 import re
 from pathlib import Path
 from typing import get_args
@@ -16,6 +17,9 @@ CODE = [
     for package in ("engine", "db", "backend", "dashboard")
     for path in (ROOT / package).rglob("*.py")
 ]
+# Invariants and defects of the reference algorithm that must have a test.
+NUMBERS = {f"T{i}" for i in range(1, 16)} | {f"E{i}" for i in (1, 3, 8, 9, 10, 15)}
+TESTED = dict(re.findall(r"^\| ([TE]\d+) \|.*\| `([\w./]+)` \|$", DOCS["model.md"], re.MULTILINE))
 METHODS = [kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])]
 
 
@@ -45,3 +49,18 @@ def test_every_path_in_the_checklists_exists() -> None:
     assert len(named) > 10
     for path in named:
         assert "my_" in path or (ROOT / path).exists(), path
+
+
+def test_every_invariant_and_defect_has_a_line_in_the_table() -> None:
+    assert TESTED.keys() >= NUMBERS
+
+
+@pytest.mark.parametrize(("number", "file"), TESTED.items(), ids=TESTED)
+def test_the_file_in_the_table_has_a_test_that_names_the_number(number: str, file: str) -> None:
+    """In its name, test_t7_..., or in its docstring."""
+    words = [
+        f"{node.name} {ast.get_docstring(node) or ''}"
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert re.search(rf"(?<![a-z0-9]){number.lower()}(?![0-9])", " ".join(words).lower())

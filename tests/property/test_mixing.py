@@ -17,6 +17,7 @@ def heards(draw: st.DrawFn) -> np.ndarray:
 
 @given(heards())
 def test_weights_are_symmetric_and_doubly_stochastic(heard: np.ndarray) -> None:
+    """T10 of the reference algorithm."""
     weights = metropolis_weights(heard)
     assert (weights == weights.T).all()
     assert (weights >= 0.0).all()

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.adapters import Adapters, Masks
+from engine.adapters import Adapters, Factor, Masks, flatten, select
 from engine.config import TASK_NAMES
-from engine.methods import Setup
+from engine.methods import Memory, Method, Setup
 from engine.methods.base import Heard
 from engine.sparsity import active_union_mean
 from engine.topology import Mesh
@@ -39,6 +39,11 @@ def mesh_of(linked: Heard, cluster: Sequence[int] | None = None) -> Mesh:
     places = np.stack([np.arange(n, dtype=np.float64), np.zeros(n)], axis=1)
     groups = np.zeros(n, dtype=np.int64) if cluster is None else np.array(cluster)
     return Mesh(places, linked, groups)
+
+
+def silence(devices: int) -> Heard:
+    """Nobody hears anybody."""
+    return np.zeros((devices, devices), dtype=bool)
 
 
 def setup_of(own: Sequence[int], **changes: Any) -> Setup:
@@ -73,3 +78,38 @@ def active_mean(
     """The mean of the active senders where the receiver holds the entry: it goes on with that."""
     union = active_union_mean(own, sent, masks, weights)
     return Adapters(own.a, {name: torch.where(masks[name], v, 0.0) for name, v in union.items()})
+
+
+def moved(adapters: Adapters, method: Method, seed: int = 0) -> Adapters:
+    """Adapters as if training had moved the factors that the method trains."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(factor: Factor, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        if factor not in method.trained:
+            return values
+        return {k: v + torch.randn(v.shape, generator=generator) for k, v in values.items()}
+
+    return Adapters(some("a", adapters.a), some("b", adapters.b))
+
+
+def trained(method: Method, mesh: Mesh, seed: int = 0) -> tuple[Adapters, Memory]:
+    """Adapters and memory as they stand before the first exchange."""
+    adapters, memory = method.start()
+    if method.warm_up_steps(0):
+        memory = method.after_warm_up(moved(adapters, method, seed + 1), memory, mesh, 0)
+    return locally_trained(adapters, memory, method, seed), memory
+
+
+def locally_trained(adapters: Adapters, memory: Memory, method: Method, seed: int) -> Adapters:
+    """Adapters as the round loop hands them to `combine`: masked, and one for all if pooled."""
+    after = moved(adapters, method, seed)
+    masks = method.masks(memory)
+    if masks is not None:
+        after = Adapters(after.a, {k: v * masks[k] for k, v in after.b.items()})
+    devices = len(next(iter(after.b.values())))
+    return select(after, [0] * devices) if method.pooled else after
+
+
+def all_values(adapters: Adapters) -> Tensor:
+    """All values of each device as one row."""
+    return torch.cat([flatten(x) for x in (adapters.a, adapters.b) if x], dim=1)

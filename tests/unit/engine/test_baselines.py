@@ -1,26 +1,18 @@
-"""The rival methods: their hooks, their bits by hand, their limits, and what averaging destroys."""
+"""The rival methods: their bits by hand, their limits, and what averaging destroys.
 
-import copy
-from dataclasses import replace
-from typing import Any, get_args
+What every method owes is in test_method_matrix.py.
+"""
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 
 from engine import config as c
-from engine.adapters import Adapters, flatten, mean, select
-from engine.backbone.forward import (
-    Backbone,
-    backbone_from_llama,
-    fleet_gradient,
-    fleet_loss,
-    forward,
-)
-from engine.fleet import BOTH_FACTORS, OptimizerState, TrainingRule, train_steps
-from engine.methods import Memory, Method, Setup, build_method
+from engine.adapters import Adapters, flatten, mean
+from engine.methods import Method, Setup, build_method
 from engine.methods.base import Bits, Heard
 from engine.methods.ffa_gossip import FfaGossip
 from engine.methods.full_gossip import FullGossip
@@ -30,146 +22,32 @@ from engine.methods.lori import LoriMethod
 from engine.methods.oracle_experts import OracleExperts, breadth_first
 from engine.static_a import static_a
 from engine.topology import Mesh, metropolis_weights
-from tests.support.methods import RANK, VALUES_A, VALUES_B, full_mesh, line_mesh, mesh_of, setup_of
-from tests.support.oracles import random_llama
-
-OWN = [0, 1, 2, 1]
-SHAPES = {"layers.0.q_proj": (6, 80), "layers.0.k_proj": (4, 80), "layers.0.down_proj": (10, 72)}
-VALUES_FULL = 6 * 80 + 4 * 80 + 10 * 72
-WIDTHS = 80 + 80 + 72
-RIVALS = [
-    c.Local(),
-    c.LoraGossip(),
-    c.FfaGossip(),
-    c.Lori(),
-    c.Lori(density=0.25, mask_warmup_steps=3),
-    c.FullGossip(),
-    c.OracleExperts(),
-    c.Centralised(),
-]
-SENDERS = [c.LoraGossip(), c.FfaGossip(), c.Lori(), c.Lori(density=0.25), c.FullGossip()]
-every_rival = pytest.mark.parametrize(
-    "chosen", RIVALS, ids=lambda chosen: f"{chosen.kind} {getattr(chosen, 'density', '')}".strip()
+from tests.support.methods import (
+    RANK,
+    SHAPES,
+    VALUES_A,
+    VALUES_B,
+    all_values,
+    full_mesh,
+    line_mesh,
+    mesh_of,
+    moved,
+    setup_of,
+    silence,
+    trained,
 )
 
-
-def silence(devices: int) -> Heard:
-    return np.zeros((devices, devices), dtype=bool)
-
-
-def moved(adapters: Adapters, method: Method, seed: int = 0) -> Adapters:
-    """Adapters as if training had moved the factors that the method trains."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def some(factor: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        if factor not in method.trained:
-            return values
-        return {k: v + torch.randn(v.shape, generator=generator) for k, v in values.items()}
-
-    return Adapters(some("a", adapters.a), some("b", adapters.b))
-
-
-def trained(method: Method, mesh: Mesh, seed: int = 0) -> tuple[Adapters, Memory]:
-    """Adapters and memory as they stand before the first exchange."""
-    adapters, memory = method.start()
-    after = moved(adapters, method, seed)
-    if method.warm_up_steps(0):
-        memory = method.after_warm_up(moved(adapters, method, seed + 1), memory, mesh, 0)
-    masks = method.masks(memory)
-    if masks is not None:
-        after = Adapters(after.a, {k: v * masks[k] for k, v in after.b.items()})
-    return after, memory
-
-
-def pooled(adapters: Adapters, method: Method) -> Adapters:
-    """What the round loop hands a method that trains in one place: one adapter, for all."""
-    devices = len(next(iter(adapters.b.values())))
-    return select(adapters, [0] * devices) if method.pooled else adapters
-
-
-def all_values(adapters: Adapters) -> Tensor:
-    return torch.cat([flatten(x) for x in (adapters.a, adapters.b) if x], dim=1)
+OWN = [0, 1, 2, 1]
+VALUES_FULL = 6 * 80 + 4 * 80 + 10 * 72
+WIDTHS = 80 + 80 + 72
+SENDERS = [c.LoraGossip(), c.FfaGossip(), c.Lori(), c.Lori(density=0.25), c.FullGossip()]
 
 
 def bits_of(method: Method, mesh: Mesh, round_index: int = 0) -> Bits:
     return method.payload_bits(trained(method, mesh)[1], mesh, round_index)
 
 
-# What every rival owes.
-
-
-def test_every_method_of_the_config_but_so_lora_is_checked_here() -> None:
-    union = get_args(get_args(c.Method)[0])
-    assert {type(chosen) for chosen in RIVALS} == set(union) - {c.SoLora}
-
-
-@every_rival
-def test_two_rounds_send_over_links_only_and_keep_shapes(chosen: c.Method) -> None:
-    mesh = mesh_of(line_mesh(4))
-    method = build_method(chosen, setup_of(OWN, rounds=2))
-    assert isinstance(method, Method)
-    adapters, memory = trained(method, mesh)
-    shapes = {k: v.shape for k, v in (adapters.a | adapters.b).items()}
-    for t in range(2):
-        bits = method.payload_bits(memory, mesh, t)
-        assert bits.shape == (4, 4)
-        assert bits.dtype == np.int64
-        assert (bits >= 0).all()
-        assert not bits[~mesh.linked].any()
-        assert not np.diagonal(bits).any()
-        after = pooled(moved(adapters, method, t), method)
-        adapters, memory = method.combine(after, memory, mesh, bits > 0, t)
-        assert {k: v.shape for k, v in (adapters.a | adapters.b).items()} == shapes
-        assert all_values(adapters).isfinite().all()
-        bank = method.bank(adapters, memory)
-        assert (bank.held >= 0).any(dim=1).all()
-        assert int(bank.held.max()) < len(bank.task)
-        assert len(bank.task) == len(next(iter(bank.experts.b.values())))
-        assert all(isinstance(value, float) for value in method.diagnostics(memory).values())
-
-
-@every_rival
-def test_who_hears_nobody_keeps_what_it_trained(chosen: c.Method) -> None:
-    mesh = mesh_of(full_mesh(4))
-    method = build_method(chosen, setup_of(OWN))
-    adapters, memory = trained(method, mesh)
-    kept, _ = method.combine(adapters, memory, mesh, silence(4), 0)
-    assert torch.equal(all_values(kept), all_values(adapters))
-
-
-@every_rival
-def test_equal_adapters_stay_as_they_are(chosen: c.Method) -> None:
-    """One task, so that also static A and masks are shared."""
-    mesh = mesh_of(line_mesh(4))
-    method = build_method(chosen, setup_of([0, 0, 0, 0], value_bits=32))
-    adapters, memory = trained(method, mesh)
-    memory = {k: v[:1].expand_as(v) if k.startswith("mask.") else v for k, v in memory.items()}
-    same = select(adapters, [0, 0, 0, 0])
-    kept, _ = method.combine(same, memory, mesh, mesh.linked, 0)
-    assert_close(all_values(kept), all_values(same))
-
-
-@every_rival
-def test_combine_changes_none_of_its_inputs(chosen: c.Method) -> None:
-    mesh = mesh_of(full_mesh(4))
-    method = build_method(chosen, setup_of(OWN, rounds=1))
-    adapters, memory = trained(method, mesh)
-    before, remembered = copy.deepcopy(adapters), copy.deepcopy(memory)
-    method.combine(adapters, memory, mesh, mesh.linked, 0)
-    assert torch.equal(all_values(adapters), all_values(before))
-    assert all(torch.equal(memory[k], v) for k, v in remembered.items())
-
-
-@every_rival
-def test_a_device_alone_sends_nothing_and_answers_with_its_own(chosen: c.Method) -> None:
-    mesh = mesh_of(silence(1))
-    method = build_method(chosen, setup_of([0], rounds=1))
-    adapters, memory = trained(method, mesh)
-    assert not method.payload_bits(memory, mesh, 0).any()
-    kept, memory = method.combine(adapters, memory, mesh, silence(1), 0)
-    bank = method.bank(kept, memory)
-    assert bank.held.tolist() == [[0]]
-    assert torch.equal(all_values(bank.experts), all_values(adapters))
+# Averaging.
 
 
 @pytest.mark.parametrize("chosen", SENDERS[:3] + SENDERS[4:], ids=lambda chosen: chosen.kind)
@@ -204,6 +82,8 @@ def test_a_device_does_not_round_what_it_keeps_itself() -> None:
         (c.LoraGossip(), 8, 8 * (VALUES_A + VALUES_B) + 16 * 2 * 3 * RANK),
         (c.FfaGossip(), 16, 16 * VALUES_B),
         (c.FfaGossip(), 4, 4 * VALUES_B + 16 * 3 * RANK),
+        (c.DecafGossip(), 16, 16 * (VALUES_A + VALUES_B)),
+        (c.ChocoGossip(), 16, 16 * (VALUES_A + VALUES_B) // 4 + VALUES_A + VALUES_B),
         (c.FullGossip(), 16, 16 * VALUES_FULL),
         (c.FullGossip(), 8, 8 * VALUES_FULL + 16 * WIDTHS),
         (c.Lori(), 16, 16 * VALUES_B + 64),
@@ -455,120 +335,6 @@ def test_breadth_first_takes_shortest_ways() -> None:
     parent, reached = breadth_first(linked, 0)
     assert parent.tolist() == [0, 0, 1, 4, 0, 5]
     assert reached.tolist() == [True] * 5 + [False]
-
-
-# A full update as an adapter without A.
-
-
-@pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return backbone_from_llama(random_llama(kv_heads=2))
-
-
-@pytest.fixture(scope="module")
-def full(backbone: Backbone) -> Adapters:
-    generator = torch.Generator().manual_seed(1)
-    return Adapters(
-        {},
-        {k: 0.05 * torch.randn(3, *s, generator=generator) for k, s in backbone.shapes.items()},
-    )
-
-
-def with_identity(full: Adapters) -> Adapters:
-    """The same update as a product: A = I of rank d_in."""
-    return Adapters(
-        {k: torch.eye(v.shape[2]).repeat(len(v), 1, 1) for k, v in full.b.items()}, full.b
-    )
-
-
-def questions(steps: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(2)
-    tokens = torch.randint(50, (steps, 3, 2, 9), generator=generator)
-    targets = tokens.roll(-1, dims=-1)
-    targets[..., -1] = -100
-    targets[..., :3] = -100
-    return tokens, targets
-
-
-def test_a_full_update_gives_the_logits_of_the_model_with_changed_weights(full: Adapters) -> None:
-    llama = random_llama(kv_heads=2)
-    tokens = questions(1)[0][0]
-    logits = forward(backbone_from_llama(llama), tokens, full, scaling=7.0)
-    for device in range(3):
-        changed = copy.deepcopy(llama)
-        with torch.no_grad():
-            for name, value in full.b.items():
-                _, layer, kind = name.split(".")
-                block = changed.model.layers[int(layer)]
-                part = block.mlp if hasattr(block.mlp, kind) else block.self_attn
-                getattr(part, kind).weight.add_(value[device])
-            expected = changed(input_ids=tokens[device]).logits
-        assert_close(logits[device], expected, rtol=1e-4, atol=1e-4)
-
-
-def test_a_full_update_is_an_adapter_whose_a_is_the_identity(
-    backbone: Backbone, full: Adapters
-) -> None:
-    tokens, targets = (part[0] for part in questions(1))
-    product = with_identity(full)
-    b_alone = frozenset({"b"})
-    loss, gradient = fleet_gradient(backbone, tokens, targets, {}, full.b, 7.0, trained=b_alone)
-    expected, slopes = fleet_gradient(
-        backbone, tokens, targets, product.a, product.b, 1.0, trained=b_alone
-    )
-    assert_close(loss, expected)
-    assert list(gradient) == ["b"]
-    assert list(gradient["b"]) == list(backbone.shapes)
-    assert_close(flatten(gradient["b"]), flatten(slopes["b"]), rtol=1e-4, atol=1e-6)
-    assert_close(fleet_loss(backbone, tokens, targets, {}, full.b, 7.0), expected)
-
-
-def test_full_updates_train_like_products_with_the_identity(
-    backbone: Backbone, full: Adapters
-) -> None:
-    rule = TrainingRule(optimizer="sgd", learning_rate=0.3, clip_norm=0.5, scaling=7.0)
-    batches = questions(4)
-    result, optimizer, losses = train_steps(
-        backbone, rule, full, OptimizerState(), batches, trained=frozenset({"b"})
-    )
-    expected, _, expected_losses = train_steps(
-        backbone,
-        replace(rule, scaling=1.0),
-        with_identity(full),
-        OptimizerState(),
-        batches,
-        trained=frozenset({"b"}),
-    )
-    assert result.a == {}
-    assert optimizer.step == 4
-    assert_close(losses, expected_losses)
-    assert_close(flatten(result.b), flatten(expected.b), rtol=1e-4, atol=1e-5)
-    assert not torch.equal(flatten(result.b), flatten(full.b))
-
-
-def test_adamw_lowers_the_loss_of_full_updates_and_resumes_to_the_bit(backbone: Backbone) -> None:
-    setup = replace(setup_of([0, 1, 2]), shapes=dict(backbone.shapes))
-    method = FullGossip(setup)
-    start, _ = method.start()
-    tokens, targets = (part.expand(12, -1, -1, -1) for part in questions(1))
-    rule = TrainingRule(learning_rate=1e-3)
-    whole, _, losses = train_steps(
-        backbone, rule, start, OptimizerState(), (tokens, targets), trained=method.trained
-    )
-    assert (losses[-1] < 0.9 * losses[0]).all()
-    half, memory, _ = train_steps(
-        backbone, rule, start, OptimizerState(), (tokens[:6], targets[:6]), trained=method.trained
-    )
-    rest, _, _ = train_steps(
-        backbone, rule, half, memory, (tokens[6:], targets[6:]), trained=method.trained
-    )
-    assert torch.equal(flatten(rest.b), flatten(whole.b))
-
-
-def test_only_the_centralised_bound_is_pooled() -> None:
-    methods = [build_method(chosen, setup_of(OWN)) for chosen in RIVALS]
-    assert [m.pooled for m in methods] == [chosen.kind == "centralised" for chosen in RIVALS]
-    assert methods[-1].trained == BOTH_FACTORS
 
 
 # What averaging destroys.

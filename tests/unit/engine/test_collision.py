@@ -56,12 +56,14 @@ def test_the_rate_is_the_sum_over_all_ways_to_hold_an_entry() -> None:
 
 
 def test_one_device_never_collides() -> None:
+    """T1 of the reference algorithm."""
     for density in (0.0, 0.3, 1.0):
         assert collision_rate(np.array([density])) == 0.0
         assert own_collision(np.array([density])).tolist() == [0.0]
 
 
 def test_devices_that_hold_everything_collide_everywhere() -> None:
+    """T1."""
     for devices in (2, 3, 256):
         assert collision_rate(np.ones(devices)) == 1.0
         assert (own_collision(np.ones(devices)) == 1.0).all()
@@ -73,6 +75,7 @@ def test_devices_that_hold_nothing_never_collide() -> None:
 
 
 def test_two_devices_collide_by_the_square_of_the_density() -> None:
+    """T1."""
     for density in (1e-9, 0.2, 0.7):
         assert collision_rate(np.full(2, density)) == pytest.approx(density**2, rel=1e-12)
 
@@ -86,6 +89,7 @@ def test_the_rate_of_many_sparse_devices_keeps_its_digits() -> None:
 
 
 def test_the_rate_is_what_drawn_masks_show() -> None:
+    """T1, by Monte Carlo."""
     densities = np.array([0.05, 0.5, 0.25, 0.1, 0.9])
     entries = 40_000
     expected = float(collision_rate(densities))

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from engine.adapters import Adapters, select
 from engine.backbone.forward import Backbone, backbone_from_llama, forward, prompt_inputs
 from engine.config import GateName
-from engine.evaluate import answers, evaluate, own_accuracy
+from engine.evaluate import answers, evaluate, own_accuracy, prompt_weights
 from engine.exam import Exam
 from engine.methods.base import Bank, Gate
 from engine.signatures import by_device, signatures
@@ -236,6 +236,24 @@ def test_routes_and_entropy_are_those_of_the_weights_one_token_at_a_time(
         assert float(given.entropy[0, q]) == pytest.approx(float(entropy), abs=1e-4)
         expected = float((best == exam.task[q]).float().mean())
         assert float(given.routed_right[0, q]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["prototype", "arrow"])
+@pytest.mark.parametrize("blend", ["hard", "soft"])
+def test_prompt_weights_are_those_with_which_a_device_answers(backbone, exam, kind, blend):
+    bank = bank_of(backbone, Gate(kind, "prompt", blend), [[3, 1, 2], [0, -1, 2], [2, -1, -1]])
+    weights = prompt_weights(bank, exam)
+    assert weights is not None
+    for device, q, (name, given) in product((0, 1), (0, 5), weights.items()):
+        experts, told, _ = held_experts(bank, device)
+        expected = slow_weights(
+            bank.gate, slow_score(kind, exam.inputs[name][q], name, experts, told)
+        )
+        assert_close(given[device, q, bank.held[device] >= 0], torch.tensor(expected))
+        assert not given[device, q, bank.held[device] < 0].any()
+    assert all(value[2, :, 0].eq(1).all() for value in weights.values())
+    for gate in (Gate("none"), Gate("oracle"), Gate(kind, "token")):
+        assert prompt_weights(replace(bank, gate=gate), exam) is None
 
 
 def test_entropy_without_a_gate_is_the_logarithm_of_the_number_of_experts(backbone, exam):

@@ -95,6 +95,8 @@ def test_without_a_radio_everybody_is_within_reach() -> None:
         ({"kind": "local"}, 4 * 8 * (1376 + 1632)),
         ({"kind": "centralised"}, 4 * 8 * (1376 + 1632)),
         ({"kind": "ffa_gossip"}, 4 * 8 * 1632),
+        ({"kind": "decaf_gossip"}, 4 * 8 * (1376 + 1632)),
+        ({"kind": "choco_gossip"}, 8 * (1376 + 1632)),
         ({"kind": "lori"}, 4 * 8 * 1632),
         ({"kind": "lori", "density": 0.1}, 5222),
         ({"kind": "lori", "density": 1e-9}, 1),

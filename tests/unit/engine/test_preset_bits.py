@@ -43,6 +43,18 @@ def test_plain_lora_sends_both_factors_on_every_link():
     assert record.sent_bits == GOSSIP * len(record.links)
 
 
+def test_products_are_averaged_at_the_price_of_plain_lora():
+    record = rounds_of("decaf_gossip", 1)[0]
+    assert {link.payload_bits for link in record.links} == {GOSSIP}
+
+
+def test_a_quarter_of_the_values_and_a_bitmap_of_their_places_are_31_percent_of_plain_lora():
+    values = VALUES_A + VALUES_B
+    record = rounds_of("choco_gossip", 1)[0]
+    assert {link.payload_bits for link in record.links} == {16 * values // 4 + values} == {481_280}
+    assert pytest.approx(0.3125) == 481_280 / GOSSIP
+
+
 def test_alone_sends_nothing():
     assert rounds_of("local", 1)[0].sent_bits == 0
 

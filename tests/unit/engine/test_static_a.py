@@ -36,6 +36,7 @@ def test_orthonormal_rows_are_those_of_the_stored_runs() -> None:
 
 
 def test_orthonormal_projections_of_different_tasks_have_no_product_at_all() -> None:
+    """T3 of the reference algorithm."""
     for a in drawn("orthonormal").values():
         for i in range(4):
             for j in range(4):
