@@ -164,7 +164,13 @@ ARMS: tuple[Arm, ...] = (
     Arm(
         "oracle_experts",
         "Full experts, oracle",
-        {**FULL, "method.kind": "oracle_experts", "training.learning_rate": 6e-4},
+        {
+            **FULL,
+            "method.kind": "oracle_experts",
+            # A bound on routing, so all copies shall arrive: eight of them share some links.
+            "channel.deadline_s": 600.0,
+            "training.learning_rate": 6e-4,
+        },
         learning_rates=FULL_RATES,
         paper_row="Hard-routing MoE",
         bound=True,
