@@ -166,3 +166,59 @@ def test_bfloat16_follows_float32_within_its_rounding():
     # 8 bits of mantissa: each product is off by up to 0.4 %, losses by a few of that.
     assert fast["train_loss"] == pytest.approx(exact["train_loss"], rel=0.02)
     assert torch.isfinite(torch.tensor(fast["train_loss"]))
+
+
+AGNES = {
+    **SO_LORA,
+    "fleet__devices": 4,
+    "topology__kind": "agnes",
+    "topology__radius_m": 30.0,
+    "method__mode": "repaired",
+}
+
+
+@pytest.mark.parametrize("collision", ["analytic", "empirical"])
+def test_the_first_round_tells_how_its_clusters_came_about(collision, tmp_path):
+    config = tiny_config(topology__collision=collision, **AGNES)
+    world = build_world(config)
+    played_rounds = list(simulate(world, initial_state(world)))
+    (state, first), (_, second) = played_rounds
+    cluster = {device.device: {device.device} for device in first.devices}
+    for merge in first.merges:
+        members = {*merge.left, *merge.right}
+        assert {frozenset(cluster[i]) for i in members} == {
+            frozenset(merge.left),
+            frozenset(merge.right),
+        }
+        assert merge.collision <= 0.3
+        cluster |= dict.fromkeys(members, members)
+    label = {device.device: device.cluster for device in first.devices}
+    for i, members in cluster.items():
+        assert members == {j for j in label if label[j] == label[i]}
+    assert first.merges
+    assert second.merges == ()
+    save_state(world, state, tmp_path / "state.safetensors")
+    restored = load_state(world, tmp_path / "state.safetensors")
+    assert restored.mesh.merges == state.mesh.merges
+    assert [untimed(record) for _, record in simulate(world, restored)] == [untimed(second)]
+
+
+def test_masks_drawn_again_change_what_is_trained():
+    config = tiny_config(rounds=3, method__mask_every=2, **SO_LORA)
+    world = build_world(config)
+    masks = [
+        torch.cat([mask.flatten() for mask in (world.method.masks(state.memory) or {}).values()])
+        for state, _ in simulate(world, initial_state(world))
+    ]
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[1], masks[2])
+
+
+def test_one_pooled_adapter_is_what_all_devices_of_the_bound_answer_with():
+    config = tiny_config(method__kind="centralised", fleet__devices=3)
+    world = build_world(config)
+    for state, record in simulate(world, initial_state(world)):
+        for value in state.adapters.b.values():
+            assert torch.equal(value[0], value[2])
+        assert record.sent_bits == 0
+        assert record.consensus_distance == pytest.approx(0.0, abs=1e-6)
