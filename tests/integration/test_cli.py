@@ -86,15 +86,23 @@ def test_ctrl_c_keeps_the_finished_rounds_and_says_so(tmp_path: Path) -> None:
     file = written(tiny_config(rounds=10_000), tmp_path / "long.toml")
     out = tmp_path / "r.jsonl"
     process = subprocess.Popen(
-        command(file, "--out", out), stderr=subprocess.PIPE, text=True, env=os.environ
+        command(file, "--out", out),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        # A shell that runs the tests in the background makes them, and what they start, deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    patience = time.monotonic() + PATIENCE_S
-    while not (out.exists() and out.read_text(encoding="utf-8").count("\n") >= 2):
-        assert process.poll() is None
-        assert time.monotonic() < patience
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=PATIENCE_S)
+    try:
+        patience = time.monotonic() + PATIENCE_S
+        while not (out.exists() and out.read_text(encoding="utf-8").count("\n") >= 2):
+            assert process.poll() is None
+            assert time.monotonic() < patience
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in said
     kept = lines(out)
