@@ -46,7 +46,7 @@ def signatures(
         "basis": principal_directions,
     }
     return {
-        kind: _once_per_input(compute[kind], samples_inputs) for kind in KINDS.get(gate_kind, ())
+        kind: once_per_input(compute[kind], samples_inputs) for kind in KINDS.get(gate_kind, ())
     }
 
 
@@ -67,12 +67,13 @@ def by_device(
     inputs: dict[str, Float[Tensor, "m d_in"]], devices: int
 ) -> dict[str, Float[Tensor, "n s d_in"]]:
     """`prompt_inputs` of the devices' prompts, device after device, as a table per device."""
-    return _once_per_input(lambda x: x.view(devices, -1, x.shape[1]), inputs)
+    return once_per_input(lambda x: x.view(devices, -1, x.shape[1]), inputs)
 
 
-def _once_per_input(
+def once_per_input(
     compute: Callable[[Tensor], Tensor], inputs: dict[str, Tensor]
 ) -> dict[str, Tensor]:
+    """`compute` of every tensor; modules that share a tensor share the result."""
     done: dict[int, Tensor] = {}
     for value in inputs.values():
         if id(value) not in done:

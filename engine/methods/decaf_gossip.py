@@ -19,7 +19,8 @@ from torch import Tensor
 
 from engine.adapters import Adapters
 from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.precision import on_air, value_cost_bits
+from engine.methods.gossip import both_factors_bits
+from engine.precision import on_air
 from engine.topology import Mesh, metropolis_weights
 
 DEVICES_AT_ONCE = 32  # bounds the memory of the stacks; the result does not depend on it
@@ -33,10 +34,7 @@ class DecafGossip(PlainMethod):
     """
 
     def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        rank, shapes = self.setup.rank, self.setup.shapes
-        values = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
-        cost = value_cost_bits(values, 2 * rank * len(shapes), self.setup.value_bits)
-        return mesh.linked.astype(np.int64) * cost
+        return both_factors_bits(self.setup, mesh)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

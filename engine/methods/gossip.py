@@ -1,11 +1,12 @@
 """Averaging with neighbours: the arithmetic that the gossip methods share."""
 
+import numpy as np
 import torch
 
 from engine.adapters import Adapters, mix
-from engine.methods.base import Heard
-from engine.precision import on_air
-from engine.topology import metropolis_weights
+from engine.methods.base import Bits, Heard, Setup
+from engine.precision import on_air, value_cost_bits
+from engine.topology import Mesh, metropolis_weights
 
 
 def neighbour_average(trained: Adapters, heard: Heard, value_bits: int) -> Adapters:
@@ -24,3 +25,11 @@ def neighbour_average(trained: Adapters, heard: Heard, value_bits: int) -> Adapt
         {name: kept.a[name] + value for name, value in received.a.items()},
         {name: kept.b[name] + value for name, value in received.b.items()},
     )
+
+
+def both_factors_bits(setup: Setup, mesh: Mesh) -> Bits:
+    """Bits of a dense adapter, A and B, on every link of the mesh: q (nA + nB) (model.md M11)."""
+    rank, shapes = setup.rank, setup.shapes
+    values = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
+    cost = value_cost_bits(values, 2 * rank * len(shapes), setup.value_bits)
+    return mesh.linked.astype(np.int64) * cost

@@ -8,12 +8,9 @@ mixing matrix stays doubly stochastic under loss.
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from engine.adapters import Adapters
 from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.methods.gossip import neighbour_average
-from engine.precision import value_cost_bits
+from engine.methods.gossip import both_factors_bits, neighbour_average
 from engine.topology import Mesh
 
 
@@ -25,10 +22,7 @@ class LoraGossip(PlainMethod):
     """
 
     def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        rank, shapes = self.setup.rank, self.setup.shapes
-        values = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
-        cost = value_cost_bits(values, 2 * rank * len(shapes), self.setup.value_bits)
-        return mesh.linked.astype(np.int64) * cost
+        return both_factors_bits(self.setup, mesh)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

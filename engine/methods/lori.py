@@ -20,10 +20,8 @@ from engine.methods.base import Bank, Bits, Heard, Memory, NoRelay, Setup, singl
 from engine.methods.gossip import neighbour_average
 from engine.precision import value_cost_bits
 from engine.sparsity import top_masks
-from engine.static_a import static_a
+from engine.static_a import SEED_BITS, static_a
 from engine.topology import Mesh
-
-SEED_BITS = 64  # A travels as the seed of its stream
 
 
 @dataclass(frozen=True)

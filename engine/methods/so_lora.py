@@ -21,6 +21,7 @@ from engine import config as c
 from engine.adapters import Adapters, Factor, Factors, Masks
 from engine.methods.base import Bank, Bits, Gate, Heard, Memory, Setup
 from engine.methods.library import (
+    Pull,
     copied,
     empty_library,
     is_published,
@@ -30,6 +31,7 @@ from engine.methods.library import (
     strangers,
 )
 from engine.precision import on_air, value_cost_bits
+from engine.signatures import once_per_input
 from engine.sparsity import (
     active_union_mean,
     disjoint_masks,
@@ -38,10 +40,8 @@ from engine.sparsity import (
     top_masks,
 )
 from engine.spectral import layer_densities
-from engine.static_a import static_a
+from engine.static_a import SEED_BITS, static_a
 from engine.topology import Mesh, metropolis_weights
-
-SEED_BITS = 64  # A travels as the seed of its stream
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ class SoLoraMethod:
         else:
             masks = top_masks(warmed.b, rule.density, rule.mask)
         # Whoever knew the old mask of a device still knows its A.
-        met = memory["met"].clamp(max=1) + torch.eye(setup.devices, dtype=torch.int64)
-        met = torch.where(torch.eye(setup.devices, dtype=torch.bool), 2, met)
+        met = memory["met"].clamp(max=1).fill_diagonal_(2)
         return {**memory, "met": met, **{f"mask.{name}": mask for name, mask in masks.items()}}
 
     def masks(self, memory: Memory) -> Masks | None:
@@ -126,13 +125,13 @@ class SoLoraMethod:
 
     def relay_bits(self, memory: Memory, mesh: Mesh) -> Bits:
         bits = np.zeros_like(mesh.linked, dtype=np.int64)
-        for receiver, sender, costs in self._copy_messages(memory, mesh):
-            bits[receiver, sender] += sum(costs)
+        for pull in pulls(memory, mesh, self._slot(mesh)):
+            bits[pull.receiver, pull.sender] += sum(self._copy_costs(memory, pull))
         return bits
 
     def relay(self, memory: Memory, mesh: Mesh, heard: Heard) -> Memory:
-        costs = [cost for _, _, cost in self._copy_messages(memory, mesh)]
         asked = pulls(memory, mesh, self._slot(mesh))
+        costs = [self._copy_costs(memory, pull) for pull in asked]
         met = memory["met"].clone()
         for pull in asked:
             if heard[pull.receiver, pull.sender]:
@@ -201,15 +200,12 @@ class SoLoraMethod:
             first = self._identity_bits(int(memory["met"][receiver, sender]))
             yield receiver, sender, (own_bits[sender], 0, first)
 
-    def _copy_messages(
-        self, memory: Memory, mesh: Mesh
-    ) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
-        """(receiver, sender, bits) of every library copy that is asked for now; bits as above."""
-        for pull in pulls(memory, mesh, self._slot(mesh)):
-            values = int(memory["copy_values"][pull.copy])
-            cost = value_cost_bits(values, self._ranks, self.setup.value_bits)
-            first = sum(self._identity_bits(known) for _, known in strangers(memory, pull))
-            yield pull.receiver, pull.sender, (0, cost + pull.request_bits, first)
+    def _copy_costs(self, memory: Memory, pull: Pull) -> tuple[int, int, int]:
+        """Bits of a library copy on its way, in the same three parts."""
+        values = int(memory["copy_values"][pull.copy])
+        cost = value_cost_bits(values, self._ranks, self.setup.value_bits)
+        first = sum(self._identity_bits(known) for _, known in strangers(memory, pull))
+        return 0, cost + pull.request_bits, first
 
     @property
     def _ranks(self) -> int:
@@ -349,7 +345,8 @@ class SoLoraMethod:
         self, adapters: Adapters, b: Factors, source: Int[Tensor, " _"], held: Int[Tensor, "_ k"]
     ) -> Bank:
         signatures = {
-            kind: _selected(parts, source) for kind, parts in self.setup.signatures.items()
+            kind: once_per_input(lambda told: told[source], parts)
+            for kind, parts in self.setup.signatures.items()
         }
         a = {name: value[source] for name, value in adapters.a.items()}
         task = torch.from_numpy(self.setup.own)[source]
@@ -373,9 +370,3 @@ def _first_equal(mean: Factors, cluster: Int[Tensor, " n"]) -> list[int]:
         )
         first.append(next(same, i))
     return first
-
-
-def _selected(parts: dict[str, Tensor], source: Int[Tensor, " e"]) -> dict[str, Tensor]:
-    """The rows of every part; parts that are one tensor stay one."""
-    chosen = {id(value): value[source] for value in parts.values()}
-    return {name: chosen[id(value)] for name, value in parts.items()}
