@@ -1,0 +1,36 @@
+"""What every branch of the config tree is made of: strict parts, and numbers with a unit."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def unit(symbol: str) -> dict[str, Any]:
+    """Schema extra that tells forms and docs the unit of a number."""
+    return {"unit": symbol}
+
+
+OUR_CHOICE: dict[str, Any] = {"our_choice": True}  # the paper leaves this open; screens say so
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Metres = Annotated[Finite, Field(json_schema_extra=unit("m"))]
+Hertz = Annotated[Finite, Field(json_schema_extra=unit("Hz"))]
+DBm = Annotated[Finite, Field(json_schema_extra=unit("dBm"))]
+Decibel = Annotated[Finite, Field(json_schema_extra=unit("dB"))]
+Seconds = Annotated[Finite, Field(json_schema_extra=unit("s"))]
+
+
+MetresPerSecond = Annotated[Finite, Field(json_schema_extra=unit("m/s"))]
+Watts = Annotated[Finite, Field(json_schema_extra=unit("W"))]
+Probability = Annotated[Finite, Field(ge=0, le=1, json_schema_extra=unit("probability"))]
+# Files that a config names lie in one folder, so that a config never holds a path.
+InputName = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+
+
+class Part(BaseModel):
+    """Base of every branch of the tree: immutable, and strict about unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

@@ -1,0 +1,79 @@
+"""Devices: how many, with which tasks, samples and hardware."""
+
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from engine.config.base import OUR_CHOICE, Finite, Part
+
+TaskName = Literal[
+    "reading",
+    "entailment",
+    "addition",
+    "number_words",
+    "expression",
+    "list_result",
+    "ending",
+    "instruction",
+]
+TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
+HardwareName = Literal["flagship", "midrange", "entry", "wearable"]
+
+
+class Fleet(Part):
+    """Who takes part and what each device knows."""
+
+    devices: int = Field(
+        8,
+        ge=1,
+        le=256,
+        title="Devices",
+        description="Number of phones in the mesh. Training time grows in proportion.",
+    )
+    tasks: tuple[TaskName, ...] = Field(
+        TASK_NAMES,
+        min_length=1,
+        max_length=256,
+        title="Tasks",
+        description="Tasks dealt to the devices in turn: device i gets entry i, starting over at "
+        "the end. Name one task per device to paint them by hand.",
+    )
+    train_samples: int = Field(
+        2000,
+        ge=1,
+        le=100_000,
+        title="Training samples per device",
+        description="How many samples each device holds of its own task. Few samples overfit.",
+    )
+
+    samples_spread: Finite = Field(
+        1.0,
+        ge=1,
+        le=1000,
+        title="Spread of samples",
+        description="How many times more samples the richest device holds than the poorest. "
+        "Weights by data make a difference above 1.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    hardware: tuple[HardwareName, ...] = Field(
+        ("midrange",),
+        min_length=1,
+        max_length=256,
+        title="Hardware",
+        description="Classes dealt to the devices in turn: how fast a device computes and what "
+        "power it draws. The slowest holds up the round.",
+        json_schema_extra=OUR_CHOICE,
+    )
+
+    def task_of(self, device: int) -> TaskName:
+        """Task that device number `device` holds."""
+        return self.tasks[device % len(self.tasks)]
+
+    def present_tasks(self) -> tuple[TaskName, ...]:
+        """Tasks that at least one device holds, in the order of the catalogue."""
+        held = {self.task_of(i) for i in range(self.devices)}
+        return tuple(name for name in TASK_NAMES if name in held)
+
+    def hardware_of(self, device: int) -> HardwareName:
+        """Hardware class of device number `device`."""
+        return self.hardware[device % len(self.hardware)]

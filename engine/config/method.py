@@ -1,0 +1,258 @@
+"""Methods: what is trained, what goes on air, what answers."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from engine.config.base import OUR_CHOICE, Finite, Part, unit
+
+
+class Local(Part):
+    """No exchange: every device trains alone."""
+
+    kind: Literal["local"] = "local"
+
+
+class LoraGossip(Part):
+    """Plain LoRA on a graph: both factors are averaged with the neighbours that were heard."""
+
+    kind: Literal["lora_gossip"] = "lora_gossip"
+
+
+class FfaGossip(Part):
+    """Frozen-A gossip: one common A is never trained, B is averaged with the neighbours heard."""
+
+    kind: Literal["ffa_gossip"] = "ffa_gossip"
+
+
+class DecafGossip(Part):
+    """DeCAF: products B A are averaged with the neighbours heard, then cut back to rank r."""
+
+    kind: Literal["decaf_gossip"] = "decaf_gossip"
+
+
+class ChocoGossip(Part):
+    """CHOCO-SGD: devices send only what changed most; neighbours keep a public copy of each."""
+
+    kind: Literal["choco_gossip"] = "choco_gossip"
+    density: Finite = Field(
+        0.25,
+        gt=0,
+        le=1,
+        title="Density sent",
+        description="Share of all values of A and B sent per round. Values that changed most go "
+        "first, the others wait.",
+        json_schema_extra={**unit("share"), **OUR_CHOICE},
+    )
+    gamma: Finite = Field(
+        0.5,
+        gt=0,
+        le=1,
+        title="Step towards neighbours",
+        description="How far a device moves towards the mean of the public copies. 1 is plain "
+        "gossip; few values sent want a smaller step.",
+        json_schema_extra={**unit("share"), **OUR_CHOICE},
+    )
+
+
+class Lori(Part):
+    """LoRI on a graph: random frozen A per task, masked B averaged with the neighbours heard."""
+
+    kind: Literal["lori"] = "lori"
+    density: Finite = Field(
+        1.0,
+        gt=0,
+        le=1,
+        title="Density s",
+        description="Share of B that is trained and sent: 1 is LoRI-D, 0.1 is LoRI-S.",
+        json_schema_extra=unit("share"),
+    )
+    mask_warmup_steps: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        title="Mask warm-up",
+        description="Steps of dense training that pick the entries to keep. Unused at density 1.",
+        json_schema_extra={**unit("steps"), **OUR_CHOICE},
+    )
+    a_init: Literal["task", "common"] = Field(
+        "task",
+        title="Static A",
+        description="Random rows per task (LoRI), or the same for all devices, as in frozen-A "
+        "gossip.",
+        json_schema_extra=OUR_CHOICE,
+    )
+
+
+class FullGossip(Part):
+    """Full fine-tuning, merged: every linear layer is trained and averaged with the neighbours."""
+
+    kind: Literal["full_gossip"] = "full_gossip"
+
+
+class OracleExperts(Part):
+    """Hard-routing experts: full fine-tuning per device, copied to all, picked by the true task."""
+
+    kind: Literal["oracle_experts"] = "oracle_experts"
+
+
+class Centralised(Part):
+    """One LoRA trained on the samples of all devices in one place: a bound without any radio."""
+
+    kind: Literal["centralised"] = "centralised"
+
+
+GateName = Literal[
+    "prototype",
+    "oracle",
+    "none",
+    "projection_norm",
+    "output_norm",
+    "subspace",
+    "gaussian",
+    "arrow",
+    "prompt_loss",
+]
+
+
+class SoLora(Part):
+    """Sparse-and-orthogonal LoRA: static A, masked B, clusters, and a gate without a router."""
+
+    kind: Literal["so_lora"] = "so_lora"
+    mode: Literal["stack", "repaired", "literal"] = Field(
+        "stack",
+        title="Mode",
+        description="Stack: experts stay apart, only devices of one task average. Repaired: B is "
+        "averaged in the cluster over those that hold an entry. Literal: the paper's equations as "
+        "printed.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    density: Finite = Field(
+        0.5,
+        gt=0,
+        le=1,
+        title="Density s",
+        description="Share of B that is trained. Lower density sends fewer bits and learns less.",
+        json_schema_extra=unit("share"),
+    )
+    density_by: Literal["uniform", "spectral"] = Field(
+        "uniform",
+        title="Density per layer",
+        description="The same in every layer, or more where the frozen layer's response to the "
+        "task has a flatter spectrum, at the same total.",
+    )
+    density_sent: Finite = Field(
+        1.0,
+        gt=0,
+        le=1,
+        title="Density sent",
+        description="Share of B sent per round, at most the density. Entries that changed most go "
+        "first, the others wait.",
+        json_schema_extra={**unit("share"), **OUR_CHOICE},
+    )
+    mask: Literal["layer", "global", "column", "disjoint"] = Field(
+        "layer",
+        title="Mask",
+        description="Largest entries per layer, over all layers, whole columns of B, or entries "
+        "dealt out in the cluster beforehand so that nobody collides.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    mask_warmup_steps: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        title="Mask warm-up",
+        description="Steps of dense training that pick the entries to keep. Too few pick noise.",
+        json_schema_extra={**unit("steps"), **OUR_CHOICE},
+    )
+    mask_every: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        title="Draw masks again",
+        description="Every so many rounds, after another warm-up; 0 keeps the first masks.",
+        json_schema_extra={**unit("rounds"), **OUR_CHOICE},
+    )
+    a_init: Literal["orthonormal", "task", "device", "common"] = Field(
+        "orthonormal",
+        title="Static A",
+        description="Exactly orthogonal rows per task, Gaussian rows per task, Gaussian rows per "
+        "device (the paper), or the same rows for all: then all tasks share one B.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    a_sent: Literal["seed", "matrix"] = Field(
+        "seed",
+        title="A travels as",
+        description="A 64-bit seed from which the receiver draws it again, or the matrix itself.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    library_every: int = Field(
+        5,
+        ge=1,
+        le=10_000,
+        title="Library exchange",
+        description="Every so many rounds devices publish their experts, which neighbours then "
+        "copy hop by hop. They serve inference only, so seldom is cheap.",
+        json_schema_extra={**unit("rounds"), **OUR_CHOICE},
+    )
+    gate: GateName = Field(
+        "prototype",
+        title="Gate",
+        description="How a device picks experts at inference without a router and without being "
+        "told the task: by similarity of the prompt to each task (prototype, subspace, gaussian), "
+        "by the size of an expert's response (projection or output norm, arrow), or by the loss "
+        "on the prompt. Oracle is told the task (a bound); none lets all answer at once.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    gate_level: Literal["prompt", "token"] = Field(
+        "prompt",
+        title="Gate decides per",
+        description="Once per prompt and layer, or anew for every token.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    gate_blend: Literal["hard", "soft"] = Field(
+        "hard",
+        title="Gate picks",
+        description="Hard: the best expert answers alone. Soft: experts answer in proportion to "
+        "their score, the best at full strength.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    top_ranks: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        title="Ranks kept",
+        description="Keep only so many of the largest coordinates of A x (the paper's top-k); 0 "
+        "keeps all.",
+        json_schema_extra=OUR_CHOICE,
+    )
+    top_ranks_over: Literal["all", "expert"] = Field(
+        "all",
+        title="Ranks compete over",
+        description="All experts together, or within each expert.",
+        json_schema_extra=OUR_CHOICE,
+    )
+
+    @model_validator(mode="after")
+    def _one_rule_per_layer(self) -> "SoLora":
+        if self.density_by == "spectral" and self.mask in ("global", "disjoint"):
+            raise ValueError(
+                f"density_by is spectral but mask is {self.mask}, which settles the share of each "
+                "layer itself; set density_by to uniform or mask to layer"
+            )
+        return self
+
+
+Method = Annotated[
+    SoLora
+    | LoraGossip
+    | FfaGossip
+    | DecafGossip
+    | ChocoGossip
+    | Lori
+    | FullGossip
+    | OracleExperts
+    | Centralised
+    | Local,
+    Field(discriminator="kind"),
+]
