@@ -7,14 +7,14 @@ Finding Groups in Data (1990), chapter 5, with the collision rate for the distan
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from engine.channels import Channel
-from engine.channels.paper import PaperRadio
+from engine.channels import Channel, Radio
 from engine.topology.base import Merge
 from engine.topology.collision import collision_rate, packed_collision, packed_masks
 from engine.topology.power import deadline_snr, noise_over_gain_w
@@ -49,9 +49,12 @@ def agnes(
     clusters: set[Members] = {(device,) for device in range(len(reach))}
     # Rates and powers never change while both clusters live: each pair is computed once.
     pairs: list[tuple[float, float, Members, Members]] = []
+    # Sets of devices as bits, because thousands of pairs ask.
+    within = [_bits(np.flatnonzero(row).tolist()) for row in reach]
+    others = {cluster: _bits(cluster) for cluster in clusters}
 
     def offer(one: Members, other: Members) -> None:
-        if not reach[np.ix_(one, other)].any():
+        if not any(within[device] & others[other] for device in one):
             return
         union = tuple(sorted(one + other))
         power_w = _rounded(feasible_power(union))
@@ -71,6 +74,7 @@ def agnes(
         merges.append(Merge(left, right, rate, power_w))
         clusters -= {left, right}
         union = tuple(sorted(left + right))
+        others[union] = _bits(union)
         for other in sorted(clusters):
             offer(union, other)
         clusters.add(union)
@@ -96,9 +100,10 @@ def cluster_power(
     2602.20492, Eq. 11b). Every member sends to every other: the paper does not say so, it is our
     choice. Zero over a medium without a radio, and for a device alone.
     """
-    if not isinstance(channel, PaperRadio):
+    if not isinstance(channel, Radio):
         return lambda _: 0.0
     radio = channel
+    needed_snr = cache(partial(deadline_snr, radio, bits))
     noise_w = noise_over_gain_w(radio, positions)
     np.fill_diagonal(noise_w, 0.0)
 
@@ -106,8 +111,9 @@ def cluster_power(
         others = len(members) - 1
         if not others:
             return 0.0
-        farthest_w = float(noise_w[np.ix_(members, members)].sum(axis=0).max())
-        spent_w = farthest_w / others * deadline_snr(radio, bits, others)
+        rows = np.array(members)
+        farthest_w = float(noise_w[rows[:, None], rows].sum(axis=0).max())
+        spent_w = farthest_w / others * needed_snr(others)
         return spent_w if spent_w <= radio.tx_power_w else math.inf
 
     return feasible
@@ -127,28 +133,47 @@ def cluster_collision(
     one task share an expert, so they agree where they overlap. The mean over layers and the last
     two kinds are our choice. `task`: index of each device's task.
     """
+    rate = _remembered_rate()
     if kind == "empirical" and masks is not None:
         packed, entries = packed_masks(masks), masks.shape[1]
         return lambda members: packed_collision(packed[list(members)], entries)
     if kind == "across_tasks":
         holds = (np.arange(task.max() + 1)[:, None] == task).astype(np.float64)
-        return lambda members: _mean_rate(_by_task(holds, densities, list(members)))
-    return lambda members: _mean_rate(densities[list(members)])
+        return lambda members: rate(_by_task(holds, densities, list(members)))
+    return lambda members: rate(densities[list(members)])
 
 
 def _by_task(
     holds: Float64[np.ndarray, "k n"], densities: Float64[np.ndarray, "n layers"], own: list[int]
 ) -> Float64[np.ndarray, "present layers"]:
     """Mean density of each task that the devices `own` hold; `holds[k, i]`: device i has task k."""
-    members = holds[:, own].sum(axis=1)
+    held = holds[:, own]
+    members = held.sum(axis=1)
     present = members > 0
-    total = holds[np.ix_(present, own)] @ densities[own]
+    total = held[present] @ densities[own]
     mean: Float64[np.ndarray, "present layers"] = total / members[present, None]
     return mean
 
 
+def _remembered_rate() -> Callable[[Float64[np.ndarray, "m layers"]], float]:
+    """`_mean_rate`, computed once for equal densities: most clusters of one size have them."""
+    known: dict[bytes, float] = {}
+
+    def rate(densities: Float64[np.ndarray, "m layers"]) -> float:
+        key = densities.tobytes()
+        if key not in known:
+            known[key] = _mean_rate(densities)
+        return known[key]
+
+    return rate
+
+
 def _mean_rate(densities: Float64[np.ndarray, "m layers"]) -> float:
     return float(collision_rate(densities).mean())
+
+
+def _bits(devices: Sequence[int]) -> int:
+    return sum(1 << device for device in devices)
 
 
 def _rounded(value: float) -> float:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+Places = Float64[np.ndarray, "n 2"]  # in metres
+Links = Bool[np.ndarray, "n n"]  # row = receiver, column = sender
+
 
 @dataclass(frozen=True)
 class Merge:
@@ -22,7 +25,10 @@ class Merge:
 
 @dataclass(frozen=True)
 class Mesh:
-    """Positions in metres and candidate links; a link works in both directions.
+    """Positions in metres and candidate links: `linked[i, j]` says that j may send to i.
+
+    Links work in both directions, so that `linked` is symmetric, except in a mesh that its config
+    asks to be one-way. Nobody is linked to itself.
 
     `cluster` numbers the cluster of every device, all 0 in a mesh without clusters. Links between
     clusters are gateways: they carry copies for inference and are never averaged over by a method

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import networkx as nx
@@ -10,7 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.channels.paper import PaperRadio
+from engine.channels import Radio, build_channel
+from engine.channels.capacity import RateRule
+from engine.channels.fading import Fading, Steady
+from engine.channels.propagation import FreeSpace
 from engine.config import RunConfig
 from engine.geometry import distances_m
 from engine.rng import stream
@@ -71,7 +75,8 @@ def power_by_hand(config: RunConfig, places: np.ndarray, members: Members) -> fl
     if spectral > channel.spectral_efficiency_max:
         return math.inf
     distances = distances_m(places)
-    radio = PaperRadio.of(channel, 0)
+    radio = build_channel(config)
+    assert isinstance(radio, Radio)
     gain = (299_792_458.0 / channel.carrier_hz / (4 * math.pi)) ** 2
     noise_w = radio.noise_w_hz * channel.bandwidth_hz / max(others, 1)
     return max(
@@ -226,7 +231,8 @@ def test_t8_lemma_1_power_takes_the_deadline_at_any_receiver(
     seed: int, bits: int, receivers: int, cap: float, deadline_s: float
 ) -> None:
     places = stream(seed, "places").uniform(-1000, 1000, (receivers + 1, 2))
-    radio = PaperRadio(2e7, 3.5e9, 0.2, 3e-20, cap, deadline_s, faded=False, seed=0)
+    rule, air = RateRule(cap, 1.0, table=False), FreeSpace(3.5e9)
+    radio = Radio(2e7, 0.2, 3e-20, deadline_s, rule, air, Fading(Steady(), 0, None), seed=0)
     power = deadline_power_w(radio, places, bits, receivers)
     spectral = bits * receivers / (2e7 * deadline_s)
     assert np.isinf(power[1, 0]) == (spectral > cap)
@@ -236,6 +242,6 @@ def test_t8_lemma_1_power_takes_the_deadline_at_any_receiver(
     for receiver in range(1, receivers + 1):
         # The radio splits its budget equally, so each receiver has its power in turn.
         budget_w = receivers * float(power[receiver, 0])
-        exact = PaperRadio(2e7, 3.5e9, budget_w, 3e-20, cap, deadline_s, faded=False, seed=0)
+        exact = replace(radio, tx_power_w=budget_w)
         airtime_s = exact.deliver(places, sent, 0).airtime_s[receiver, 0]
         np.testing.assert_allclose(airtime_s, deadline_s, rtol=1e-9)

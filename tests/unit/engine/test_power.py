@@ -8,16 +8,18 @@ import pytest
 from engine.backbone.embedded import load_embedded
 from engine.backbone.forward import backbone_from_llama
 from engine.backbone.shapes import embedded_shapes
-from engine.channels import build_channel
-from engine.channels.paper import PaperRadio
-from engine.config import PaperChannel, RunConfig
+from engine.channels import Radio, build_channel
+from engine.config import RunConfig
 from engine.topology.power import deadline_power_w, message_bits, within_reach
 
 HUB_AND_FOUR = np.array([[0, 0], [300, 0], [0, 300], [-300, 0], [0, -300]], dtype=np.float64)
 
 
-def radio(**parts: object) -> PaperRadio:
-    return PaperRadio.of(PaperChannel.model_validate({"fading": "none", **parts}), seed=0)
+def radio(**parts: object) -> Radio:
+    chosen = {"kind": "paper", "fading": "none", **parts}
+    built = build_channel(RunConfig.model_validate({"channel": chosen}))
+    assert isinstance(built, Radio)
+    return built
 
 
 def from_hub(bits: int, power_w: float, receivers: int) -> tuple[np.ndarray, np.ndarray]:
