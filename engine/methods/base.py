@@ -1,11 +1,11 @@
 """What a method decides: what is trained, what goes on air, what is kept, what answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from engine.adapters import Adapters, Factor, Masks, Shapes, initial_adapters, select
@@ -13,6 +13,7 @@ from engine.config import GateName, TaskName
 from engine.fleet import BOTH_FACTORS
 from engine.rng import stream_key
 from engine.topology import Mesh
+from engine.topology.mixing import MixingRule
 
 Memory = dict[str, Tensor]  # what a method remembers between rounds; stored in checkpoints
 Bits = Int[np.ndarray, "n n"]
@@ -35,10 +36,15 @@ class Setup:
     value_bits: int
     signatures: Signatures  # {} for a gate that needs none
     entropies: dict[str, Float[Tensor, " n"]]  # spectral entropy per module; {} unless asked for
+    mixing: MixingRule = field(default_factory=MixingRule)
 
     @property
     def devices(self) -> int:
         return len(self.own)
+
+    def weights(self, heard: Heard) -> Float64[np.ndarray, "n n"]:
+        """Weight that receiver i gives sender j by the rule of the run (M6, M27, M28)."""
+        return self.mixing.weights(heard)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from engine.adapters import Adapters, Factors, mix
 from engine.methods.base import Bits, Heard, Memory, PlainMethod
 from engine.precision import on_air, value_cost_bits
 from engine.sparsity import largest_changes
-from engine.topology import Mesh, metropolis_weights
+from engine.topology import Mesh
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ChocoGossip(PlainMethod):
         fresh = (heard | ~mesh.linked | np.eye(len(heard), dtype=bool)).all(axis=0)
         copies = self._advanced(trained, memory, fresh)
         both = mesh.linked & fresh[:, None] & fresh[None, :]
-        weights = torch.from_numpy(metropolis_weights(both) - np.eye(len(both))).float()
+        weights = torch.from_numpy(self.setup.weights(both) - np.eye(len(both))).float()
         # Rows of W - I sum to zero: this is gamma sum_j w_ij (xh_j - xh_i).
         pull = mix(copies, self.rule.gamma * weights)
         kept = Adapters(_sums(trained.a, pull.a), _sums(trained.b, pull.b))

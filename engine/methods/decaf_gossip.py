@@ -4,10 +4,10 @@ Source: Saadati et al., "DeCAF: Decentralized Consensus-And-Factorization for Lo
 Foundation Models" (arXiv 2505.21382).
 Plain LoRA gossip averages A and B each on its own, and the product of means is not the mean of
 products. Here the mean is that of the products; the error is what the cut to rank r drops.
-We deviate: a link counts only in rounds in which both directions worked; a device that heard nobody
-keeps its factors; the paper says nothing of a mean of rank below r, see `refactored`. Refactoring
-rotates the coordinates of A and B, while AdamW's moments stay where they are, as they decay
-within a few steps (our choice).
+We deviate: the default weights count a link only in rounds in which both directions worked; a
+device that averages over itself alone keeps its factors; the paper says nothing of a mean of rank
+below r, see `refactored`. Refactoring rotates the coordinates of A and B, while AdamW's moments
+stay where they are, as they decay within a few steps (our choice).
 """
 
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from engine.adapters import Adapters
 from engine.methods.base import Bits, Heard, Memory, PlainMethod
 from engine.methods.gossip import both_factors_bits
 from engine.precision import on_air
-from engine.topology import Mesh, metropolis_weights
+from engine.topology import Mesh
 
 DEVICES_AT_ONCE = 32  # bounds the memory of the stacks; the result does not depend on it
 
 
 @dataclass(frozen=True)
 class DecafGossip(PlainMethod):
-    """Z_i = sum_j w_ij B_j A_j with Metropolis-Hastings weights (M6), Z_i ~ U S V^T of rank r.
+    """Z_i = sum_j w_ij B_j A_j with the weights of the run (M6, M27), Z_i ~ U S V^T of rank r.
 
     B_i <- U S^1/2 and A_i <- S^1/2 V^T (model.md M6a). Sends q (nA + nB) bits per link and round.
     """
@@ -40,7 +40,7 @@ class DecafGossip(PlainMethod):
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
         sent = on_air(trained, self.setup.value_bits)
-        who, weight = neighbourhoods(metropolis_weights(heard))
+        who, weight = neighbourhoods(self.setup.weights(heard))
         met = (weight[:, 1:] > 0).any(dim=1).nonzero()[:, 0]
         a, b = {}, {}
         for name, own_a in trained.a.items():

@@ -3,28 +3,27 @@
 Source: Sun et al., FFA-LoRA, "Improving LoRA in privacy-preserving federated learning"
 (arXiv 2403.12313). With a common A the mean of the products B A is the product of the mean of B
 with A, so averaging makes no error; the price is that A never adapts.
-We deviate: the server is replaced by gossip with Metropolis-Hastings weights over the links that
+We deviate: the server is replaced by gossip with the weights of the run over the links that
 worked, and A has Gaussian entries of variance 1 / d_in (docs/model.md M8).
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from engine.adapters import Adapters, Factor
 from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.methods.gossip import neighbour_average
-from engine.precision import value_cost_bits
+from engine.methods.gossip import averaged, averaging_start, link_bits
 from engine.static_a import static_a
 from engine.topology import Mesh
 
 
 @dataclass(frozen=True)
 class FfaGossip(PlainMethod):
-    """B <- sum_j w_ij B_j with Metropolis-Hastings weights (model.md M6); A is public and static.
+    """B <- sum_j w_ij B_j with the weights of the run (M6, M27, M28); A is public and static.
 
     Sends q nB bits per link and round: A is drawn from the seed of the run, which all know.
+    Memory: that of `averaging_start`, of B.
     """
 
     trained: frozenset[Factor] = frozenset({"b"})
@@ -33,16 +32,15 @@ class FfaGossip(PlainMethod):
         setup, n = self.setup, self.setup.devices
         a = static_a("common", setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
         b = {name: torch.zeros(n, d_out, setup.rank) for name, (d_out, _) in setup.shapes.items()}
-        return Adapters(a, b), {}
+        return Adapters(a, b), averaging_start(setup, Adapters({}, b))
 
     def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
         rank, shapes = self.setup.rank, self.setup.shapes
         values = sum(rank * d_out for d_out, _ in shapes.values())
-        cost = value_cost_bits(values, rank * len(shapes), self.setup.value_bits)
-        return mesh.linked.astype(np.int64) * cost
+        return link_bits(self.setup, mesh, values, rank * len(shapes))
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
-        mixed = neighbour_average(Adapters({}, trained.b), heard, self.setup.value_bits)
+        mixed, memory = averaged(self.setup, Adapters({}, trained.b), memory, heard)
         return Adapters(trained.a, mixed.b), memory

@@ -8,22 +8,21 @@ We deviate: embedding, norms and head stay frozen, so that all methods share the
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from engine.adapters import Adapters, Factor
 from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.methods.gossip import neighbour_average
-from engine.precision import value_cost_bits
+from engine.methods.gossip import averaged, averaging_start, link_bits
 from engine.topology import Mesh
 
 
 @dataclass(frozen=True)
 class FullGossip(PlainMethod):
-    """dW <- sum_j w_ij dW_j with Metropolis-Hastings weights (model.md M6).
+    """dW <- sum_j w_ij dW_j with the weights of the run (model.md M6, M27, M28).
 
     The adapter is a B without A, (n, d_out, d_in), which is added to the weight as it is: rank and
-    alpha do not enter. Sends q sum d_out d_in bits per link and round.
+    alpha do not enter. Sends q sum d_out d_in bits per link and round. Memory: that of
+    `averaging_start`.
     """
 
     trained: frozenset[Factor] = frozenset({"b"})
@@ -31,17 +30,17 @@ class FullGossip(PlainMethod):
     def start(self) -> tuple[Adapters, Memory]:
         n = self.setup.devices
         b = {name: torch.zeros(n, *shape) for name, shape in self.setup.shapes.items()}
-        return Adapters({}, b), {}
+        start = Adapters({}, b)
+        return start, averaging_start(self.setup, start)
 
     def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
         shapes = self.setup.shapes.values()
         values = sum(d_out * d_in for d_out, d_in in shapes)
         # Scales go by column, which a low-rank B has one of per rank.
         columns = sum(d_in for _, d_in in shapes)
-        cost = value_cost_bits(values, columns, self.setup.value_bits)
-        return mesh.linked.astype(np.int64) * cost
+        return link_bits(self.setup, mesh, values, columns)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
-        return neighbour_average(trained, heard, self.setup.value_bits), memory
+        return averaged(self.setup, trained, memory, heard)

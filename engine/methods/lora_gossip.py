@@ -2,24 +2,28 @@
 
 Source: Dec-LoRA, "Decentralized low-rank fine-tuning of large language models" (arXiv 2501.15361);
 it is the baseline "LoRA with random topology" of arXiv 2602.20492, Table I.
-We deviate in one point: a link counts only in rounds in which both directions worked, so that the
-mixing matrix stays doubly stochastic under loss.
+We deviate in one point: the default weights count a link only in rounds in which both directions
+worked, so that the mixing matrix stays doubly stochastic under loss.
 """
 
 from dataclasses import dataclass
 
 from engine.adapters import Adapters
 from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.methods.gossip import both_factors_bits, neighbour_average
+from engine.methods.gossip import averaged, averaging_start, both_factors_bits
 from engine.topology import Mesh
 
 
 @dataclass(frozen=True)
 class LoraGossip(PlainMethod):
-    """A <- sum_j w_ij A_j and B <- sum_j w_ij B_j with Metropolis-Hastings weights (model.md M6).
+    """A <- sum_j w_ij A_j and B <- sum_j w_ij B_j with the weights of the run (M6, M27, M28).
 
-    Sends q (nA + nB) bits per link and round.
+    Sends q (nA + nB) bits per link and round. Memory: that of `averaging_start`.
     """
+
+    def start(self) -> tuple[Adapters, Memory]:
+        start, _ = super().start()
+        return start, averaging_start(self.setup, start)
 
     def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
         return both_factors_bits(self.setup, mesh)
@@ -27,4 +31,4 @@ class LoraGossip(PlainMethod):
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
-        return neighbour_average(trained, heard, self.setup.value_bits), memory
+        return averaged(self.setup, trained, memory, heard)

@@ -17,7 +17,7 @@ import torch
 from engine import config as c
 from engine.adapters import Adapters, Factor, Masks
 from engine.methods.base import Bank, Bits, Heard, Memory, NoRelay, Setup, single_bank
-from engine.methods.gossip import neighbour_average
+from engine.methods.gossip import averaged, averaging_start
 from engine.precision import value_cost_bits
 from engine.sparsity import top_masks
 from engine.static_a import SEED_BITS, static_a
@@ -26,11 +26,13 @@ from engine.topology import Mesh
 
 @dataclass(frozen=True)
 class LoriMethod(NoRelay):
-    """B_i <- M_i o sum_j w_ij (M_j o B_j) with Metropolis-Hastings weights (model.md M6).
+    """B_i <- M_i o sum_j w_ij (M_j o B_j) with the weights of the run (model.md M6, M27, M28).
 
     Sends q nnz(M) bits per link and round. On first contact, repeated until it is heard, the seed
     of A and, if masked, the mask as a bitmap of nB bits come on top. Memory: met (n, n), whether a
-    receiver (row) knows A and mask of a sender; mask.* (n, d_out, r) below density 1.
+    receiver (row) knows A and mask of a sender; mask.* (n, d_out, r) below density 1; that of
+    `averaging_start`. Push-sum with masks is read entry by entry like any rule: what a receiver
+    does not hold is dropped there, so the total of x shrinks below density 1.
     """
 
     setup: Setup
@@ -45,7 +47,8 @@ class LoriMethod(NoRelay):
         setup, n = self.setup, self.setup.devices
         a = static_a(self.rule.a_init, setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
         b = {name: torch.zeros(n, d_out, setup.rank) for name, (d_out, _) in setup.shapes.items()}
-        return Adapters(a, b), {"met": torch.eye(n, dtype=torch.bool)}
+        memory = {"met": torch.eye(n, dtype=torch.bool)}
+        return Adapters(a, b), memory | averaging_start(setup, Adapters({}, b))
 
     def after_warm_up(
         self, warmed: Adapters, memory: Memory, mesh: Mesh, round_index: int
@@ -70,18 +73,17 @@ class LoriMethod(NoRelay):
             values = counts.sum(dim=0).tolist()
         ranks = setup.rank * len(setup.shapes)
         own = np.array([value_cost_bits(kept, ranks, setup.value_bits) for kept in values])
+        own += setup.mixing.message_bits
         first = np.where(memory["met"].numpy(), 0, identity)
         return np.where(mesh.linked, own[None, :] + first, 0)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
-        b = neighbour_average(Adapters({}, trained.b), heard, self.setup.value_bits).b
         masks = self.masks(memory)
-        if masks is not None:
-            b = {name: value * masks[name] for name, value in b.items()}
+        mixed, memory = averaged(self.setup, Adapters({}, trained.b), memory, heard, masks)
         met = memory["met"] | torch.from_numpy(heard)
-        return Adapters(trained.a, b), {**memory, "met": met}
+        return Adapters(trained.a, mixed.b), {**memory, "met": met}
 
     def bank(self, adapters: Adapters, memory: Memory) -> Bank:
         return single_bank(adapters, self.setup)

@@ -33,6 +33,11 @@ def line_mesh(devices: int) -> Heard:
     return np.asarray(np.abs(index[:, None] - index[None, :]) == 1)
 
 
+def one_way_ring(devices: int) -> Heard:
+    """Device i hears i - 1, and nobody else."""
+    return np.roll(np.eye(devices, dtype=bool), 1, axis=0) & full_mesh(devices)
+
+
 def mesh_of(linked: Heard, cluster: Sequence[int] | None = None) -> Mesh:
     """A mesh with these links, devices on a line, one cluster unless said otherwise."""
     n = len(linked)

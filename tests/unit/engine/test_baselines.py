@@ -371,7 +371,7 @@ def test_e5_the_plain_mean_divides_an_entry_of_one_device_by_all_devices() -> No
     mask = b != 0
     kept = Adapters({}, {"one": b})
     for rounds in range(1, 4):
-        mixed = neighbour_average(kept, full_mesh(4), 32)
+        mixed = neighbour_average(kept, metropolis_weights(full_mesh(4)), 32)
         kept = Adapters({}, {"one": mixed.b["one"] * mask})
         assert_close(kept.b["one"], b * 0.25**rounds)
 
