@@ -160,6 +160,9 @@ class Round(Base):
     sent_bits: Mapped[int] = mapped_column(BigInteger)
     airtime_s: Mapped[float]
     energy_j: Mapped[float]
+    receive_j: Mapped[float] = mapped_column(server_default="0")
+    compute_j: Mapped[float] = mapped_column(server_default="0")
+    round_s: Mapped[float | None]
     wall_s: Mapped[float]
     devices: Mapped[list[dict[str, Any]]]
     scores: Mapped[list[dict[str, Any]]]

@@ -137,6 +137,9 @@ _TOTALS = (
     Round.sent_bits,
     Round.airtime_s,
     Round.energy_j,
+    Round.receive_j,
+    Round.compute_j,
+    Round.round_s,
     Round.extra,
     Round.wall_s,
 )

@@ -27,7 +27,7 @@ def save_state(world: World, state: State, path: Path) -> None:
     tensors |= {f"memory.{name}": value for name, value in state.memory.items()}
     mesh = state.mesh
     for name in ("positions", "linked", "cluster"):
-        tensors[f"mesh.{name}"] = torch.from_numpy(getattr(mesh, name))
+        tensors[f"mesh.{name}"] = torch.from_numpy(getattr(mesh, name).copy())
     header = {
         "round_index": state.round_index,
         "step": optimizer.step,

@@ -19,11 +19,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from engine.adapters import Adapters, Factor, Factors, Masks, distance_to_mean, flatten, select
-from engine.channels.base import Delivery
 from engine.methods.base import Bank
 from engine.topology.base import Mesh
 from engine.topology.collision import collision_rate, empirical_collision, own_overlap
-from engine.topology.mixing import metropolis_weights, spectral_gap
+from engine.topology.mixing import MixingRule, spectral_gap
 
 # Weight of the experts that a device holds, in the order of `Bank.held`; the same on all devices
 # (q, k) or one table per device (n, q, k); one for all modules or one per module.
@@ -197,22 +196,6 @@ def mask_collisions(masks: Masks, groups: Sequence[Sequence[int]]) -> Collisions
     return Collisions(float(analytic), float(empirical), float(overlap))
 
 
-# Radio
-
-
-def bandwidth_time_hz_s(delivery: Delivery, bandwidth_hz: float) -> float:
-    """Area of the time-frequency plane that the messages of a round occupied, in Hz s.
-
-    sum_ij airtime_ij W / u_j, with u_j the number of receivers among which sender j splits its
-    band (M4). Lost messages count until the deadline; reuse of the band by others is not taken off.
-    """
-    receivers = np.maximum(delivery.attempted.sum(axis=0), 1)
-    return float((delivery.airtime_s * (bandwidth_hz / receivers)[None, :]).sum())
-
-
-# Forgetting
-
-
 # All together
 
 
@@ -223,6 +206,7 @@ def fleet_metrics(
     own: Int[Tensor, " n"],
     questions: Questions,
     gates: Gates | None = None,
+    mixing: MixingRule | None = None,
 ) -> dict[str, float]:
     """Numbers for `RoundRecord.extra`; a number that has no meaning in this run is left out.
 
@@ -235,6 +219,7 @@ def fleet_metrics(
         own: Task of every device.
         questions: The exam; without inputs there is no interference.
         gates: Weights of the experts, if the run has a gate.
+        mixing: How neighbours are averaged; Metropolis weights if None.
     """
     before = exchange.before
     trained = parameters_trained(before, exchange.masks, exchange.trained)
@@ -242,7 +227,7 @@ def fleet_metrics(
         **_by_task("update_cosine", update_cosines(before), own),
         "update_retention_fraction": _mean(update_retention(before, exchange.after)),
         "trained_values_per_device": _mean(trained),
-        **_mesh_metrics(exchange.after, mesh),
+        **_mesh_metrics(exchange.after, mesh, mixing or MixingRule()),
     }
     if before.a:
         known |= _by_task("principal_cosine", principal_cosine(before.a), own)
@@ -256,15 +241,15 @@ def fleet_metrics(
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _mesh_metrics(after: Adapters, mesh: Mesh) -> dict[str, float | None]:
-    inside = metropolis_weights(mesh.inside)
+def _mesh_metrics(after: Adapters, mesh: Mesh, mixing: MixingRule) -> dict[str, float | None]:
+    inside = mixing.weights(mesh.inside)
     gaps = [
         spectral_gap(inside[np.ix_(members, members)])
         for members in _groups(mesh.cluster)
         if len(members) >= 2
     ]
     return {
-        "spectral_gap": spectral_gap(metropolis_weights(mesh.linked)),
+        "spectral_gap": spectral_gap(mixing.weights(mesh.linked)),
         "spectral_gap_in_clusters": float(np.mean(gaps)) if gaps else None,
         "consensus_distance_in_clusters": _mean(cluster_distances(after, mesh.cluster)),
     }

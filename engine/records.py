@@ -56,8 +56,12 @@ class DeviceRecord(Record):
     cluster: int = Field(0, ge=0, description="Number of its cluster; 0 in a mesh without")
     train_loss: float = Field(description="Mean loss over the local steps, nats per token")
     sent_bits: int = Field(ge=0, description="Bits put on air, over all its links")
-    airtime_s: float = Field(ge=0.0, description="Time its slowest message took")
+    airtime_s: float = Field(ge=0.0, description="Time it was on air")
     energy_j: float = Field(ge=0.0, description="Transmit energy")
+    receive_j: float = Field(0.0, ge=0.0, description="Energy of its receiver's electronics")
+    compute_s: float = Field(0.0, ge=0.0, description="Time its hardware needs to train")
+    compute_j: float = Field(0.0, ge=0.0, description="Energy its hardware needs to train")
+    present: bool = Field(True, description="Within reach; an absent device trains on alone")
 
 
 class ScoreRecord(Record):
@@ -75,9 +79,9 @@ class LinkRecord(Record):
     receiver: int
     sender: int
     payload_bits: int = Field(ge=0)
-    snr_db: float | None = Field(description="Mean over the band in this round; None if ideal")
-    rate_bit_s: float | None = Field(description="Shannon rate under the cap; None if ideal")
-    airtime_s: float = Field(ge=0.0, description="At most the deadline")
+    snr_db: float | None = Field(description="With interference, in this round; None if ideal")
+    rate_bit_s: float | None = Field(description="While on air; None if ideal")
+    airtime_s: float = Field(ge=0.0, description="All tries together")
     energy_j: float = Field(ge=0.0)
     delivered: bool
 
@@ -102,9 +106,16 @@ class RoundRecord(Record):
         ge=0.0, description="Mean over devices of the Frobenius distance to the mean adapter"
     )
     delivered_fraction: Fraction | None = Field(description="None if nothing was sent")
-    sent_bits: int = Field(ge=0, description="Sum over links, lost messages included")
-    airtime_s: float = Field(ge=0.0, description="Slowest message: what the round waits for")
+    sent_bits: int = Field(
+        ge=0, description="Put on air, lost messages included; a broadcast counts once"
+    )
+    airtime_s: float = Field(ge=0.0, description="Longest message of each slot; slots and hops add up")
     energy_j: float = Field(ge=0.0, description="Transmit energy of all devices")
+    receive_j: float = Field(0.0, ge=0.0, description="Receive energy of all devices")
+    compute_j: float = Field(0.0, ge=0.0, description="Compute energy of all devices")
+    round_s: float | None = Field(
+        None, description="Slowest path: compute, wait, send; None in runs of older versions"
+    )
     devices: tuple[DeviceRecord, ...]
     scores: tuple[ScoreRecord, ...] = Field(description="Empty in a round without evaluation")
     links: tuple[LinkRecord, ...]

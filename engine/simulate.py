@@ -11,15 +11,17 @@ from jaxtyping import Int
 from torch import Tensor
 
 from engine.adapters import Adapters, distance_to_mean, flatten, select
+from engine.compute import ComputeCost, compute_cost
 from engine.config import Agnes
 from engine.errors import NumericsError
 from engine.evaluate import Scores, evaluate, own_accuracy, prompt_weights
 from engine.fleet import OptimizerState, device_groups, train_steps
 from engine.methods import Bank, Memory
-from engine.metrics import Exchange, Questions, bandwidth_time_hz_s, fleet_metrics
+from engine.metrics import Exchange, Questions, fleet_metrics
 from engine.records import DeviceRecord, LinkRecord, MergeRecord, RoundRecord, ScoreRecord
 from engine.rng import stream
-from engine.topology import Mesh, build_mesh
+from engine.topology import Mesh, mesh_at
+from engine.topology.mixing import mixing_rule
 from engine.traffic import Traffic
 from engine.units import ratio_to_db
 from engine.world import State, World
@@ -56,20 +58,21 @@ def play_round(world: World, state: State, check: Check = nobody_asks) -> tuple[
     """One round: every device trains, talks to its neighbours, and is asked all tasks."""
     began = time.monotonic()
     t, mesh_before = state.round_index, state.mesh
-    state = warmed_up(world, state, check)
-    mesh = state.mesh
+    state = warmed_up(world, moved(world, state), check)
     trained, optimizer, losses = local_training(world, state, check)
     _require_finite(t, trained, losses)
+    mesh = world.changing.usable(state.mesh, t)
     bits = world.method.payload_bits(state.memory, mesh, t)
-    first = world.channel.deliver(mesh.positions, bits, t)
+    ready_s = compute_cost(world.config, t).seconds
+    first = world.channel.deliver(mesh.positions, bits, t, ready_s=ready_s)
     combined, memory = world.method.combine(trained, state.memory, mesh, first.heard, t)
-    memory, traffic = _relayed(world, memory, mesh, t, Traffic((bits,), (first,)))
-    after = State(t + 1, combined, optimizer, memory, mesh)
+    memory, traffic = _relayed(world, memory, mesh, t, Traffic((first,), ready_s))
+    after = State(t + 1, combined, optimizer, memory, state.mesh)
     bank = world.method.bank(combined, memory) if _is_evaluated(world, t) else None
     scores = _scores(world, bank, check) if bank else None
     record = summarize(world, after, losses, traffic, scores)
     extra = record.extra | (_exchange_metrics(world, trained, after, bank) if bank else {})
-    merges = _merge_records(mesh) if t == 0 or mesh is not mesh_before else ()
+    merges = _merge_records(state.mesh) if t == 0 or state.mesh is not mesh_before else ()
     wall_s = time.monotonic() - began
     known = {"extra": extra, "merges": merges, "wall_s": wall_s}
     return after, record.model_copy(update=known)
@@ -87,9 +90,25 @@ def _relayed(
         bits = world.method.relay_bits(memory, near)
         if not bits.any():
             return memory, traffic
-        hop = world.channel.deliver(mesh.positions, bits, round_index)
+        hop = world.channel.deliver(
+            mesh.positions, bits, round_index, ready_s=traffic.next_s, alike=False
+        )
         memory = world.method.relay(memory, near, hop.heard)
-        traffic = Traffic((*traffic.sent_bits, bits), (*traffic.deliveries, hop))
+        traffic = replace(traffic, deliveries=(*traffic.deliveries, hop))
+
+
+def moved(world: World, state: State) -> State:
+    """The state with the mesh of this round, after devices moved and links were formed anew."""
+    masks = world.method.masks(state.memory) if _counts_masks(world) else None
+    known = None if masks is None else flatten(masks).numpy()
+    mesh = world.changing.at(state.mesh, state.round_index, known)
+    return state if mesh is state.mesh else replace(state, mesh=mesh)
+
+
+def _counts_masks(world: World) -> bool:
+    """Whether clusters are formed from the masks that were really drawn."""
+    topology = world.config.topology
+    return isinstance(topology, Agnes) and topology.collision == "empirical"
 
 
 def warmed_up(world: World, state: State, check: Check) -> State:
@@ -112,10 +131,10 @@ def warmed_up(world: World, state: State, check: Check) -> State:
         stop=lambda: check(0.0),
     )
     memory = world.method.after_warm_up(warmed, state.memory, state.mesh, t)
-    masks, topology = world.method.masks(memory), world.config.topology
-    if masks is None or not isinstance(topology, Agnes) or topology.collision != "empirical":
+    masks = world.method.masks(memory)
+    if masks is None or not _counts_masks(world):
         return replace(state, memory=memory)
-    mesh = build_mesh(world.config, masks=flatten(masks).numpy())
+    mesh = mesh_at(world.config, state.mesh.positions, t, masks=flatten(masks).numpy())
     return replace(state, memory=memory, mesh=mesh)
 
 
@@ -161,14 +180,14 @@ def draw_batches(
 
     A device has its own stream, so its batches do not depend on how many others there are.
     """
-    n, pool, _ = world.pool_tokens.shape
+    n = len(world.own)
     size = (steps, world.config.training.batch_size)
     seed = world.config.seed
     rows = torch.from_numpy(
         np.stack(
             [
-                stream(seed, "batches", purpose, device, round_index).integers(pool, size=size)
-                for device in range(n)
+                stream(seed, "batches", purpose, device, round_index).integers(held, size=size)
+                for device, held in enumerate(world.samples)
             ],
             axis=1,
         )
@@ -187,9 +206,8 @@ def summarize(
     """The record of the round that led to `after`."""
     n = len(world.own)
     loss = losses.mean(dim=0)
-    band = world.bandwidth_hz
     extra = world.method.diagnostics(after.memory)
-    extra["bandwidth_time_hz_s"] = sum(bandwidth_time_hz_s(d, band) for d in traffic.deliveries)
+    extra["bandwidth_time_hz_s"] = traffic.bandwidth_time_hz_s
     delivered = traffic.delivered_fraction
     if delivered is not None:
         extra["outage_fraction"] = 1.0 - delivered
@@ -197,6 +215,7 @@ def summarize(
         extra["routed_right_fraction"] = scores.routed_right
     if scores is not None and scores.gate_entropy is not None:
         extra["gate_entropy_nats"] = scores.gate_entropy
+    compute = compute_cost(world.config, after.round_index - 1)
     own = scores.accuracy[torch.arange(n), torch.from_numpy(world.own)] if scores else None
     return RoundRecord(
         round_index=after.round_index - 1,
@@ -205,10 +224,13 @@ def summarize(
         accuracy_all=None if scores is None else float(scores.accuracy.mean()),
         consensus_distance=float(distance_to_mean(after.adapters).mean()),
         delivered_fraction=delivered,
-        sent_bits=int(traffic.payload_bits.sum()),
+        sent_bits=int(traffic.sender_bits.sum()),
         airtime_s=traffic.airtime_s,
         energy_j=float(traffic.link_energy_j.sum()),
-        devices=_device_records(world, after, loss, traffic),
+        receive_j=float(traffic.link_receive_j.sum()),
+        compute_j=float(compute.joules.sum()),
+        round_s=traffic.round_s,
+        devices=_device_records(world, after, loss, traffic, compute),
         scores=() if scores is None else _score_records(world, scores),
         links=_link_records(traffic),
         extra=extra,
@@ -234,7 +256,8 @@ def _exchange_metrics(
     questions = Questions(world.exam.inputs, world.exam.task)
     before = own_accuracy(world.backbone, trained, own, world.exam, world.rule.scaling)
     gates = prompt_weights(bank, world.exam)
-    known = fleet_metrics(exchange, after.mesh, bank, own, questions, gates)
+    mixing = mixing_rule(world.config)
+    known = fleet_metrics(exchange, after.mesh, bank, own, questions, gates, mixing)
     return {"accuracy_own_before_exchange": before, **known}
 
 
@@ -255,9 +278,11 @@ def _merge_records(mesh: Mesh) -> tuple[MergeRecord, ...]:
 
 
 def _device_records(
-    world: World, after: State, loss: Tensor, traffic: Traffic
+    world: World, after: State, loss: Tensor, traffic: Traffic, compute: ComputeCost
 ) -> tuple[DeviceRecord, ...]:
-    sent_bits, energy_j = traffic.payload_bits.sum(axis=0), traffic.link_energy_j.sum(axis=0)
+    sent_bits, energy_j = traffic.sender_bits, traffic.link_energy_j.sum(axis=0)
+    receive_j = traffic.link_receive_j.sum(axis=1)
+    present = world.changing.present(after.round_index - 1)
     return tuple(
         DeviceRecord(
             device=i,
@@ -269,6 +294,10 @@ def _device_records(
             sent_bits=int(sent_bits[i]),
             airtime_s=float(traffic.sender_airtime_s[i]),
             energy_j=float(energy_j[i]),
+            receive_j=float(receive_j[i]),
+            compute_s=float(compute.seconds[i]),
+            compute_j=float(compute.joules[i]),
+            present=bool(present[i]),
         )
         for i, task in enumerate(world.own)
     )

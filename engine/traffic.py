@@ -14,14 +14,21 @@ class Traffic:
     """The hops of a round in order. Row = receiver, column = sender.
 
     A hop starts when the slowest message of the one before has ended, so airtimes add up.
+    `ready_s`: when every device had computed what it sends.
     """
 
-    sent_bits: tuple[Int64[np.ndarray, "n n"], ...]
     deliveries: tuple[Delivery, ...]
+    ready_s: Float64[np.ndarray, " n"]
 
     @property
     def payload_bits(self) -> Int64[np.ndarray, "n n"]:
-        return np.asarray(np.sum(self.sent_bits, axis=0))
+        """Bits meant for each receiver."""
+        return np.asarray(np.sum([hop.sent_bits for hop in self.deliveries], axis=0))
+
+    @property
+    def sender_bits(self) -> Int64[np.ndarray, " n"]:
+        """Bits that every device put on air; a broadcast counts once."""
+        return np.asarray(np.sum([hop.sender_bits for hop in self.deliveries], axis=0))
 
     @property
     def attempted(self) -> Bool[np.ndarray, "n n"]:
@@ -41,15 +48,38 @@ class Traffic:
         return np.asarray(np.sum([hop.energy_j for hop in self.deliveries], axis=0))
 
     @property
+    def link_receive_j(self) -> Float64[np.ndarray, "n n"]:
+        return np.asarray(np.sum([hop.receive_j for hop in self.deliveries], axis=0))
+
+    @property
     def sender_airtime_s(self) -> Float64[np.ndarray, " n"]:
-        """Seconds that every device was on air; within a hop it serves its receivers at once."""
-        busy = [hop.airtime_s.max(axis=0, initial=0.0) for hop in self.deliveries]
-        return np.asarray(np.sum(busy, axis=0))
+        """Seconds that every device was on air."""
+        return np.asarray(np.sum([hop.sender_airtime_s for hop in self.deliveries], axis=0))
 
     @property
     def airtime_s(self) -> float:
-        """What the round waits for: the slowest message of every hop."""
-        return float(sum(hop.airtime_s.max(initial=0.0) for hop in self.deliveries))
+        """The hops on air, added up."""
+        return float(sum(hop.duration_s for hop in self.deliveries))
+
+    @property
+    def round_s(self) -> float:
+        """The slowest path: until everybody has computed and the last message has ended."""
+        return max(float(self.ready_s.max(initial=0.0)), self.end_s)
+
+    @property
+    def end_s(self) -> float:
+        """When the last message so far ended; 0 if nothing was sent."""
+        return max(float(hop.end_s.max(initial=0.0)) for hop in self.deliveries)
+
+    @property
+    def next_s(self) -> Float64[np.ndarray, " n"]:
+        """When every device can begin with another hop: nobody waits for who computes on."""
+        return np.asarray(np.maximum(self.ready_s, self.end_s))
+
+    @property
+    def bandwidth_time_hz_s(self) -> float:
+        """Time-frequency area that the messages occupied."""
+        return float(sum(hop.bandwidth_time_hz_s for hop in self.deliveries))
 
     @property
     def delivered_fraction(self) -> float | None:

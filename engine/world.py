@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -21,42 +21,43 @@ from engine.backbone.forward import (
     prompt_inputs,
 )
 from engine.channels import Channel, build_channel
-from engine.config import PaperChannel, RunConfig, SoLora, TaskName
+from engine.config import RunConfig, SoLora, TaskName
 from engine.exam import Exam
 from engine.fleet import OptimizerState, TrainingRule
 from engine.methods import Memory, Method, Setup, Signatures, build_method
 from engine.records import Provenance
+from engine.shares import samples_per_device
 from engine.signatures import KINDS, by_device, signatures
 from engine.spectral import Entropies, layer_densities, spectral_entropies
 from engine.tasks import build_task, test_samples, train_samples
 from engine.tasks.encode import Encoded, choice_tokens, encode
 from engine.topology import Mesh, build_mesh
+from engine.topology.changing import ChangingMesh, changing_mesh
+from engine.topology.mixing import mixing_rule
 
 SIGNATURE_SAMPLES = 32  # per device; more do not move the mean by what a cosine can see
 
 
 @dataclass(frozen=True)
 class World:
-    """What a run keeps fixed. Leading axis of the pools: device. `mesh` is the first one."""
+    """What a run keeps fixed. Leading axis of the pools: device; the first `samples` count.
+
+    `mesh` is the first one, `changing` says how it goes on.
+    """
 
     config: RunConfig
     tasks: tuple[TaskName, ...]
     own: Int[np.ndarray, " n"]
     mesh: Mesh
+    changing: ChangingMesh
     channel: Channel
     method: Method
     backbone: Backbone
     rule: TrainingRule
     pool_tokens: Int[Tensor, "n s t"]
     pool_targets: Int[Tensor, "n s t"]
+    samples: tuple[int, ...]
     exam: Exam
-
-    @property
-    def bandwidth_hz(self) -> float:
-        """The band of a sender; 0 where there is no radio."""
-        channel = self.config.channel
-        return channel.bandwidth_hz if isinstance(channel, PaperChannel) else 0.0
-
 
 @dataclass(frozen=True)
 class State:
@@ -97,15 +98,19 @@ def build_world(config: RunConfig) -> World:
         rank=rank,
         scaling=config.adapter.alpha / rank,
         value_bits=config.adapter.value_bits,
+        mixing=mixing_rule(config),
         signatures=_signatures(config, probe, pools),
         entropies=entropies,
     )
     training = config.training
+    densities = _densities(config, setup)
+    mesh = build_mesh(config, densities)
     return World(
         config=config,
         tasks=tasks,
         own=own,
-        mesh=_mesh(config, setup),
+        mesh=mesh,
+        changing=changing_mesh(config, mesh, densities),
         channel=build_channel(config),
         method=build_method(config.method, setup),
         backbone=backbone,
@@ -119,6 +124,7 @@ def build_world(config: RunConfig) -> World:
         ),
         pool_tokens=torch.stack([pool.tokens for pool in pools]),
         pool_targets=torch.stack([pool.targets for pool in pools]),
+        samples=samples_per_device(config.fleet, config.seed),
         exam=_exam(config, tasks, probe, tokenizer),
     )
 
@@ -189,12 +195,12 @@ def _entropies(config: RunConfig, probe: Backbone, pools: list[Encoded]) -> Entr
     )
 
 
-def _mesh(config: RunConfig, setup: Setup) -> Mesh:
-    """The first mesh; clusters see the densities that the layers really have."""
+def _densities(config: RunConfig, setup: Setup) -> Float64[np.ndarray, "n layers"] | None:
+    """The densities that the layers really have, for clusters to see; None where all are alike."""
     if not setup.entropies or not isinstance(config.method, SoLora):
-        return build_mesh(config)
+        return None
     shares = layer_densities(setup.entropies, setup.shapes, setup.rank, config.method.density)
-    return build_mesh(config, torch.stack(list(shares.values()), dim=1).double().numpy())
+    return torch.stack(list(shares.values()), dim=1).double().numpy()
 
 
 def _exam(
