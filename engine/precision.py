@@ -5,8 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.adapters import Adapters
+from engine.ledger import SCALE_BITS, value_cost_bits
 
-SCALE_BITS = 16
+__all__ = ["SCALE_BITS", "on_air", "value_cost_bits"]
 
 
 def on_air(adapters: Adapters, bits: int) -> Adapters:
@@ -28,15 +29,6 @@ def on_air(adapters: Adapters, bits: int) -> Adapters:
         {name: _rounded(value, bits, along=2) for name, value in adapters.a.items()},
         {name: _rounded(value, bits, along=1) for name, value in adapters.b.items()},
     )
-
-
-def value_cost_bits(values: int, ranks: int, bits: int) -> int:
-    """Bits of `values` numbers on air, and of their `ranks` scales where integers need them (M11).
-
-    `ranks` counts the scales: modules times rank, for each factor that is sent.
-    """
-    scales = ranks if bits < SCALE_BITS else 0
-    return values * bits + SCALE_BITS * scales
 
 
 def _rounded(value: Float[Tensor, "n _ _"], bits: int, along: int) -> Float[Tensor, "n _ _"]:

@@ -109,7 +109,9 @@ class RoundRecord(Record):
     sent_bits: int = Field(
         ge=0, description="Put on air, lost messages included; a broadcast counts once"
     )
-    airtime_s: float = Field(ge=0.0, description="Longest message of each slot; slots and hops add up")
+    airtime_s: float = Field(
+        ge=0.0, description="Longest message of each slot; slots and hops add up"
+    )
     energy_j: float = Field(ge=0.0, description="Transmit energy of all devices")
     receive_j: float = Field(0.0, ge=0.0, description="Receive energy of all devices")
     compute_j: float = Field(0.0, ge=0.0, description="Compute energy of all devices")

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.config import GateName
+from engine.ledger import DIRECTIONS
 from engine.methods.base import Signatures
 
-DIRECTIONS = 4  # of a subspace: more cost bits and describe single prompts (our choice)
 KINDS: dict[str, tuple[str, ...]] = {
     "prototype": ("mean",),
     "gaussian": ("mean", "variance"),

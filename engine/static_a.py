@@ -12,7 +12,6 @@ from engine.config import TASK_NAMES, TaskName
 from engine.errors import ConfigMismatch
 from engine.rng import stream
 
-SEED_BITS = 64  # A travels as the seed of its stream
 Kind = Literal["orthonormal", "task", "device", "common"]
 
 

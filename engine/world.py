@@ -24,6 +24,7 @@ from engine.channels import Channel, build_channel
 from engine.config import RunConfig, SoLora, TaskName
 from engine.exam import Exam
 from engine.fleet import OptimizerState, TrainingRule
+from engine.ledger import SIGNATURE_SAMPLES
 from engine.methods import Memory, Method, Setup, Signatures, build_method
 from engine.records import Provenance
 from engine.shares import samples_per_device
@@ -34,8 +35,6 @@ from engine.tasks.encode import Encoded, choice_tokens, encode
 from engine.topology import Mesh, build_mesh
 from engine.topology.changing import ChangingMesh, changing_mesh
 from engine.topology.mixing import mixing_rule
-
-SIGNATURE_SAMPLES = 32  # per device; more do not move the mean by what a cosine can see
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class World:
     pool_targets: Int[Tensor, "n s t"]
     samples: tuple[int, ...]
     exam: Exam
+
 
 @dataclass(frozen=True)
 class State:
@@ -98,6 +98,7 @@ def build_world(config: RunConfig) -> World:
         rank=rank,
         scaling=config.adapter.alpha / rank,
         value_bits=config.adapter.value_bits,
+        places=config.adapter.places,
         mixing=mixing_rule(config),
         signatures=_signatures(config, probe, pools),
         entropies=entropies,

@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.adapters import Adapters, Factor, Masks, Shapes, initial_adapters, select
 from engine.config import GateName, TaskName
 from engine.fleet import BOTH_FACTORS
+from engine.ledger import PlacesCode
 from engine.rng import stream_key
 from engine.topology import Mesh
 from engine.topology.mixing import MixingRule
@@ -37,6 +38,7 @@ class Setup:
     signatures: Signatures  # {} for a gate that needs none
     entropies: dict[str, Float[Tensor, " n"]]  # spectral entropy per module; {} unless asked for
     mixing: MixingRule = field(default_factory=MixingRule)
+    places: PlacesCode = "least"  # how a message says which entries it holds (M11c)
 
     @property
     def devices(self) -> int:

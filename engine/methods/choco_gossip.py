@@ -22,6 +22,7 @@ from jaxtyping import Bool
 
 from engine import config as c
 from engine.adapters import Adapters, Factors, mix
+from engine.ledger import places_bits
 from engine.methods.base import Bits, Heard, Memory, PlainMethod
 from engine.precision import on_air, value_cost_bits
 from engine.sparsity import largest_changes
@@ -46,10 +47,9 @@ class ChocoGossip(PlainMethod):
         rank, shapes = self.setup.rank, self.setup.shapes
         entries = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
         values = max(1, round(self.rule.density * entries))
-        # Which values: a bitmap over all, or their numbers if that is less; none if all are sent.
-        places = min(entries, values * max(1, entries - 1).bit_length())
+        places = places_bits(values, entries, self.setup.places)
         cost = value_cost_bits(values, 2 * rank * len(shapes), self.setup.value_bits)
-        return mesh.linked.astype(np.int64) * (cost + (places if values < entries else 0))
+        return mesh.linked.astype(np.int64) * (cost + places)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -16,11 +16,12 @@ import torch
 
 from engine import config as c
 from engine.adapters import Adapters, Factor, Masks
+from engine.ledger import SEED_BITS, places_bits
 from engine.methods.base import Bank, Bits, Heard, Memory, NoRelay, Setup, single_bank
 from engine.methods.gossip import averaged, averaging_start
 from engine.precision import value_cost_bits
 from engine.sparsity import top_masks
-from engine.static_a import SEED_BITS, static_a
+from engine.static_a import static_a
 from engine.topology import Mesh
 
 
@@ -68,9 +69,9 @@ class LoriMethod(NoRelay):
         identity = SEED_BITS
         values = [entries] * setup.devices
         if masks is not None:
-            identity += entries
             counts = torch.stack([mask.flatten(1).sum(dim=1) for mask in masks.values()])
             values = counts.sum(dim=0).tolist()
+            identity += places_bits(values[0], entries, setup.places)
         ranks = setup.rank * len(setup.shapes)
         own = np.array([value_cost_bits(kept, ranks, setup.value_bits) for kept in values])
         own += setup.mixing.message_bits

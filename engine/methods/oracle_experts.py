@@ -8,16 +8,14 @@ tasks. All hops happen in that round. Behind a link that failed nobody gets the 
 device answers with its own. Embedding, norms and head stay frozen, as in full_gossip.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Int
 
 from engine.adapters import Adapters, Factor, select, stack
+from engine.ledger import expert_paths, expert_trees
 from engine.methods.base import Bank, Bits, Gate, Heard, Memory, PlainMethod
-from engine.precision import on_air, value_cost_bits
+from engine.precision import on_air
 from engine.topology import Mesh
 
 
@@ -37,16 +35,9 @@ class OracleExperts(PlainMethod):
         return Adapters({}, b), {"copied": torch.zeros(n, tasks, dtype=torch.bool)}
 
     def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        bits = np.zeros_like(mesh.linked, dtype=np.int64)
-        if round_index + 1 < self.setup.rounds:
-            return bits
-        shapes = self.setup.shapes.values()
-        values = sum(d_out * d_in for d_out, d_in in shapes)
-        cost = value_cost_bits(values, sum(d_in for _, d_in in shapes), self.setup.value_bits)
-        hops = {(task, hop) for _, task, path in self._paths(mesh) for hop in path}
-        for _, (receiver, sender) in hops:
-            bits[receiver, sender] += cost
-        return bits
+        setup = self.setup
+        trees = expert_trees(setup.shapes, setup.value_bits, setup.own, setup.rounds)
+        return trees.sent(mesh, round_index).bits
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
@@ -54,7 +45,7 @@ class OracleExperts(PlainMethod):
         if round_index + 1 < self.setup.rounds:
             return trained, memory
         copied = torch.zeros_like(memory["copied"])
-        for device, task, path in self._paths(mesh):
+        for device, task, path in expert_paths(mesh, self.setup.own):
             copied[device, task] = all(heard[hop] for hop in path)
         return trained, {**memory, "copied": copied}
 
@@ -81,38 +72,3 @@ class OracleExperts(PlainMethod):
         """The lowest-numbered device of every task."""
         own = self.setup.own
         return [int((own == task).argmax()) for task in range(len(self.setup.tasks))]
-
-    def _paths(self, mesh: Mesh) -> Iterator[tuple[int, int, tuple[tuple[int, int], ...]]]:
-        """(device, task, hops) of every copy that a device needs and the mesh can carry.
-
-        A hop is (receiver, sender); devices of the task itself forward copies and need none.
-        """
-        for task, source in enumerate(self._sources):
-            parent, reached = breadth_first(mesh.linked, source)
-            for device in np.flatnonzero(reached & (self.setup.own != task)).tolist():
-                path, place = [], device
-                while place != source:
-                    path.append((place, int(parent[place])))
-                    place = int(parent[place])
-                yield device, task, tuple(path)
-
-
-def breadth_first(
-    linked: Bool[np.ndarray, "n n"], source: int
-) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Parent of every device in a shortest-path tree from `source`, and who is in the tree.
-
-    Among parents at equal distance the lowest-numbered of those that were reached first counts. The
-    source and devices out of reach are their own parents.
-    """
-    parent = np.arange(len(linked))
-    reached = parent == source
-    front = [source]
-    while front:
-        further = []
-        for sender in front:
-            for receiver in np.flatnonzero(linked[:, sender] & ~reached).tolist():
-                parent[receiver], reached[receiver] = sender, True
-                further.append(receiver)
-        front = further
-    return parent, reached

@@ -9,29 +9,28 @@ We deviate where the paper is open or its equations fail: masks are taken from |
 clusters follow our schedule (library.py), partial sending keeps what is unsent at the sender.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
 from engine import config as c
+from engine import signatures  # whole, as it imports this package itself
 from engine.adapters import Adapters, Factor, Factors, Masks
-from engine.methods.base import Bank, Bits, Gate, Heard, Memory, Setup
-from engine.methods.library import (
-    Pull,
-    copied,
-    empty_library,
+from engine.ledger import (
+    Books,
+    draws_masks,
+    is_masked,
     is_published,
-    known_fraction,
-    published,
-    pulls,
-    strangers,
+    library_slots,
+    prices,
+    with_new_masks,
 )
-from engine.precision import on_air, value_cost_bits
-from engine.signatures import once_per_input
+from engine.methods.base import Bank, Bits, Gate, Heard, Memory, Setup
+from engine.methods.library import empty_memory, known_fraction, library_of, remembered
+from engine.precision import on_air
 from engine.sparsity import (
     active_union_mean,
     disjoint_masks,
@@ -40,15 +39,16 @@ from engine.sparsity import (
     top_masks,
 )
 from engine.spectral import layer_densities
-from engine.static_a import SEED_BITS, static_a
-from engine.topology import Mesh, metropolis_weights
+from engine.static_a import static_a
+from engine.topology import Mesh
 
 
 @dataclass(frozen=True)
 class SoLoraMethod:
     """The rules. Sends q nnz(M) bits per round to those it averages with; copies come on top.
 
-    A first contact costs A (its seed or all of it), the mask as a bitmap, and what the gate needs.
+    A first contact costs A (its seed or all of it), the mask, and what the gate needs. Who knows
+    whom and who holds what is kept in the books (engine.ledger), which a plan keeps as well.
     """
 
     setup: Setup
@@ -57,20 +57,17 @@ class SoLoraMethod:
     pooled: bool = False
 
     def warm_up_steps(self, round_index: int) -> int:
-        every = self.rule.mask_every
-        due = round_index == 0 or (every > 0 and round_index % every == 0)
-        return self.rule.mask_warmup_steps if due and self._is_masked else 0
+        return self.rule.mask_warmup_steps if draws_masks(self.rule, round_index) else 0
 
     def start(self) -> tuple[Adapters, Memory]:
         setup, n = self.setup, self.setup.devices
         a = static_a(self.rule.a_init, setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
         b = {name: torch.zeros(n, d_out, setup.rank) for name, (d_out, _) in setup.shapes.items()}
-        slots = len(setup.tasks) if self.rule.mode == "stack" else n
-        memory = empty_library(setup, slots) | {
+        memory = empty_memory(setup, library_slots(self.rule, setup.own)) | {
             "ledger": torch.zeros(3, dtype=torch.int64),
             "cluster": torch.zeros(n, dtype=torch.int64),
         }
-        if not self._is_masked:
+        if not is_masked(self.rule):
             memory |= {f"mask.{k}": torch.ones_like(v, dtype=torch.bool) for k, v in b.items()}
         if self.rule.mode != "stack":
             memory |= {f"mean.{k}": v for k, v in b.items()}
@@ -92,52 +89,32 @@ class SoLoraMethod:
             masks = top_masks(warmed.b, share, rule.mask)
         else:
             masks = top_masks(warmed.b, rule.density, rule.mask)
-        # Whoever knew the old mask of a device still knows its A.
-        met = memory["met"].clamp(max=1).fill_diagonal_(2)
-        return {**memory, "met": met, **{f"mask.{name}": mask for name, mask in masks.items()}}
+        memory = remembered(memory, with_new_masks(library_of(memory)))
+        return memory | {f"mask.{name}": mask for name, mask in masks.items()}
 
     def masks(self, memory: Memory) -> Masks | None:
         return self._of(memory, "mask") or None
 
     def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        bits = np.zeros_like(mesh.linked, dtype=np.int64)
-        for receiver, sender, costs in self._own_messages(memory, mesh):
-            bits[receiver, sender] = sum(costs)
-        return bits
+        return self._books(memory).sent(mesh).bits
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
     ) -> tuple[Adapters, Memory]:
-        partners = self._partners(mesh) & heard
-        costs = [cost for _, _, cost in self._own_messages(memory, mesh)]
-        met = memory["met"].clone()
-        met[torch.from_numpy(partners)] = 2
-        memory = memory | {
-            "met": met,
-            "ledger": _total(costs),
-            "cluster": torch.from_numpy(mesh.cluster),
-        }
-        mixed, memory = self._mixed(trained, memory, partners)
+        before = self._books(memory)
+        after = before.after(mesh, heard, round_index)
+        mixed, memory = self._mixed(trained, memory, before.partners(mesh) & heard)
         if is_published(round_index, self.setup.rounds, self.rule.library_every):
-            b, values, members = self._expert(mixed, memory)
-            memory = published(memory, b, values, members, self._slot(mesh), round_index)
-        return mixed, memory
+            expert = mixed.b if self.rule.mode == "stack" else self._of(memory, "mean")
+            new = on_air(Adapters({}, expert), self.setup.value_bits).b
+            return mixed, self._entered(memory, after, new)
+        return mixed, self._entered(memory, after)
 
     def relay_bits(self, memory: Memory, mesh: Mesh) -> Bits:
-        bits = np.zeros_like(mesh.linked, dtype=np.int64)
-        for pull in pulls(memory, mesh, self._slot(mesh)):
-            bits[pull.receiver, pull.sender] += sum(self._copy_costs(memory, pull))
-        return bits
+        return self._books(memory).relayed(mesh).bits
 
     def relay(self, memory: Memory, mesh: Mesh, heard: Heard) -> Memory:
-        asked = pulls(memory, mesh, self._slot(mesh))
-        costs = [self._copy_costs(memory, pull) for pull in asked]
-        met = memory["met"].clone()
-        for pull in asked:
-            if heard[pull.receiver, pull.sender]:
-                met[pull.receiver, memory["copy_members"][pull.copy]] = 2
-        ledger = memory["ledger"] + _total(costs)
-        return copied(memory, asked, heard) | {"met": met, "ledger": ledger}
+        return self._entered(memory, self._books(memory).after_relay(mesh, heard))
 
     def bank(self, adapters: Adapters, memory: Memory) -> Bank:
         stacked = self.rule.mode == "stack"
@@ -164,87 +141,46 @@ class SoLoraMethod:
         names = {name: f"{kind}.{name}" for name in self.setup.shapes}
         return {name: memory[key] for name, key in names.items() if key in memory}
 
-    # Who talks to whom, and what it costs.
-
-    @property
-    def _is_masked(self) -> bool:
-        return self.rule.density < 1 or self.rule.mask == "disjoint"
+    # What the books say.
 
     @property
     def _sends_part(self) -> bool:
         return self.rule.density_sent < self.rule.density
 
-    def _slot(self, mesh: Mesh) -> Int[np.ndarray, " n"]:
-        """The library place of every device: its task's, or its cluster's where B is averaged."""
-        return self.setup.own if self.rule.mode == "stack" else mesh.cluster
-
-    def _partners(self, mesh: Mesh) -> Heard:
-        """Links over which devices average: in the cluster; in `stack` only where A is the same."""
-        if self.rule.mode != "stack" or self.rule.a_init == "common":
-            return mesh.inside
-        own = self.setup.own
-        if self.rule.a_init == "device":
-            return np.zeros_like(mesh.linked)
-        same_task = own[:, None] == own[None, :]
-        return np.asarray(mesh.inside & same_task)
-
-    def _own_messages(
-        self, memory: Memory, mesh: Mesh
-    ) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
-        """(receiver, sender, bits) of every own expert on its way to a partner.
-
-        Bits are those of own experts, of library copies, and of first contacts.
-        """
-        own_bits = self._own_bits(memory)
-        for receiver, sender in np.argwhere(self._partners(mesh)).tolist():
-            first = self._identity_bits(int(memory["met"][receiver, sender]))
-            yield receiver, sender, (own_bits[sender], 0, first)
-
-    def _copy_costs(self, memory: Memory, pull: Pull) -> tuple[int, int, int]:
-        """Bits of a library copy on its way, in the same three parts."""
-        values = int(memory["copy_values"][pull.copy])
-        cost = value_cost_bits(values, self._ranks, self.setup.value_bits)
-        first = sum(self._identity_bits(known) for _, known in strangers(memory, pull))
-        return 0, cost + pull.request_bits, first
-
-    @property
-    def _ranks(self) -> int:
-        return len(self.setup.shapes) * self.setup.rank
-
-    @property
-    def _entries(self) -> int:
-        return sum(d_out * self.setup.rank for d_out, _ in self.setup.shapes.values())
-
-    def _own_bits(self, memory: Memory) -> list[int]:
-        """Bits of every device's own expert in a round: its kept values, or those it sends now."""
-        kept = sum(mask.flatten(1).sum(dim=1) for mask in self._of(memory, "mask").values())
-        costs = []
-        for held in torch.as_tensor(kept).tolist():
-            values, places = int(held), 0
-            if self._sends_part:
-                values = min(values, round(self.rule.density_sent * self._entries))
-                # Which of the kept entries: a bitmap over them, or their numbers if that is less.
-                places = min(int(held), values * max(1, int(held) - 1).bit_length())
-            costs.append(value_cost_bits(values, self._ranks, self.setup.value_bits) + places)
-        return costs
-
-    def _identity_bits(self, known: int) -> int:
-        """Bits that introduce a device to somebody who knows this much of it (see `met`)."""
+    def _books(self, memory: Memory) -> Books:
+        """The books as they stand in the memory, with the masks that were drawn."""
         setup = self.setup
-        bitmap = self._entries if self._is_masked else 0
-        if known == 2:
-            return 0
-        if known == 1:
-            return bitmap
-        a_bits = SEED_BITS
-        if self.rule.a_sent == "matrix":
-            a_values = sum(setup.rank * d_in for _, d_in in setup.shapes.values())
-            a_bits = value_cost_bits(a_values, self._ranks, setup.value_bits)
+        masks = [mask.flatten(1) for mask in self._of(memory, "mask").values()]
         # Modules that share an input share what is told of it: it is sent once.
         told = {id(v): v for kinds in setup.signatures.values() for v in kinds.values()}
-        # Its values keep half precision however coarse B is sent: the gate compares small angles.
-        told_bits = max(16, setup.value_bits) * sum(v[0].numel() for v in told.values())
-        return a_bits + bitmap + told_bits
+        told_values = sum(value[0].numel() for value in told.values())
+
+        def union(members: Bool[np.ndarray, "n n"]) -> Int64[np.ndarray, " n"]:
+            row = torch.from_numpy(members).float()
+            held = [(row @ mask.float()).count_nonzero(dim=1) for mask in masks]
+            return torch.stack(held).sum(dim=0).numpy()
+
+        return Books(
+            rule=self.rule,
+            task=setup.own,
+            rounds=setup.rounds,
+            prices=prices(
+                self.rule, setup.shapes, setup.rank, setup.value_bits, setup.places, told_values
+            ),
+            # Asked for in every hop, and NumPy counts flags faster.
+            kept=np.sum([np.count_nonzero(mask.numpy(), axis=1) for mask in masks], axis=0),
+            union=union,
+            library=library_of(memory),
+            cluster=memory["cluster"].numpy(),
+            spent=memory["ledger"].numpy(),
+        )
+
+    def _entered(self, memory: Memory, books: Books, new: Factors | None = None) -> Memory:
+        """The memory after one step of the books; `new` are the experts that it published."""
+        return remembered(memory, books.library, new) | {
+            "ledger": torch.from_numpy(books.spent),
+            "cluster": torch.from_numpy(books.cluster),
+        }
 
     # What a device makes of what it heard.
 
@@ -259,7 +195,7 @@ class SoLoraMethod:
             now = {k: torch.where(sent_masks[k], v, before[k]) for k, v in trained.b.items()}
             memory = memory | {f"sent.{name}": value for name, value in now.items()}
         if self.rule.mode == "stack":
-            weights = torch.from_numpy(metropolis_weights(heard)).float()
+            weights = torch.from_numpy(self.setup.weights(heard)).float()
             mean = active_union_mean(trained, sent, masks, weights, sent_masks)
         else:
             # The device counts itself among the senders, rounded like them: one mean per cluster
@@ -271,26 +207,6 @@ class SoLoraMethod:
             memory = memory | {f"mean.{name}": value for name, value in mean.items()}
         kept = {name: value * masks[name] for name, value in mean.items()}
         return Adapters(trained.a, kept), memory
-
-    def _members(self, memory: Memory) -> Bool[Tensor, "n n"]:
-        """Devices of the own cluster whose A and mask a device knows, itself included."""
-        same = memory["cluster"][:, None] == memory["cluster"][None, :]
-        return same & (memory["met"] == 2)
-
-    def _expert(
-        self, mixed: Adapters, memory: Memory
-    ) -> tuple[Factors, Int[Tensor, " n"], Bool[Tensor, "n n"]]:
-        """What every device publishes: B as on air, how many values, and whose A belong to it."""
-        masks = self._of(memory, "mask")
-        if self.rule.mode == "stack":
-            b, members = mixed.b, torch.eye(self.setup.devices, dtype=torch.bool)
-        else:
-            b, members = self._of(memory, "mean"), self._members(memory)
-        union = {
-            name: (members.float() @ mask.flatten(1).float()).gt(0) for name, mask in masks.items()
-        }
-        values = torch.stack([held.sum(dim=1) for held in union.values()]).sum(dim=0)
-        return on_air(Adapters({}, b), self.setup.value_bits).b, values, members
 
     # What answers.
 
@@ -318,7 +234,8 @@ class SoLoraMethod:
     def _clustered(self, adapters: Adapters, memory: Memory) -> Bank:
         """Experts (mean B of a cluster, A of a member): the own cluster's, and those copied."""
         n = self.setup.devices
-        members, mean = self._members(memory), self._of(memory, "mean")
+        members = torch.from_numpy(self._books(memory).members)
+        mean = self._of(memory, "mean")
         slot = memory["cluster"]
         original = _first_equal(mean, slot)
         known: dict[tuple[int, int], int] = {}  # (row of B, member) -> expert
@@ -344,17 +261,13 @@ class SoLoraMethod:
     def _bank(
         self, adapters: Adapters, b: Factors, source: Int[Tensor, " _"], held: Int[Tensor, "_ k"]
     ) -> Bank:
-        signatures = {
-            kind: once_per_input(lambda told: told[source], parts)
+        told = {
+            kind: signatures.once_per_input(lambda value: value[source], parts)
             for kind, parts in self.setup.signatures.items()
         }
         a = {name: value[source] for name, value in adapters.a.items()}
         task = torch.from_numpy(self.setup.own)[source]
-        return Bank(Adapters(a, b), held, task, self._gate, signatures)
-
-
-def _total(costs: Sequence[tuple[int, int, int]]) -> Int[Tensor, "3"]:
-    return torch.tensor(costs, dtype=torch.int64).view(-1, 3).sum(dim=0)
+        return Bank(Adapters(a, b), held, task, self._gate, told)
 
 
 def _first_equal(mean: Factors, cluster: Int[Tensor, " n"]) -> list[int]:

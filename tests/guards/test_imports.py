@@ -12,6 +12,7 @@ LIGHT = [
     "engine.topology",
     "engine.channels",
     "engine.plan",
+    "engine.ledger",
     "engine.cli",
     "engine.doctor",
     "db.runs",

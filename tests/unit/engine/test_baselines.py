@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from engine import config as c
 from engine.adapters import Adapters, flatten, mean
+from engine.ledger import breadth_first
 from engine.methods import Method, Setup, build_method
 from engine.methods.base import Bits, Heard
 from engine.methods.ffa_gossip import FfaGossip
@@ -19,7 +20,7 @@ from engine.methods.full_gossip import FullGossip
 from engine.methods.gossip import neighbour_average
 from engine.methods.lora_gossip import LoraGossip
 from engine.methods.lori import LoriMethod
-from engine.methods.oracle_experts import OracleExperts, breadth_first
+from engine.methods.oracle_experts import OracleExperts
 from engine.static_a import static_a
 from engine.topology import Mesh, metropolis_weights
 from tests.support.methods import (

@@ -19,6 +19,7 @@ from engine.methods.base import Heard
 from engine.methods.ffa_gossip import FfaGossip
 from engine.methods.so_lora import SoLoraMethod
 from engine.topology import Mesh
+from engine.topology.mixing import MixingRule
 from tests.support.methods import (
     PROTOTYPE_VALUES,
     RANK,
@@ -178,6 +179,10 @@ class TestBits:
             ({"density_sent": 0.25}, {}, KEPT // 2 + VALUES_B // 2 + FIRST),
             # So few that naming them one by one, 5 bits each, is less than the bitmap of 20.
             ({"density_sent": 0.05}, {}, 2 * 16 + 2 * 5 + FIRST),
+            # One at least, as in training.
+            ({"density_sent": 0.001}, {}, 16 + 5 + FIRST),
+            # Two entries of 40: their numbers, 6 bits each, are less than the bitmap.
+            ({"density": 0.05, "mask": "global"}, {}, 2 * 16 + FIRST - VALUES_B + 2 * 6),
         ],
     )
     def test_what_is_sent_first_depends_on_the_rule(self, rule, changes, expected):
@@ -238,6 +243,18 @@ class TestAveraging:
         for name, value in adapters.b.items():
             assert_close(kept["repaired"].b[name], value)
             assert_close(kept["literal"].b[name], value / 3)
+
+    def test_stacked_devices_weigh_each_other_by_the_rule_of_the_run(self):
+        """Device 0 heard 1, and not the other way round: metropolis takes no such link."""
+        heard, kept = np.array([[False, True], [False, False]]), {}
+        for rule in ("metropolis", "uniform"):
+            changes = {"value_bits": 32, "mixing": MixingRule(rule)}
+            method = so_lora([0, 0], changes, density=1.0)
+            adapters, memory = trained(method, full(2))
+            kept[rule], _ = method.combine(adapters, memory, full(2), heard, 0)
+        for name, value in adapters.b.items():
+            assert_close(kept["metropolis"].b[name], value)
+            assert_close(kept["uniform"].b[name], torch.stack([value.mean(dim=0), value[1]]))
 
     def test_averaging_stops_at_the_border_of_the_cluster(self):
         method = so_lora([0, 0, 0, 0], {"value_bits": 32}, mode="repaired", density=1.0)
