@@ -35,7 +35,7 @@ fix: $(VENV)/.dev ## let ruff repair what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## compare the fleet engine with stock PEFT on this machine
+bench: $(VENV)/.dev ## time radio and plan, and the fleet engine against stock PEFT
 	@mkdir -p $(dir $(BENCH_FILE))
 	$(BIN)/meshtune bench --json $(BENCH_FILE)
 

@@ -1,6 +1,7 @@
-"""The engine from the command line, without server or database: run, presets, bench, reproduce.
+"""The engine from the command line, without server or database.
 
-Torch is imported inside the commands that train, so that help and refusals come at once.
+What takes time to import (torch, the mesh and its plan) is imported inside the commands that need
+it, so that help and refusals come at once.
 """
 
 import json
@@ -62,15 +63,24 @@ def main() -> None:
     answer(app)
 
 
+Experiment = Annotated[
+    str, typer.Argument(metavar="PRESET|FILE", help="A preset, or a TOML file with a config.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field; may be repeated."),
+]
+MeshPath = Annotated[
+    Path | None,
+    typer.Option("--topology", metavar="FILE", help="Mesh and tasks of a .json or .graphml file."),
+]
+
+
 @app.command()
 def run(
-    experiment: Annotated[
-        str, typer.Argument(metavar="PRESET|FILE", help="A preset, or a TOML file with a config.")
-    ],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field; may be repeated."),
-    ] = None,
+    experiment: Experiment,
+    changes: Changes = None,
+    topology: MeshPath = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Write one record per round, as JSON lines; - is the standard output."),
@@ -82,10 +92,13 @@ def run(
     Exit codes: 0 done, 2 refused, 3 diverged, 130 stopped by Ctrl-C. Finished rounds are kept in
     any case.
     """
-    config = chosen_config(experiment, changes or [])
+    config = chosen_config(experiment, changes or [], topology)
+    from engine.plan import problems
+
     done: list[RoundRecord] = []
     try:
         with opened(out) as sink:
+            refuse(problems(config))
             train(config, sink, done, quiet=quiet)
     except KeyboardInterrupt:
         print(f"Stopped by Ctrl-C: {_kept(len(done), config.rounds, out)}", file=sys.stderr)
@@ -93,6 +106,53 @@ def run(
     except NumericsError as error:
         print(f"{error}: {_kept(len(done), config.rounds, out)}", file=sys.stderr)
         raise typer.Exit(EXIT_DIVERGED) from error
+
+
+@app.command()
+def plan(
+    experiment: Experiment,
+    changes: Changes = None,
+    topology: MeshPath = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
+) -> None:
+    """Show mesh, radio and costs of a run before it trains.
+
+    Exit codes: 0 it can run, 2 it cannot, for reasons on standard error.
+    """
+    config = chosen_config(experiment, changes or [], topology)
+    from engine import plan as plans
+    from engine.plan_table import plan_tables
+
+    found = plans.plan(config)
+    if as_json:
+        print(found.model_dump_json(indent=1))
+    else:
+        for table in plan_tables(found, config):
+            Console().print(table)
+    refuse(plans.problems(config, found))
+
+
+@app.command()
+def mesh(
+    experiment: Experiment,
+    changes: Changes = None,
+    topology: MeshPath = None,
+    graphml: Annotated[
+        bool, typer.Option("--graphml/--json", help="GraphML, or JSON of our own.")
+    ] = False,
+) -> None:
+    """Print the mesh of a run as a file that --topology reads."""
+    config = chosen_config(experiment, changes or [], topology)
+    from engine.topology import build_mesh
+    from engine.topology.files import to_graphml, to_json
+
+    built = build_mesh(config)
+    tasks = [config.fleet.task_of(device) for device in range(config.fleet.devices)]
+    written = to_graphml if graphml else to_json
+    try:
+        print(written(built.positions, built.linked, tasks))
+    except ValueError as error:
+        raise Refused(str(error)) from error
 
 
 @app.command()
@@ -111,18 +171,22 @@ def bench(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the rows as JSON.")
     ] = None,
 ) -> None:
-    """Compare the fleet engine with stock PEFT, one device at a time, on this machine."""
-    from engine.bench import as_json, table
-    from engine.bench import bench as measured
+    """Time the radio and the plan, and the fleet engine against stock PEFT, on this machine."""
+    from engine import bench as fleet
+    from engine import bench_air as air
 
     _load_silently()
     with opened(json_file) as sink:
-        rows = measured()
+        air_rows = air.bench_air()
         if sink is not sys.stdout:
-            print(table(rows))
+            print(air.air_table(air_rows), end="\n\n")
+        fleet_rows = fleet.bench()
+        if sink is not sys.stdout:
+            print(fleet.table(fleet_rows))
         if sink is not None:
             emptied(sink)
-            json.dump(as_json(rows), sink, indent=1)
+            found = {"air": air.as_json(air_rows), "fleet": fleet.as_json(fleet_rows)}
+            json.dump(found, sink, indent=1)
             sink.write("\n")
 
 
@@ -223,15 +287,18 @@ def _finished(jobs: Sequence["Job"], state: Path) -> list["RunResult"]:
     return found
 
 
-def chosen_config(experiment: str, changes: Sequence[str]) -> RunConfig:
-    """The config of a preset or a file, with the `--set` changes.
+def chosen_config(
+    experiment: str, changes: Sequence[str], topology: Path | None = None
+) -> RunConfig:
+    """The config of a preset or a file, with the mesh of another file and the `--set` changes.
 
     Raises:
         PresetNotFound: neither a preset nor a file has this name.
         ConfigFileError: the file cannot be read.
-        Refused: a field or value is wrong.
+        Refused: a field or value is wrong, or the file holds no mesh.
     """
     values = dict(parsed_change(change) for change in changes)
+    drawn = {} if topology is None else mesh_values(topology)
     with plain_refusals():
         if experiment in preset_names():
             config = load_preset(experiment).config
@@ -239,7 +306,45 @@ def chosen_config(experiment: str, changes: Sequence[str]) -> RunConfig:
             config = RunConfig.model_validate(read_config_tree(Path(experiment)))
         else:
             raise PresetNotFound(experiment, preset_names())
-        return with_values(config, values) if values else config
+        placed = with_values(config, drawn) if drawn else config
+        return with_values(placed, values) if values else placed
+
+
+def mesh_values(path: Path) -> dict[str, Any]:
+    """The config fields that take the mesh of a file: topology, devices, and tasks if it has any.
+
+    Raises:
+        Refused: the file cannot be read or holds no mesh.
+    """
+    from engine.topology.files import drawn_from_graphml, drawn_from_json
+
+    readers = {".json": drawn_from_json, ".graphml": drawn_from_graphml}
+    read = readers.get(path.suffix.lower())
+    if read is None:
+        raise Refused(f"--topology {path}: give a file that ends in .json or .graphml")
+    try:
+        found = read(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise Refused(f"cannot read {path}: it is not UTF-8 text") from error
+    except OSError as error:
+        raise Refused(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise Refused(f"{path}: {error}") from error
+    values: dict[str, Any] = {
+        "topology": found.drawn.model_dump(mode="json"),
+        "fleet.devices": len(found.drawn.positions),
+    }
+    return values if found.tasks is None else {**values, "fleet.tasks": list(found.tasks)}
+
+
+def refuse(found: Sequence[tuple[str, str]]) -> None:
+    """End the command if a config has problems.
+
+    Raises:
+        Refused: one line per problem.
+    """
+    if found:
+        raise Refused("\n".join(f"{field}: {sentence}" for field, sentence in found))
 
 
 @contextmanager

@@ -1,14 +1,34 @@
-"""What a config will mean on air before it runs: places, links, what the radio gives them."""
+"""What a config will mean before it runs: places, links, what the radio gives, what it costs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
+from jaxtyping import Float64, Int64
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine import config as c
-from engine.channels import build_channel
-from engine.channels.paper import PaperRadio, mean_spectral_efficiency, spectral_efficiency
+from engine.backbone.shapes import embedded_shapes
+from engine.channels import Channel, build_channel
+from engine.channels.radio import Radio
+from engine.compute import wall_s
+from engine.dry_run import AirCost, dry_run, round_meshes
+from engine.errors import AssetMissing, ConfigMismatch
 from engine.geometry import distances_m
-from engine.topology import Mesh, build_mesh
+from engine.ledger import accounts, is_masked, kept_entries
+from engine.topology import Mesh, build_mesh, start_places
+from engine.topology.changing import changing_mesh
+from engine.topology.collision import collision_rate
+from engine.topology.facts import algebraic_connectivity, components, degrees, diameter
+from engine.topology.mixing import mixing_rule, spectral_gap
+from engine.topology.power import message_bits
 from engine.units import ratio_to_db
+
+PAIRS_OF_PLAIN = 15_000  # the budget of the comparison, whose rounds are all alike
+# A config whose messages arrive less often, over links that lose more often, has a problem.
+HARDLY_ANY, SURELY_LOST = 0.01, 0.9
+LOUD_DBM = 60.0  # the most that a config takes: what every link would do at the cap
 
 
 class PreviewPart(BaseModel):
@@ -47,6 +67,68 @@ class PreviewMerge(PreviewPart):
     power_w: float = Field(description="What its neediest member spends to reach all others")
 
 
+class Spread(PreviewPart):
+    """Tenth, fiftieth and ninetieth percentile over the links."""
+
+    low: float
+    median: float
+    high: float
+
+
+class GraphFacts(PreviewPart):
+    """What the links say about how fast averaging agrees."""
+
+    degree_min: int
+    degree_mean: float
+    degree_max: int
+    components: int = Field(description="Parts without a link between them; 1 is connected")
+    diameter: int | None = Field(description="Hops between the two farthest; None if cut")
+    spectral_gap: float = Field(description="1 - second largest eigenvalue of the mixing weights")
+    algebraic_connectivity: float = Field(description="Second smallest eigenvalue of the Laplacian")
+
+
+class Cost(PreviewPart):
+    """What a round, or a whole run, costs; expected values."""
+
+    parameters_sent: float = Field(description="Values of adapters on air: what the paper counts")
+    payload_bits: float = Field(
+        description="Bits on air, places, first contact and copies included"
+    )
+    airtime_s: float
+    bandwidth_time_hz_s: float
+    transmit_j: float
+    receive_j: float
+    compute_j: float
+    compute_s: float = Field(description="Of the slowest device")
+    round_s: float = Field(description="Slowest path: compute, wait, send")
+    delivered_fraction: float | None
+
+
+class Plan(PreviewPart):
+    """What a config will mean before it runs. Nothing trains to know it."""
+
+    devices: tuple[PreviewDevice, ...]
+    links: tuple[PreviewLink, ...]
+    clusters: tuple[int, ...] = Field(description="Cluster of each device; 0 without clusters")
+    merges: tuple[PreviewMerge, ...] = Field(
+        description="Steps from single devices to the clusters, in order; none if drawn otherwise"
+    )
+    snr_db: Spread | None = Field(description="Mean SNR of the links; None if ideal")
+    rate_bit_s: Spread | None
+    outage_prob: Spread | None
+    graph: GraphFacts
+    collision: float | None = Field(description="Eq. 19, mean over clusters; None without masks")
+    first_round: Cost
+    later_round: Cost = Field(description="Mean over the rounds after the first")
+    total: Cost
+    plain_lora: Cost = Field(description="The whole run with plain LoRA on the same mesh")
+    saving_fraction: float | None = Field(
+        description="Payload saved against plain LoRA; negative if it costs more; None if no bits"
+    )
+    rounds_sampled: int = Field(description="Rounds that were played on air to know the means")
+    wall_s: float = Field(description="How long the run will take on this machine")
+
+
 class Preview(PreviewPart):
     """The mesh of a config and the mean quality of its links."""
 
@@ -58,6 +140,268 @@ class Preview(PreviewPart):
     )
 
 
+def plan(config: c.RunConfig) -> Plan:
+    """What the run of `config` will mean: mesh, links, and costs by a dry run (docs/model.md M30).
+
+    Costs are those of the run itself where all its rounds fit into the budget of the dry run, and
+    else estimates from the first rounds of every kind; bits depend on nothing learned except the
+    sizes of cluster means, whose masks are taken as independent.
+
+    Raises:
+        AssetMissing: a file that the config names is not there.
+        ConfigMismatch: a file does not fit the config.
+    """
+    mesh_of, channel = round_meshes(config), build_channel(config)
+    mesh = mesh_of(0)
+    played = dry_run(config, mesh_of, channel)
+    plain = config.model_copy(update={"method": c.LoraGossip()})
+    plain_total = dry_run(plain, mesh_of, channel, PAIRS_OF_PLAIN, among=played.played).total
+    links = links_with(mesh, channel, usual_bits(config, mesh))
+    total = played.total
+    return Plan(
+        devices=_devices(config, mesh),
+        links=links,
+        clusters=tuple(mesh.cluster.tolist()),
+        merges=_merges(mesh),
+        snr_db=_spread([link.mean_snr_db for link in links]),
+        rate_bit_s=_spread([link.mean_rate_bit_s for link in links]),
+        outage_prob=_spread([link.outage_prob for link in links]),
+        graph=graph_facts(config, mesh),
+        collision=mean_collision(config, mesh),
+        first_round=_cost(played.first),
+        later_round=_cost(played.later),
+        total=_cost(total),
+        plain_lora=_cost(plain_total),
+        saving_fraction=(
+            1.0 - total.payload_bits / plain_total.payload_bits
+            if plain_total.payload_bits
+            else None
+        ),
+        rounds_sampled=len(played.played),
+        wall_s=wall_s(config),
+    )
+
+
+def links_with(
+    mesh: Mesh, channel: Channel, bits: Int64[np.ndarray, "n n"]
+) -> tuple[PreviewLink, ...]:
+    """Every link of the mesh and what the channel gives it on average, all of them in use.
+
+    The loss is that of a message of `bits`; None where these are 0.
+    """
+    receivers, senders = np.nonzero(mesh.linked)
+    distances = distances_m(mesh.positions)[receivers, senders].tolist()
+    unknown: list[float | None] = [None] * len(distances)
+    snr_db, rate_bit_s, loss_prob = unknown, unknown, unknown
+    if isinstance(channel, Radio):
+        quality = channel.quality(mesh.positions, mesh.linked, bits)
+        snr_db = [
+            ratio_to_db(snr) if snr else None  # a table may hold links without any gain
+            for snr in _known(quality.mean_snr[receivers, senders])
+        ]
+        rate_bit_s = _known(quality.mean_rate_bit_s[receivers, senders])
+        loss_prob = _known(quality.loss_prob[receivers, senders])
+    columns = (receivers.tolist(), senders.tolist(), distances, snr_db, rate_bit_s, loss_prob)
+    return tuple(
+        PreviewLink(
+            receiver=receiver,
+            sender=sender,
+            distance_m=distance_m,
+            mean_snr_db=snr,
+            mean_rate_bit_s=rate,
+            outage_prob=loss,
+        )
+        for receiver, sender, distance_m, snr, rate, loss in zip(*columns, strict=True)
+    )
+
+
+def usual_bits(config: c.RunConfig, mesh: Mesh) -> Int64[np.ndarray, "n n"]:
+    """Bits per link of an ordinary round, when everybody knows each other; 0 if never any.
+
+    Links that carry none in ordinary rounds are given one own expert.
+    """
+    if isinstance(config.method, c.Local | c.Centralised):
+        return np.zeros(mesh.linked.shape, dtype=np.int64)
+    met = accounts(config).after(mesh, mesh.linked, 0)
+    bits = met.sent(mesh, 1).bits
+    return np.where(mesh.linked, np.where(bits > 0, bits, message_bits(config)), 0)
+
+
+def graph_facts(config: c.RunConfig, mesh: Mesh) -> GraphFacts:
+    """What the links of the first round say (M24)."""
+    neighbours = degrees(mesh.linked)
+    return GraphFacts(
+        degree_min=int(neighbours.min()),
+        degree_mean=float(neighbours.mean()),
+        degree_max=int(neighbours.max()),
+        components=components(mesh.linked),
+        diameter=diameter(mesh.linked),
+        spectral_gap=spectral_gap(mixing_rule(config).weights(mesh.linked)),
+        algebraic_connectivity=algebraic_connectivity(mesh.linked),
+    )
+
+
+def mean_collision(config: c.RunConfig, mesh: Mesh) -> float | None:
+    """Collision rate of M15, mean over the clusters of two or more; None without masks.
+
+    0 if there is no such cluster.
+    """
+    density = _densities(config, mesh)
+    if density is None:
+        return None
+    groups = [np.flatnonzero(mesh.cluster == number) for number in np.unique(mesh.cluster)]
+    rates = [float(collision_rate(density[group])) for group in groups if len(group) >= 2]
+    return float(np.mean(rates)) if rates else 0.0
+
+
+def problems(config: c.RunConfig, planned: Plan | None = None) -> list[tuple[str, str]]:
+    """What is wrong with a config and no field can know: (field, one sentence) each.
+
+    Files that are missing or do not fit, computing that takes longer than the deadline of the
+    round, and a radio over which nothing arrives.
+
+    Args:
+        config: the experiment.
+        planned: its plan, if there is one already.
+    """
+    found = file_problems(config)
+    if found:
+        return found
+    found_on_air = air_problem(config, planned or plan(config))
+    return [] if found_on_air is None else [found_on_air]
+
+
+def file_problems(config: c.RunConfig) -> list[tuple[str, str]]:
+    """Input files that are missing or do not fit, and devices too fast for their area."""
+    found = []
+    start = start_places(config)
+    try:
+        channel = build_channel(config)
+        if isinstance(channel, Radio):
+            channel.mean_snr(start)
+    except (AssetMissing, ConfigMismatch) as error:
+        found.append(("channel.path_loss.name", str(error)))
+    alone = np.zeros(len(start), dtype=np.int64)
+    try:
+        changing_mesh(config, Mesh(start, np.zeros((len(start),) * 2, dtype=np.bool_), alone))
+    except (AssetMissing, ConfigMismatch) as error:
+        field = "name" if isinstance(config.mobility, c.Trace) else "interval_s"
+        found.append((f"mobility.{field}", str(error)))
+    return found
+
+
+def air_problem(config: c.RunConfig, planned: Plan) -> tuple[str, str] | None:
+    """Why hardly anything arrives: less than one message in a hundred, and no link promises more.
+
+    A deadline that covers the round is judged by what computing leaves of it.
+    """
+    channel, delivered = config.channel, planned.total.delivered_fraction
+    if isinstance(channel, c.IdealChannel) or delivered is None or delivered >= HARDLY_ANY:
+        return None
+    mesh, deadline_s = round_meshes(config)(0), channel.deadline_s
+    bits, shortest_s = shortest_message(config, mesh)
+    if isinstance(channel, c.RadioChannel) and channel.deadline_covers == "round":
+        computing_s = max(planned.first_round.compute_s, planned.later_round.compute_s)
+        if deadline_s - computing_s < shortest_s <= deadline_s:
+            return (
+                "channel.deadline_s",
+                f"the deadline of {deadline_s:.3g} s covers the round, but the slowest device "
+                f"computes for {computing_s:.3g} s and the best link needs {shortest_s:.3g} s; set "
+                "it above the sum, or let it cover the message alone",
+            )
+    lost = [link.outage_prob for link in planned.links if link.outage_prob is not None]
+    if min(lost, default=0.0) < SURELY_LOST:
+        return None
+    louder = channel.model_copy(update={"tx_power_dbm": LOUD_DBM})
+    _, at_cap_s = shortest_message(config.model_copy(update={"channel": louder}), mesh)
+    known_db = (link.mean_snr_db for link in planned.links)
+    snr_db = max((snr for snr in known_db if snr is not None), default=-math.inf)
+    if math.isinf(shortest_s) or (shortest_s > deadline_s >= at_cap_s and snr_db < 0.0):
+        return (
+            "channel.tx_power_dbm",
+            f"{channel.tx_power_dbm:g} dBm carry nothing, since the best link has a mean SNR of "
+            f"{snr_db:.1f} dB; raise the power, narrow channel.bandwidth_hz, or move the devices "
+            "closer",
+        )
+    if shortest_s > deadline_s:
+        return (
+            "channel.deadline_s",
+            f"no link carries its message of {bits:,} bit within {deadline_s:.3g} s, and the best "
+            f"one needs {shortest_s:.3g} s; set the deadline above that, widen "
+            "channel.bandwidth_hz, or send less (adapter.rank, density)",
+        )
+    return (
+        "channel.tx_power_dbm",
+        f"less than one message in {1 / HARDLY_ANY:.0f} comes through, although the best link has "
+        f"a mean SNR of {snr_db:.1f} dB; raise the power, or choose a milder channel.loss",
+    )
+
+
+def shortest_message(config: c.RunConfig, mesh: Mesh) -> tuple[int, float]:
+    """Bits of the message that is through first at mean rates, and its seconds; inf if none is."""
+    channel, bits = build_channel(config), usual_bits(config, mesh)
+    if not isinstance(channel, Radio) or not bits.any():
+        return 0, 0.0
+    rate_bit_s = channel.quality(mesh.positions, mesh.linked, bits).mean_rate_bit_s
+    sent_bits = bits + channel.header_bits
+    with np.errstate(divide="ignore", invalid="ignore"):
+        needed_s = np.where(bits > 0, sent_bits / rate_bit_s, np.inf)
+    best = int(needed_s.argmin())
+    return int(sent_bits.flat[best]), float(needed_s.flat[best])
+
+
+def _densities(config: c.RunConfig, mesh: Mesh) -> Float64[np.ndarray, " n"] | None:
+    """Share of B that every device holds; None without masks."""
+    method, rank = config.method, config.adapter.rank
+    if isinstance(method, c.SoLora) and is_masked(method):
+        shapes = embedded_shapes()
+        entries = rank * sum(d_out for d_out, _ in shapes.values())
+        return kept_entries(method, shapes, rank, mesh.cluster) / entries
+    if isinstance(method, c.Lori) and method.density < 1.0:
+        return np.full(len(mesh.cluster), method.density)
+    return None
+
+
+def _devices(config: c.RunConfig, mesh: Mesh) -> tuple[PreviewDevice, ...]:
+    return tuple(
+        PreviewDevice(x_m=x, y_m=y, task=config.fleet.task_of(device))
+        for device, (x, y) in enumerate(mesh.positions.tolist())
+    )
+
+
+def _merges(mesh: Mesh) -> tuple[PreviewMerge, ...]:
+    return tuple(PreviewMerge.model_validate(asdict(merge)) for merge in mesh.merges)
+
+
+def _cost(cost: AirCost) -> Cost:
+    return Cost(
+        parameters_sent=cost.values,
+        payload_bits=cost.payload_bits,
+        airtime_s=cost.airtime_s,
+        bandwidth_time_hz_s=cost.bandwidth_time_hz_s,
+        transmit_j=cost.transmit_j,
+        receive_j=cost.receive_j,
+        compute_j=cost.compute_j,
+        compute_s=cost.compute_s,
+        round_s=cost.round_s,
+        delivered_fraction=cost.delivered_fraction,
+    )
+
+
+def _spread(values: Sequence[float | None]) -> Spread | None:
+    """Percentiles of the numbers that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    low, median, high = np.percentile(known, (10, 50, 90)).tolist()
+    return Spread(low=low, median=median, high=high)
+
+
+def _known(values: Float64[np.ndarray, " m"]) -> list[float | None]:
+    """The values, None for NaN."""
+    return [None if math.isnan(value) else value for value in values.tolist()]
+
+
 def preview(config: c.RunConfig, payload_bits: int | None = None) -> Preview:
     """The mesh of `config` and what its channel gives every link on average.
 
@@ -66,67 +410,10 @@ def preview(config: c.RunConfig, payload_bits: int | None = None) -> Preview:
         payload_bits: length of one message, for the outage; unknown if None.
     """
     mesh = build_mesh(config)
-    radio = build_channel(config)
-    if isinstance(radio, PaperRadio):
-        links = _radio_links(mesh, radio, payload_bits)
-    else:
-        links = _ideal_links(mesh)
+    bits = mesh.linked * np.int64(payload_bits or 0)
     return Preview(
-        devices=tuple(
-            PreviewDevice(x_m=float(x), y_m=float(y), task=config.fleet.task_of(device))
-            for device, (x, y) in enumerate(mesh.positions)
-        ),
-        links=links,
+        devices=_devices(config, mesh),
+        links=links_with(mesh, build_channel(config), bits),
         clusters=tuple(mesh.cluster.tolist()),
-        merges=tuple(
-            PreviewMerge(
-                left=merge.left, right=merge.right, collision=merge.collision, power_w=merge.power_w
-            )
-            for merge in mesh.merges
-        ),
+        merges=_merges(mesh),
     )
-
-
-def _ideal_links(mesh: Mesh) -> tuple[PreviewLink, ...]:
-    distances = distances_m(mesh.positions)
-    return tuple(
-        PreviewLink(
-            receiver=receiver,
-            sender=sender,
-            distance_m=distances[receiver, sender],
-            mean_snr_db=None,
-            mean_rate_bit_s=None,
-            outage_prob=None,
-        )
-        for receiver, sender in np.argwhere(mesh.linked)
-    )
-
-
-def _radio_links(
-    mesh: Mesh, radio: PaperRadio, payload_bits: int | None
-) -> tuple[PreviewLink, ...]:
-    distances = distances_m(mesh.positions)
-    snr = radio.mean_snr(mesh.positions)
-    band_hz = radio.bandwidth_hz / np.maximum(mesh.linked.sum(axis=0), 1)
-    cap = radio.spectral_efficiency_max
-    efficiency = (
-        mean_spectral_efficiency(snr, cap)
-        if radio.faded
-        else np.minimum(spectral_efficiency(snr), cap)
-    )
-    links = []
-    for receiver, sender in np.argwhere(mesh.linked):
-        mean = float(snr[receiver, sender])
-        band = float(band_hz[sender])
-        missed = None if payload_bits is None else radio.outage(mean, payload_bits, band)
-        links.append(
-            PreviewLink(
-                receiver=receiver,
-                sender=sender,
-                distance_m=distances[receiver, sender],
-                mean_snr_db=ratio_to_db(mean),
-                mean_rate_bit_s=band * efficiency[receiver, sender],
-                outage_prob=missed,
-            )
-        )
-    return tuple(links)

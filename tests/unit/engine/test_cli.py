@@ -1,5 +1,7 @@
 """The command line: refusals are one sentence, exit code 2, and cost nothing."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from engine.cli import EXIT_REFUSED, Refused, answer, app, opened, parsed_change, quantity
+from engine.plan import Plan
 from engine.presets import preset_names
 
 
@@ -148,6 +151,84 @@ def test_an_unknown_command_is_refused(call) -> None:
     said = call("rnu", "quick")
     assert said.code == EXIT_REFUSED
     assert "rnu" in said.err
+
+
+SMALL = ("quick", "--set", "fleet.devices=4", "--set", "rounds=2")
+DEAF = ("--set", "channel.tx_power_dbm=-50", "--set", "topology.radius_m=100000")
+
+
+def test_a_run_whose_radio_carries_nothing_is_refused_at_its_field(call) -> None:
+    refused(call("run", *SMALL, *DEAF), "channel.tx_power_dbm: ", "raise the power")
+
+
+def test_a_plan_is_shown_also_where_the_run_is_refused(call) -> None:
+    said = call("plan", *SMALL, *DEAF)
+    assert said.code == EXIT_REFUSED
+    assert "Payload" in said.out
+    assert said.err.startswith("channel.tx_power_dbm: ")
+
+
+def test_a_plan_as_json_is_the_plan(call) -> None:
+    said = call("plan", *SMALL, "--json")
+    assert (said.code, said.err) == (0, "")
+    plan = Plan.model_validate_json(said.out)
+    assert len(plan.devices) == 4
+    first, later = plan.first_round.payload_bits, plan.later_round.payload_bits
+    assert plan.total.payload_bits == first + later > 0
+
+
+def test_a_plan_names_costs_mesh_and_radio(call) -> None:
+    said = call("plan", *SMALL)
+    assert (said.code, said.err) == (0, "")
+    for part in ["Payload", "Plain LoRA", "Receive", "Spectral gap", "SNR", "Takes here"]:
+        assert part in said.out
+
+
+def test_a_plan_of_a_missing_file_is_refused(call) -> None:
+    table = ("--set", "channel.kind=radio", "--set", "channel.path_loss.kind=gain_table")
+    refused(call("plan", *SMALL, *table), "gains")
+
+
+def test_a_plan_needs_no_torch() -> None:
+    script = (
+        "import sys; from engine.cli import app; "
+        "app(['plan', 'quick', '--set', 'rounds=1'], standalone_mode=False); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(("ending", "flags"), [(".json", ["--json"]), (".graphml", ["--graphml"])])
+def test_a_mesh_that_was_printed_is_read_again(call, tmp_path: Path, ending: str, flags) -> None:
+    file = tmp_path / f"mesh{ending}"
+    file.write_text(call("mesh", *SMALL, *flags).out, encoding="utf-8")
+    again = call("mesh", "quick", "--set", "rounds=9", "--topology", file)
+    assert json.loads(again.out) == json.loads(call("mesh", *SMALL).out)
+    assert len(json.loads(again.out)["devices"]) == 4
+
+
+def test_a_mesh_with_one_way_links_is_no_file(call) -> None:
+    links = ("--set", "topology.kind=exponential", "--set", "topology.direction=one_way")
+    method = ("--set", "method.kind=lora_gossip", "--set", "mixing.rule=uniform")
+    refused(call("mesh", *SMALL, *links, *method), "one-way")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("gone.json", None, "No such file"),
+        ("mesh.txt", "", ".graphml"),
+        ("mesh.json", "[]", "mesh.json"),
+        ("mesh.graphml", "<html/>", "no graph"),
+        ("mesh.json", '{"devices": [{"x_m": 0, "y_m": 0}, {"x_m": 0, "y_m": 0}]}', "one place"),
+    ],
+)
+def test_a_file_without_a_mesh_is_refused(call, tmp_path: Path, name: str, text, says) -> None:
+    file = tmp_path / name
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    refused(call("plan", "quick", "--topology", file), name, says)
 
 
 @pytest.mark.parametrize(
