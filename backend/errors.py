@@ -41,6 +41,15 @@ CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "The run is not in a state that allows it"}
 }
 
+
+class InvalidConfig(Exception):
+    """Input that has the right shape and cannot be used: (field, one sentence) of each problem."""
+
+    def __init__(self, fields: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field}: {message}" for field, message in fields))
+        self.fields = fields
+
+
 _HTTP = {
     404: ("NotFound", "there is no such address; GET /docs lists those that exist"),
     405: ("MethodNotAllowed", "this address does not take this method; see GET /docs"),
@@ -60,6 +69,7 @@ def install(app: FastAPI) -> None:
     for kind in STATUS:
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(InvalidConfig, _unusable)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -85,10 +95,17 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
             "UnsupportedMediaType",
             f"send the body with content-type application/json, not {given[:80]}",
         )
-    fields = [
-        {"field": field, "message": message}
-        for field, message in plain_errors([_from_inside(item) for item in found])
-    ]
+    return _named(plain_errors([_from_inside(item) for item in found]))
+
+
+def _unusable(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, InvalidConfig)  # noqa: S101 - Starlette hands over no other
+    return _named(error.fields)
+
+
+def _named(found: Sequence[tuple[str, str]]) -> JSONResponse:
+    """The answer that names each wrong field with its sentence."""
+    fields = [{"field": field, "message": message} for field, message in found]
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     detail = f"{fields[0]['field']}: {fields[0]['message']}{more}"
     return problem(422, "InvalidInput", detail, {"fields": fields})

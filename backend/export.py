@@ -43,6 +43,13 @@ HEADER = (
     "round_energy_j",
     "round_wall_s",
     "device_cluster",
+    "device_receive_j",
+    "device_compute_s",
+    "device_compute_j",
+    "device_present",
+    "round_receive_j",
+    "round_compute_j",
+    "round_round_s",
 )
 
 
@@ -110,6 +117,13 @@ def _totals(device: DeviceRecord, record: RoundRecord) -> tuple[Any, ...]:
         record.energy_j,
         record.wall_s,
         device.cluster,
+        device.receive_j,
+        device.compute_s,
+        device.compute_j,
+        device.present,
+        record.receive_j,
+        record.compute_j,
+        record.round_s,
     )
 
 

@@ -1,11 +1,12 @@
 """The wire contract: what the API takes and gives. Light, so that the dashboard shares it."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.config import RunConfig
+from engine.config import Drawn, RunConfig, TaskName
+from engine.plan import Plan
 from engine.records import Provenance, RoundRecord, RunStatus
 
 
@@ -92,6 +93,36 @@ class PresetOut(Wire):
     watch: str
     duration: str
     config: RunConfig
+
+
+class FieldProblem(Wire):
+    """What is wrong with one field of a config, and what to do."""
+
+    field: str = Field(description="Dotted name, or `config` if it is no single field")
+    message: str = Field(description="One sentence")
+
+
+class PlanOut(Wire):
+    """What a config will mean before it runs, and what keeps it from running."""
+
+    plan: Plan | None = Field(description="None if it cannot be computed; `problems` say why")
+    problems: tuple[FieldProblem, ...] = Field(description="A run is refused unless this is empty")
+
+
+class TopologyFile(Wire):
+    """The text of a file that holds a mesh."""
+
+    format: Literal["json", "graphml"]
+    text: str
+
+
+class TopologyOut(Wire):
+    """A mesh as the branch `topology` of a config takes it."""
+
+    topology: Drawn
+    tasks: tuple[TaskName, ...] | None = Field(
+        description="Task of each device; None if the file names none"
+    )
 
 
 class Health(Wire):

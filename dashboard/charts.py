@@ -3,7 +3,7 @@
 Text, grid and paper take the colours of the page in static/chart.js; only data colours are here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +15,14 @@ from dashboard import theme
 from dashboard.frames import thinned
 from dashboard.words import word
 from engine.config import RunConfig, TaskName
+from engine.plan import Plan, PreviewLink, Spread
 
 MARKERS_UP_TO = 60  # points; more would hide the line
 LABELS_UP_TO = 4  # lines; more are named in a legend
 LABEL_PX = 15  # two names at line ends closer than this are pushed apart
 FRAME_PX = 80  # title, axis and its name: what of the height is no plot
+LINKS_UP_TO = 400  # dots per panel; of more links, every so many is drawn
+PANEL_GAP = 0.13  # between panels, as a share of the width
 TASK_COLUMN_TITLES = {
     "own": "Accuracy of each task's own devices",
     "all": "Accuracy of all devices on each task",
@@ -132,6 +135,113 @@ def total_curve(
     )
     _round_axis(figure, config.rounds)
     return figure
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quality of the links: what to draw and in which unit."""
+
+    title: str
+    scale: fmt.Scale
+    spread: Spread
+    of: Callable[[PreviewLink], float | None]
+    from_zero: bool = False
+
+
+def link_spread(plan: Plan, mode: theme.Mode) -> go.Figure | None:
+    """Mean SNR, mean rate and loss of every link by distance; the middle 80 % are shaded.
+
+    None if the channel knows no radio.
+    """
+    panels = _panels(plan)
+    if not panels:
+        return None
+    every = max(1, -(-len(plan.links) // LINKS_UP_TO))
+    links = sorted(plan.links, key=lambda link: link.distance_m)[::every]
+    figure = _figure("Links by distance", theme.SMALL)
+    width = (1 - PANEL_GAP * (len(panels) - 1)) / len(panels)
+    for number, panel in enumerate(panels):
+        left = number * (width + PANEL_GAP)
+        _draw_panel(figure, panel, links, number, (left, left + width), mode)
+    figure.update_layout(showlegend=False, hovermode="closest", margin={"t": 56, "b": 40, "l": 40})
+    return figure
+
+
+def _panels(plan: Plan) -> list[Panel]:
+    panels = []
+    if plan.snr_db is not None:
+        scale = fmt.Scale(1.0, "dB")
+        panels.append(Panel("SNR", scale, plan.snr_db, lambda link: link.mean_snr_db))
+    if plan.rate_bit_s is not None:
+        scale = fmt.scale_for(plan.rate_bit_s.high, "bit/s")
+        panels.append(Panel("Rate", scale, plan.rate_bit_s, lambda link: link.mean_rate_bit_s))
+    if plan.outage_prob is not None:
+        scale = fmt.Scale(0.01, "%")
+        panels.append(Panel("Lost", scale, plan.outage_prob, lambda link: link.outage_prob, True))
+    return panels
+
+
+def _draw_panel(
+    figure: go.Figure,
+    panel: Panel,
+    links: Sequence[PreviewLink],
+    number: int,
+    domain: tuple[float, float],
+    mode: theme.Mode,
+) -> None:
+    suffix = "" if number == 0 else str(number + 1)
+    color = theme.ACCENT.of(mode)
+    known = [(link, value) for link in links if (value := panel.of(link)) is not None]
+    figure.add_trace(
+        go.Scatter(
+            x=[link.distance_m for link, _ in known],
+            y=[panel.scale.of(value) for _, value in known],
+            xaxis=f"x{suffix}",
+            yaxis=f"y{suffix}",
+            name=f"{panel.title} ({panel.scale.unit})",
+            mode="markers",
+            marker={"color": color, "size": 5, "opacity": 0.55},
+            customdata=[f"Device {link.sender} to {link.receiver}" for link, _ in known],
+            hovertemplate=f"%{{customdata}}: %{{y:.3g}} {panel.scale.unit}<extra></extra>",
+        )
+    )
+    low, median, high = (
+        panel.scale.of(value)
+        for value in (panel.spread.low, panel.spread.median, panel.spread.high)
+    )
+    common = {"type": "rect", "xref": f"x{suffix} domain", "x0": 0, "x1": 1, "yref": f"y{suffix}"}
+    fill = _faded(color)
+    figure.add_shape(**common, y0=low, y1=high, fillcolor=fill, line={"width": 0}, layer="below")
+    line = {"color": color, "width": 1.5}
+    figure.add_shape(**{**common, "type": "line"}, y0=median, y1=median, line=line, layer="below")
+    figure.update_layout(
+        {
+            f"xaxis{suffix}": {
+                "domain": list(domain),
+                "anchor": f"y{suffix}",
+                "title": {"text": "Distance (m)", "standoff": 4},
+                "rangemode": "tozero",
+                "nticks": 4,
+                "showgrid": False,
+            },
+            f"yaxis{suffix}": {
+                "anchor": f"x{suffix}",
+                "nticks": 5,
+                "rangemode": "tozero" if panel.from_zero else "normal",
+            },
+        }
+    )
+    figure.add_annotation(
+        text=f"{panel.title} ({panel.scale.unit})",
+        x=domain[0],
+        y=1,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 12},
+    )
 
 
 def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:

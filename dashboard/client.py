@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from backend.schemas import (
     Health,
+    PlanOut,
     PresetOut,
     Problem,
     RoundPage,
@@ -19,7 +20,6 @@ from backend.schemas import (
 )
 from dashboard.launch import API_URL_VARIABLE, DEFAULT_API_URL
 from engine.config import RunConfig
-from engine.plan import Preview
 
 TIMEOUT_S = 10.0  # a page of 200 rounds on a busy two-core machine takes a second or two
 PAGE = 200
@@ -72,9 +72,9 @@ class ApiClient:
         answer = self._ask("GET", "/presets")
         return self._parsed(TypeAdapter(list[PresetOut]), answer)
 
-    def preview(self, config: RunConfig) -> Preview:
-        """Places and links of a config, nothing trained."""
-        return self._model(Preview, "POST", "/preview", json=config.model_dump(mode="json"))
+    def plan(self, config: RunConfig) -> PlanOut:
+        """Mesh, radio and costs of a config, nothing trained; and what keeps it from running."""
+        return self._model(PlanOut, "POST", "/plan", json=config.model_dump(mode="json"))
 
     def create(self, config: RunConfig) -> RunDetail:
         """Queue a run."""

@@ -116,6 +116,17 @@ def percent(fraction: float | None, decimals: int = 1) -> str:
     return f"{100 * fraction:.{decimals}f}{SPACE}%".replace("-", MINUS)
 
 
+def chance(probability: float | None) -> str:
+    """A probability as percent; what is not quite 0 or 1 is never written as such."""
+    if probability is None or absent(probability):
+        return MISSING
+    if 0 < probability < 0.0005:
+        return f"<{SPACE}0.1{SPACE}%"
+    if 0.9995 <= probability < 1:
+        return f">{SPACE}99.9{SPACE}%"
+    return percent(probability)
+
+
 def points(difference: float | None) -> str:
     """A difference of two shares in percentage points: +52.2 pt."""
     if difference is None or absent(difference):

@@ -4,6 +4,7 @@ The form reads and gives a plain tree of values, valid or not. Validation stays 
 `Form.show_errors` puts each message below the widget it is about.
 """
 
+import inspect
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import pandas as pd
 import streamlit as st
-from annotated_types import Ge, Gt, Le, Lt, MaxLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MultipleOf
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from streamlit.delta_generator import DeltaGenerator
@@ -23,7 +24,10 @@ from dashboard.words import word
 Kind = Literal[
     "constant", "int", "float", "text", "choice", "choices", "rows", "pairs", "branch", "union"
 ]
-SEGMENTS_UP_TO = 3  # choices shown side by side; more go into a list
+# Choices shown side by side, if their names take one line together; others go into a list.
+SEGMENTS_UP_TO = 4
+SEGMENT_LETTERS = 46
+SEGMENT_PADDING = 4  # around each, in letters
 SCALED_UNITS = {"Hz", "bit/s"}  # shown with the prefix that suits the default
 FINE_UNITS = {"dB", "dBm"}  # stepped by one
 
@@ -40,6 +44,7 @@ class Spec:
     low: float | None
     high: float | None
     most: int | None
+    multiple_of: int | None
     options: tuple[Any, ...]
     models: tuple[type[BaseModel], ...]
 
@@ -59,6 +64,9 @@ def spec_of(info: FieldInfo, name: str) -> Spec:
         low=_number(lows),
         high=_number(highs),
         most=next((m.max_length for m in info.metadata if isinstance(m, MaxLen)), None),
+        multiple_of=next(
+            (int(str(m.multiple_of)) for m in info.metadata if isinstance(m, MultipleOf)), None
+        ),
         options=options,
         models=models,
     )
@@ -100,6 +108,17 @@ def _rows_of(item: Any) -> tuple[Kind, tuple[Any, ...], tuple[type[BaseModel], .
 def kind_of_model(model: type[BaseModel]) -> str:
     """The value of the `kind` that names a member of a union."""
     return str(model.model_fields["kind"].default)
+
+
+def said_of(model: type[BaseModel]) -> str:
+    """What a model says of itself: the first paragraph of its docstring, on one line."""
+    return " ".join((inspect.getdoc(model) or "").partition("\n\n")[0].split())
+
+
+def side_by_side(names: Sequence[str]) -> bool:
+    """Whether choices of these names are few and short enough for one line."""
+    letters = sum(len(name) + SEGMENT_PADDING for name in names)
+    return len(names) <= SEGMENTS_UP_TO and letters <= SEGMENT_LETTERS
 
 
 def defaults(model: type[BaseModel]) -> dict[str, Any]:
@@ -171,12 +190,7 @@ class Form:
 
     def section(self, model: type[BaseModel], name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Widgets for the branch `name` of `model`; gives the branch's values."""
-        self.slots[name] = st.empty()
-        spec = spec_of(model.model_fields[name], name)
-        branch: Mapping[str, Any] = tree.get(name, {})
-        if spec.kind == "union":
-            return self._union(spec, branch, name)
-        return self._fields(spec.models[0], branch, f"{name}.", list(spec.models[0].model_fields))
+        return self._branch(spec_of(model.model_fields[name], name), tree.get(name, {}), name)
 
     def show_errors(self, errors: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Write each message below its field; gives back those whose field is not on screen."""
@@ -186,7 +200,7 @@ class Form:
             if slot is None:
                 homeless.append((name, message))
             else:
-                slot.error(message[:1].upper() + message[1:])
+                slot.error(_capitalised(message))
         return homeless
 
     def _slot_for(self, name: str) -> DeltaGenerator | None:
@@ -197,11 +211,26 @@ class Form:
                 return slot
         return None
 
+    def _branch(self, spec: Spec, tree: Mapping[str, Any], path: str) -> dict[str, Any]:
+        self.slots[path] = st.empty()
+        if spec.kind == "union":
+            return self._union(spec, tree, path)
+        return self._fields(spec.models[0], tree, f"{path}.", list(spec.models[0].model_fields))
+
+    def _nested(self, spec: Spec, tree: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """A branch within a branch: framed, so that one sees where it ends."""
+        with st.container(border=True, gap="small"):
+            if spec.kind == "branch":
+                st.markdown(f"**{spec.title}**", help=spec.help or None)
+            return self._branch(spec, tree, path)
+
     def _union(self, spec: Spec, branch: Mapping[str, Any], path: str) -> dict[str, Any]:
         models = {kind_of_model(model): model for model in spec.models}
         start = str(branch.get("kind", next(iter(models))))
         chosen = self._pick(spec, list(models), start, f"{path}.kind")
         model = models[chosen]
+        if said_of(model):
+            st.caption(said_of(model))
         begun = branch if chosen == start else self.starts.get(path, {}).get(chosen, {})
         values = {**defaults(model), **begun}
         return {"kind": chosen, **self._fields(model, values, f"{path}.", list(model.model_fields))}
@@ -209,19 +238,20 @@ class Form:
     def _pick(self, spec: Spec, options: list[Any], start: Any, path: str) -> Any:
         label = _label(spec, spec.unit)
         key = f"{self.prefix}:{path}"
-        help_text = _help(spec, path)
-        if len(options) <= SEGMENTS_UP_TO or path.endswith(".kind"):
+        names = {option: word(option, _field_of(path)) for option in options}
+        shown, help_text = names.__getitem__, _help(spec, path)
+        if side_by_side(list(names.values())):
             return st.segmented_control(
                 label,
                 options,
                 default=start,
                 required=True,
-                format_func=word,
+                format_func=shown,
                 key=key,
                 help=help_text,
             )
         index = options.index(start) if start in options else 0
-        return st.selectbox(label, options, index=index, format_func=word, key=key, help=help_text)
+        return st.selectbox(label, options, index=index, format_func=shown, key=key, help=help_text)
 
     def _fields(
         self, model: type[BaseModel], tree: Mapping[str, Any], path: str, names: list[str]
@@ -241,6 +271,8 @@ class Form:
             n for n, s in specs.items() if s.kind in {"choice", "choices", "rows", "pairs"}
         ]:
             values[name] = self._one(specs[name], start.get(name), f"{path}{name}")
+        for name in [n for n, s in specs.items() if _is_branch(s)]:
+            values[name] = self._nested(specs[name], start.get(name) or {}, f"{path}{name}")
         constants = {n: start[n] for n, s in specs.items() if s.kind == "constant"}
         return {**constants, **values}
 
@@ -266,7 +298,7 @@ class Form:
             min_value=None if spec.low is None else int(spec.low),
             max_value=None if spec.high is None else int(spec.high),
             value=int(value),
-            step=1,
+            step=spec.multiple_of or 1,
             key=f"{self.prefix}:{path}",
             help=_help(spec, path),
         )
@@ -332,10 +364,21 @@ class Form:
     def _table(
         self, spec: Spec, table: pd.DataFrame, columns: dict[str, Any], key: str
     ) -> pd.DataFrame:
-        st.caption(spec.title, help=spec.help)
+        st.caption(_label(spec, ""), help=spec.help)
         return st.data_editor(
             table, key=key, num_rows="dynamic", column_config=columns, height=220, hide_index=False
         )
+
+
+def _capitalised(message: str) -> str:
+    """The message as a sentence; a name of the config at its beginning stays as it is."""
+    first = message.partition(" ")[0]
+    return message if {".", "_"} & set(first) else message[:1].upper() + message[1:]
+
+
+def _field_of(path: str) -> str:
+    """The field that a path leads to: a union's own name, not `kind`."""
+    return path.removesuffix(".kind").rpartition(".")[2]
 
 
 def _is_branch(spec: Spec) -> bool:

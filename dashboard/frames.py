@@ -20,6 +20,9 @@ ROUND_COLUMNS = (
     "sent_bits",
     "airtime_s",
     "energy_j",
+    "receive_j",
+    "compute_j",
+    "round_s",
     "total_bits",
     "total_airtime_s",
     "total_energy_j",
@@ -70,6 +73,7 @@ class History:
                 record.sent_bits,
                 record.airtime_s,
                 record.energy_j,
+                *_beyond_air(record),
                 *self._totals,
                 record.wall_s,
             )
@@ -123,6 +127,13 @@ class History:
         for score in self.scores:
             table.loc[score.device, score.task] = score.accuracy
         return table
+
+
+def _beyond_air(record: RoundRecord) -> tuple[float | None, float | None, float | None]:
+    """Receive energy, compute energy and time of a round; nothing in runs that did not count it."""
+    if record.round_s is None:
+        return None, None, None
+    return record.receive_j, record.compute_j, record.round_s
 
 
 def exchange_loss(record: RoundRecord) -> float | None:

@@ -1,4 +1,4 @@
-"""What the network map shows: a preview before the run, the messages of a round during it. Pure."""
+"""What the network map shows: a plan before the run, the messages of a round during it. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,16 +7,17 @@ from xml.sax.saxutils import escape
 from dashboard import format as fmt
 from dashboard import theme
 from engine.config import TaskName
-from engine.plan import Preview, PreviewLink
-from engine.records import LinkRecord, RoundRecord
+from engine.plan import Plan, PreviewLink
+from engine.records import DeviceRecord, LinkRecord, RoundRecord
 
 Half = dict[str, Any]
+ABSENT = "absent"  # stands where the task of a device would say how it is drawn
 
 
-def preview_map(preview: Preview, mode: theme.Mode) -> dict[str, Any]:
+def plan_map(plan: Plan, mode: theme.Mode) -> dict[str, Any]:
     """The mesh of a config: links by their mean SNR."""
-    places = [(device.task, device.x_m, device.y_m) for device in preview.devices]
-    links = {(link.receiver, link.sender): link for link in preview.links}
+    places = [(device.task, device.x_m, device.y_m) for device in plan.devices]
+    links = {(link.receiver, link.sender): link for link in plan.links}
     nodes = [
         _node(index, task, (x, y), _degree(links, index))
         for index, (task, x, y) in enumerate(places)
@@ -27,21 +28,56 @@ def preview_map(preview: Preview, mode: theme.Mode) -> dict[str, Any]:
 def round_map(
     record: RoundRecord, own_accuracy: Mapping[int, float], mode: theme.Mode
 ) -> dict[str, Any]:
-    """The messages of one round; the ring around a device is its accuracy on its own task."""
+    """The messages of one round; the ring around a device is its accuracy on its own task.
+
+    A device that is out of reach is hollow and grey, whatever its task.
+    """
     links = {(link.receiver, link.sender): link for link in record.links}
     nodes = []
     for device in record.devices:
         accuracy = own_accuracy.get(device.device)
-        lines = [f"own task {fmt.percent(accuracy)}", f"sent {fmt.bits(device.sent_bits)}"]
-        if device.sent_bits:
-            lines.append(f"airtime {fmt.seconds(device.airtime_s)} · {fmt.joules(device.energy_j)}")
-        node = _node(device.device, device.task, (device.x_m, device.y_m), lines)
+        place = (device.x_m, device.y_m)
+        node = _node(device.device, device.task, place, _told(device, accuracy))
         node["ring"] = accuracy
         node["label"] = "" if accuracy is None else fmt.percent(accuracy, 0)
+        if not device.present:
+            node["task"] = ABSENT
         nodes.append(node)
     most = max((link.payload_bits for link in record.links), default=0)
     pairs = _pairs(links, lambda link: _sent_half(link, most, mode))
-    return _payload(nodes, pairs, mode, lost=True)
+    payload = _payload(nodes, pairs, mode, lost=True)
+    if any(node["task"] == ABSENT for node in nodes):
+        payload["tasks"][ABSENT] = {
+            "title": "Out of reach",
+            "color": theme.MUTED.of(mode),
+            "marker": "circle",
+            "filled": False,
+        }
+    return payload
+
+
+def _told(device: DeviceRecord, accuracy: float | None) -> list[str]:
+    """What the tooltip of a device says of its round."""
+    lines = [] if device.present else ["out of reach: trains on alone"]
+    lines += [f"own task {fmt.percent(accuracy)}", f"sent {fmt.bits(device.sent_bits)}"]
+    if device.sent_bits:
+        lines.append(f"airtime {fmt.seconds(device.airtime_s)} · {fmt.joules(device.energy_j)}")
+    if device.receive_j:
+        lines.append(f"receives with {fmt.joules(device.receive_j)}")
+    if device.compute_s:
+        lines.append(f"computes {fmt.seconds(device.compute_s)} · {fmt.joules(device.compute_j)}")
+    return lines
+
+
+def slowest_device(record: RoundRecord) -> int | None:
+    """The device that holds up the round: longest at computing and on air; None if all are alike.
+
+    Waiting for a turn is no device's own doing and does not count.
+    """
+    busy_s = {each.device: each.compute_s + each.airtime_s for each in record.devices}
+    longest = max(busy_s.values(), default=0.0)
+    slowest = [device for device, seconds in busy_s.items() if seconds >= 0.999 * longest]
+    return slowest[0] if len(slowest) == 1 and len(busy_s) > 1 else None
 
 
 def _degree(links: Iterable[tuple[int, int]], device: int) -> list[str]:
@@ -89,13 +125,15 @@ def _planned_half(link: PreviewLink, mode: theme.Mode) -> Half:
     else:
         lines.append(f"mean SNR {fmt.decibel(link.mean_snr_db)}")
         lines.append(f"mean rate {fmt.rate(link.mean_rate_bit_s)}")
+    if link.outage_prob is not None:
+        lines.append(f"lost {fmt.chance(link.outage_prob)} of the time")
     color = theme.snr_color(link.mean_snr_db, mode)
     return {"color": color, "width": round(1.5 + 2.5 * share, 2), "lost": False, "tip": lines}
 
 
 def _sent_half(link: LinkRecord, most_bits: int, mode: theme.Mode) -> Half:
     share = link.payload_bits / most_bits if most_bits else 0.0
-    arrived = "delivered" if link.delivered else "lost: it would have missed the deadline"
+    arrived = "delivered" if link.delivered else "lost"
     lines = [
         f"Device {link.sender} to {link.receiver}",
         f"{fmt.bits(link.payload_bits)}, {arrived}",
@@ -144,18 +182,18 @@ def _task_look(task: TaskName) -> dict[str, Any]:
 PICTURE = (320.0, 150.0)
 
 
-def picture_svg(preview: Preview, mode: theme.Mode) -> str:
+def picture_svg(plan: Plan, mode: theme.Mode) -> str:
     """The mesh as a small picture: links in hairline colour, devices as their task's marker."""
     width, height = PICTURE
-    places = _fitted([(device.x_m, device.y_m) for device in preview.devices])
+    places = _fitted([(device.x_m, device.y_m) for device in plan.devices])
     radius = 6.5 if len(places) <= 16 else 4.5 if len(places) <= 40 else 3.0
     lines = []
-    for a, b in sorted({tuple(sorted((k.receiver, k.sender))) for k in preview.links}):
+    for a, b in sorted({tuple(sorted((k.receiver, k.sender))) for k in plan.links}):
         (x1, y1), (x2, y2) = places[a], places[b]
         lines.append(f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"/>')
     marks = [
         _mark(device.task, place, radius, mode)
-        for device, place in zip(preview.devices, places, strict=True)
+        for device, place in zip(plan.devices, places, strict=True)
     ]
     label = escape(f"{fmt.count(len(places), 'device')}, {fmt.count(len(lines), 'link')}")
     return (

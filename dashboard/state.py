@@ -7,13 +7,12 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from backend.schemas import RunSummary
+from backend.schemas import PlanOut, RunSummary
 from dashboard import format as fmt
 from dashboard import theme
 from dashboard.client import PAGE, ApiClient, ApiProblem, api
 from dashboard.frames import History
 from engine.config import RunConfig, canonical_json
-from engine.plan import Preview
 from engine.records import RoundRecord
 
 VIEWS = Path(__file__).with_name("views")
@@ -95,10 +94,18 @@ def last_round(client: ApiClient, run_id: int, index: int) -> RoundRecord | None
 
 
 @st.cache_data(max_entries=64, ttl=3600, show_spinner=False)
-def _preview(config_json: str) -> Preview:
-    return api().preview(RunConfig.model_validate_json(config_json))
+def _plan(config_json: str) -> PlanOut:
+    return api().plan(RunConfig.model_validate_json(config_json))
 
 
-def preview_of(config: RunConfig) -> Preview:
-    """The mesh of a config; asked for once per config, since equal configs give equal meshes."""
-    return _preview(canonical_json(config))
+def plan_of(config: RunConfig) -> PlanOut:
+    """The plan of a config; asked for once per config, since equal configs give equal plans.
+
+    The name of a run changes nothing. An answer with problems is not kept: a missing file may be
+    there the next time.
+    """
+    text = canonical_json(config.model_copy(update={"name": "plan"}))
+    planned = _plan(text)
+    if planned.problems:
+        _plan.clear(text)
+    return planned

@@ -1,14 +1,16 @@
-"""What one needs to design a run: presets, the schema of a config, a look at what it gives."""
+"""What one needs to design a run: presets, the schema of a config, its plan, meshes of files."""
 
 from typing import Any
 
 from fastapi import APIRouter
 
-from backend.errors import BODY
-from backend.schemas import PresetOut
+from backend.errors import BODY, InvalidConfig
+from backend.schemas import FieldProblem, PlanOut, PresetOut, TopologyFile, TopologyOut
 from engine.config import RunConfig
-from engine.plan import Preview, preview
+from engine.errors import AssetMissing, ConfigMismatch
+from engine.plan import Plan, file_problems, plan, problems
 from engine.presets import load_preset, preset_names
+from engine.topology.files import drawn_from_graphml, drawn_from_json
 
 router = APIRouter(tags=["design"])
 
@@ -25,7 +27,27 @@ def run_config_schema() -> dict[str, Any]:
     return RunConfig.model_json_schema()
 
 
-@router.post("/preview", responses=BODY)
-def preview_run(body: RunConfig) -> Preview:
-    """Places, links and radio of a config, without training."""
-    return preview(body)
+@router.post("/plan", responses=BODY)
+def plan_run(body: RunConfig) -> PlanOut:
+    """Mesh, radio and costs of a config without training, and what keeps it from running."""
+    try:
+        planned = plan(body)
+    except (AssetMissing, ConfigMismatch) as error:
+        return _planned(None, file_problems(body) or [("config", str(error))])
+    return _planned(planned, problems(body, planned))
+
+
+def _planned(planned: Plan | None, found: list[tuple[str, str]]) -> PlanOut:
+    named = tuple(FieldProblem(field=field, message=message) for field, message in found)
+    return PlanOut(plan=planned, problems=named)
+
+
+@router.post("/topology/import", responses=BODY)
+def import_topology(body: TopologyFile) -> TopologyOut:
+    """A mesh from the text of a file: JSON of our own, or GraphML."""
+    read = drawn_from_json if body.format == "json" else drawn_from_graphml
+    try:
+        mesh = read(body.text)
+    except ValueError as error:
+        raise InvalidConfig([("text", str(error))]) from error
+    return TopologyOut(topology=mesh.drawn, tasks=mesh.tasks)

@@ -7,11 +7,12 @@ from fastapi.responses import StreamingResponse
 
 from backend import replies
 from backend.deps import ID_MAX, Reading, RunId, Store, Writing
-from backend.errors import BODY, CONFLICT, NOT_FOUND
+from backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
 from backend.export import csv_lines, jsonl_lines, stored_rounds
 from backend.schemas import RunCreate, RunDetail, RunList
 from db import runs
 from db.session import reading
+from engine.plan import problems
 from engine.records import RunStatus
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -19,7 +20,10 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 
 @router.post("", status_code=201, responses=BODY)
 def create_run(body: RunCreate, session: Writing) -> RunDetail:
-    """Queue a run."""
+    """Queue a run; refused if the radio or the files of its config cannot work."""
+    found = problems(body.config)
+    if found:
+        raise InvalidConfig(found)
     return replies.detail(session, runs.create(session, body.config))
 
 

@@ -7,22 +7,24 @@ import tomli_w
 from pydantic import ValidationError
 
 from backend.schemas import PresetOut
-from dashboard import maps, state, theme
+from dashboard import charts, maps, plans, state, theme
 from dashboard.client import ApiProblem, api
-from dashboard.components import network_map
+from dashboard.components import live_chart, network_map
 from dashboard.forms import Form
 from engine.config import RunConfig, plain_errors
-from engine.plan import Preview
+from engine.plan import Plan
 
 # What belongs together on screen; every branch of the config is in one group.
 GROUPS: dict[str, tuple[str, ...]] = {
     "Devices and tasks": ("fleet",),
-    "Method and sparsity": ("method", "adapter"),
+    "Method and sparsity": ("method", "adapter", "mixing"),
     "Channel": ("channel",),
+    "Mesh over time": ("mobility", "churn"),
     "Training and evaluation": ("training", "evaluation"),
 }
 OPEN = ("Devices and tasks", "Method and sparsity")
 OWN = "design"  # place of this view in the session
+SEEN = "design-plan"  # place of the last plan and its config
 
 
 def load(source: str, tree: dict[str, Any]) -> None:
@@ -57,29 +59,75 @@ def take_preset() -> None:
         st.query_params["preset"] = name
 
 
-def drawn_from(preview: Preview | None) -> dict[str, Any]:
+def drawn_from(plan: Plan | None) -> dict[str, Any]:
     """Where a drawn topology starts: at the mesh that is on screen."""
-    if preview is None:
+    if plan is None:
         return {}
-    places = [{"x_m": round(d.x_m, 1), "y_m": round(d.y_m, 1)} for d in preview.devices]
-    pairs = sorted({(min(k.receiver, k.sender), max(k.receiver, k.sender)) for k in preview.links})
+    places = [{"x_m": round(d.x_m, 1), "y_m": round(d.y_m, 1)} for d in plan.devices]
+    pairs = sorted({(min(k.receiver, k.sender), max(k.receiver, k.sender)) for k in plan.links})
     return {"positions": places, "links": [list(pair) for pair in pairs]}
 
 
-def mesh(config: RunConfig | None) -> None:
-    """The map of the config; of the last valid one while the form has an error."""
-    if config is not None:
-        try:
-            st.session_state["design-preview"] = state.preview_of(config)
-        except ApiProblem as problem:
-            state.show_problem(problem)
-    preview: Preview | None = st.session_state.get("design-preview")
-    if preview is None:
+def planned(config: RunConfig) -> list[tuple[str, str]]:
+    """Ask for the plan of a config and keep it for the screen; gives what keeps it from running."""
+    try:
+        answer = state.plan_of(config)
+    except ApiProblem as problem:
+        state.show_problem(problem)
+        return []
+    if answer.plan is not None:
+        st.session_state[SEEN] = {"plan": answer.plan, "config": config}
+    return [(each.field, each.message) for each in answer.problems]
+
+
+def mesh(plan: Plan | None, note: str) -> None:
+    """The map of the config; of the last one that could be planned while the form has an error."""
+    if plan is None:
         st.skeleton(theme.LARGE)
         return
-    network_map(maps.preview_map(preview, state.mode()), key="design-map", height=theme.LARGE)
-    if config is None:
-        st.caption("The map shows the last valid config.")
+    network_map(maps.plan_map(plan, state.mode()), key="design-map", height=theme.LARGE)
+    if note:
+        st.caption(note)
+
+
+def where(wrong: list[tuple[str, str]]) -> str:
+    """Which groups of the form hold the fields that are wrong; a closed group hides them."""
+    groups = {branch: group for group, branches in GROUPS.items() for branch in branches}
+    named = [(groups.get(field.partition(".")[0]), field) for field, _ in wrong]
+    return ", ".join(f"`{field}` in {group}" for group, field in named if group)
+
+
+def tiles(found: list[plans.Tile]) -> None:
+    """Numbers side by side."""
+    with st.grid(4, min_column_width=116, gap="small"):
+        for each in found:
+            st.metric(
+                each.label,
+                each.value,
+                each.under,
+                delta_color="off",
+                delta_arrow="off",
+                help=each.help,
+                height="stretch",
+            )
+
+
+def panel(plan: Plan, config: RunConfig) -> None:
+    """What the run will cost and what the mesh is like, before anything trains."""
+    with st.container(border=True, key="design-plan"):
+        st.markdown("**The whole run, expected** :gray[against plain LoRA on the same mesh]")
+        tiles(plans.cost_tiles(plan, config))
+        st.markdown("**The mesh**")
+        tiles(plans.mesh_tiles(plan))
+        links = charts.link_spread(plan, state.mode())
+        if links is None:
+            st.caption("Over the ideal medium every message arrives, at once and for nothing.")
+            return
+        live_chart(links, key="design-links")
+        st.caption(
+            "Dots are messages at the mean gain of their link; the line is the median, shaded is "
+            "from the tenth to the ninetieth percentile."
+        )
 
 
 try:
@@ -111,7 +159,7 @@ trouble_place = st.container()
 
 form = Form(
     prefix=prefix,
-    starts={"topology": {"drawn": drawn_from(st.session_state.get("design-preview"))}},
+    starts={"topology": {"drawn": drawn_from(st.session_state.get(SEEN, {}).get("plan"))}},
 )
 with st.grid(2, min_column_width=400, gap="medium"):
     left, right = st.container(), st.container()
@@ -129,26 +177,39 @@ with left:
 begun["tree"] = tree
 
 config: RunConfig | None = None
-try:
-    config = RunConfig.model_validate(tree)
-except ValidationError as error:
-    for name, message in form.show_errors(plain_errors(error.errors())):
-        trouble_place.error(f"{name}: {message}", icon=":material/error:")
+wrong: list[tuple[str, str]] = []
 with topology_place:
-    mesh(config)
-with left, st.expander("Config as TOML"):
-    if config is None:
-        st.caption("The form has an error; correct it to see the config.")
+    try:
+        config = RunConfig.model_validate(tree)
+    except ValidationError as error:
+        wrong = plain_errors(error.errors())
     else:
-        st.code(tomli_w.dumps(config.model_dump(mode="json")), language="toml", height=320)
+        wrong = planned(config)
+for name, message in form.show_errors(wrong):
+    trouble_place.error(f"{name}: {message}", icon=":material/error:")
+if where(wrong):
+    trouble_place.warning(f"To correct: {where(wrong)}.", icon=":material/edit:")
+seen: dict[str, Any] = st.session_state.get(SEEN, {})
+with topology_place:
+    stale = bool(seen) and seen["config"] != config
+    mesh(seen.get("plan"), "Map and plan are of the last valid config." if stale else "")
+with left:
+    if seen:
+        panel(seen["plan"], seen["config"])
+    with st.expander("Config as TOML"):
+        if config is None:
+            st.caption("The form has an error; correct it to see the config.")
+        else:
+            text = tomli_w.dumps(config.model_dump(mode="json"))
+            st.code(text, language="toml", height=320)
 
 pressed = run_place.button(
     "Run",
     type="primary",
     icon=":material/play_arrow:",
-    disabled=config is None,
+    disabled=bool(wrong),
     key="design-run",
-    help="Correct the fields marked below first." if config is None else None,
+    help="Correct the fields marked below first." if wrong else None,
 )
 if pressed and config is not None:
     try:

@@ -39,9 +39,13 @@ def card(preset: PresetOut) -> None:
 def picture(preset: PresetOut) -> None:
     """The mesh of a preset; without one when the API cannot draw it now."""
     try:
-        st.image(picture_svg(state.preview_of(preset.config), state.mode()), width="stretch")
+        plan = state.plan_of(preset.config).plan
     except ApiProblem:
+        plan = None
+    if plan is None:
         st.caption("No picture: the API could not place the devices.")
+    else:
+        st.image(picture_svg(plan, state.mode()), width="stretch")
 
 
 def recent(runs: list[RunSummary]) -> None:

@@ -10,7 +10,7 @@ from dashboard import format as fmt
 from dashboard.client import ApiClient, ApiProblem, api
 from dashboard.components import live_chart, network_map
 from dashboard.frames import History, last_of
-from engine.records import ENDED, RunStatus
+from engine.records import ENDED, RoundRecord, RunStatus
 
 POLL_S = 0.7  # between looks at a run that is under way
 ALL_PAGES = 1_000_000
@@ -117,9 +117,10 @@ def first_round(run: RunDetail) -> None:
 
 
 def numbers(rounds: pd.DataFrame) -> None:
-    """The five numbers of the run: two results, three costs."""
+    """The six numbers of the run: two results, four costs."""
     own, everything = last_of(rounds, "accuracy_own"), last_of(rounds, "accuracy_all")
-    bits, airtime, energy = (float(rounds[c].sum()) for c in ("sent_bits", "airtime_s", "energy_j"))
+    bits, airtime = (float(rounds[c].sum()) for c in ("sent_bits", "airtime_s"))
+    waited, energy = rounds["round_s"].dropna(), energy_parts(rounds)
     done = len(rounds)
     tiles = [
         ("Own accuracy", fmt.percent(own), _change(rounds, "accuracy_own"),
@@ -127,13 +128,19 @@ def numbers(rounds: pd.DataFrame) -> None:
         ("All tasks", fmt.percent(everything), _change(rounds, "accuracy_all"),
          "Mean over devices and all tasks of the run, on unseen samples."),
         ("Bits sent", fmt.bits(bits), f"{fmt.bits(bits / done)} per round",
-         "Payload over all links and rounds, lost messages included."),
+         "Payload put on air over all rounds, lost messages included; a broadcast counts once."),
         ("Airtime", fmt.seconds(airtime), f"{fmt.seconds(airtime / done)} per round",
-         "Slowest message of each round, added up: what the rounds waited for."),
-        ("Transmit energy", fmt.joules(energy), f"{fmt.joules(energy / done)} per round",
-         "Energy put on air by all devices, added up."),
+         "Longest message of each slot; slots, hops and rounds added up."),
+        ("Time of the rounds", fmt.seconds(float(waited.sum()) if len(waited) else None),
+         f"{fmt.seconds(float(waited.mean()))} per round" if len(waited) else "not recorded",
+         "Slowest path of each round, added up: compute, wait for the turn, send. This is what "
+         "the devices would wait, not what the simulation takes."),
+        ("Energy", fmt.joules(sum(energy.values())),
+         f"{fmt.joules(sum(energy.values()) / done)} per round",
+         "Energy of all devices over all rounds; below the tiles is what it went into."),
     ]  # fmt: skip
-    with st.grid(5, min_column_width=200):
+    # six side by side on a wide screen, three on a narrow one
+    with st.grid(6, min_column_width=174, gap="small"):
         for label, value, under, help_text in tiles:
             st.metric(
                 label,
@@ -145,6 +152,18 @@ def numbers(rounds: pd.DataFrame) -> None:
                 help=help_text,
                 height="stretch",
             )
+    split = " · ".join(f"{name} {fmt.joules(joules)}" for name, joules in energy.items())
+    st.caption(f"Energy of all devices: {split}")
+
+
+def energy_parts(rounds: pd.DataFrame) -> dict[str, float]:
+    """Joules by what they went into; runs of older versions know the air only."""
+    parts = {"transmitting": "energy_j", "receiving": "receive_j", "computing": "compute_j"}
+    return {
+        name: float(rounds[column].sum())
+        for name, column in parts.items()
+        if rounds[column].notna().any()
+    }
 
 
 def _change(rounds: pd.DataFrame, column: str) -> str:
@@ -154,6 +173,16 @@ def _change(rounds: pd.DataFrame, column: str) -> str:
     return f"{fmt.points(float(known.iloc[-1] - known.iloc[-2]))} in the last round"
 
 
+def round_line(index: int, record: RoundRecord | None) -> str:
+    """Which round the map shows, how long it took on air and off, and who held it up."""
+    line = f"**Messages of round {index + 1}**"
+    if record is None or record.round_s is None:
+        return line
+    line += f" :gray[took {fmt.seconds(record.round_s)}"
+    slowest = maps.slowest_device(record)
+    return f"{line}]" if slowest is None else f"{line}, waits for device {slowest}]"
+
+
 def pictures(run: RunDetail, history: History, rounds: pd.DataFrame) -> None:
     """Map, curves, heat map and costs, side by side where there is room."""
     mode, config = state.mode(), run.config
@@ -161,7 +190,7 @@ def pictures(run: RunDetail, history: History, rounds: pd.DataFrame) -> None:
     record = state.last_round(api(), run.id, history.last_round_index)
     with st.grid(2, min_column_width=420, gap="medium"):
         with st.container():
-            st.markdown(f"**Messages of round {history.last_round_index + 1}**")
+            st.markdown(round_line(history.last_round_index, record))
             if record is not None:
                 own = {
                     s.device: s.accuracy

@@ -1,12 +1,20 @@
 """Design: from a preset to a queued run, errors at their field."""
 
+import ast
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from backend.schemas import PresetOut
+import dashboard
+from backend.schemas import FieldProblem, PresetOut
+from dashboard.forms import spec_of
+from engine.config import RunConfig
 from engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import PRESETS, FakeApi, fake_config
+
+DESIGN = Path(dashboard.__file__).with_name("views") / "design.py"
 
 
 def widget(page: AppTest, path: str) -> str:
@@ -18,7 +26,7 @@ def widget(page: AppTest, path: str) -> str:
 def test_it_starts_with_the_first_preset_and_draws_its_mesh(open_view: Opener) -> None:
     page = open_view("design")
     assert page.text_input(key=widget(page, "name")).value == PRESETS[0].config.name
-    assert len(page.get("bidi_component")) == 1
+    assert len(page.get("bidi_component")) == 2
     assert not page.button(key="design-run").disabled
 
 
@@ -36,7 +44,7 @@ def test_an_untouched_preset_runs_as_it_is(
 def test_edits_are_in_the_run(open_view: Opener, api: FakeApi) -> None:
     page = open_view("design", preset="quick")
     page.number_input(key=widget(page, "rounds")).set_value(7).run()
-    page.segmented_control(key=widget(page, "method.kind")).set_value("lora_gossip").run()
+    page.selectbox(key=widget(page, "method.kind")).set_value("lora_gossip").run()
     page.number_input(key=widget(page, "channel.bandwidth_hz")).set_value(5.5).run()
     page.button(key="design-run").click().run()
     config = api.runs[1].config
@@ -55,9 +63,82 @@ def test_an_error_stands_at_its_field_and_run_waits(open_view: Opener) -> None:
     assert not page.button(key="design-run").disabled
 
 
+def test_every_branch_is_in_one_group() -> None:
+    module = ast.parse(DESIGN.read_text("utf-8"))
+    value = next(
+        node.value
+        for node in module.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "GROUPS"
+    )
+    assert value is not None
+    grouped = [branch for group in ast.literal_eval(value).values() for branch in group]
+    branches = [
+        name
+        for name, info in RunConfig.model_fields.items()
+        if spec_of(info, name).kind in {"branch", "union"}
+    ]
+    assert sorted([*grouped, "topology"]) == sorted(branches)
+
+
+def test_the_plan_stands_beside_the_form_and_follows_it(open_view: Opener) -> None:
+    page = open_view("design", preset="quick")
+    shown = {each.label: each for each in page.metric}
+    assert list(shown)[:4] == ["Payload", "Airtime", "Round time", "Takes here"]
+    assert all(each.help for each in page.metric)
+    before = shown["Payload"].value
+    page.number_input(key=widget(page, "rounds")).set_value(40).run()
+    after = {each.label: each.value for each in page.metric}
+    assert after["Payload"] != before
+    assert "40" in {each.label: each for each in page.metric}["Takes here"].delta
+
+
+def test_an_ideal_medium_has_a_plan_without_a_chart(open_view: Opener) -> None:
+    page = open_view("design", preset="quick")
+    page.segmented_control(key=widget(page, "channel.kind")).set_value("ideal").run()
+    assert len(page.get("bidi_component")) == 1
+    assert any("ideal medium" in each.value for each in page.caption)
+
+
+def test_a_problem_stands_at_its_field_beside_the_plan(open_view: Opener, api: FakeApi) -> None:
+    api.problems = (
+        FieldProblem(field="channel.tx_power_dbm", message="nothing arrives; raise the power"),
+    )
+    page = open_view("design", preset="quick")
+    assert [each.value for each in page.error] == ["Nothing arrives; raise the power"]
+    assert [each.value for each in page.warning] == [
+        "To correct: `channel.tx_power_dbm` in Channel."
+    ]
+    assert page.button(key="design-run").disabled
+    assert page.metric
+    api.problems = ()
+    page.run()
+    assert not page.error
+    assert not page.button(key="design-run").disabled
+
+
+def test_a_config_without_a_plan_keeps_the_last_one_on_screen(
+    open_view: Opener, api: FakeApi
+) -> None:
+    page = open_view("design", preset="quick")
+    api.problems = (FieldProblem(field="config", message="the file is not there"),)
+    api.plans_anyway = False
+    page.number_input(key=widget(page, "rounds")).set_value(7).run()
+    assert [each.value for each in page.error] == ["config: the file is not there"]
+    assert any("last valid" in each.value for each in page.caption)
+    assert page.metric
+
+
+def test_a_run_that_is_refused_after_all_is_explained(open_view: Opener, api: FakeApi) -> None:
+    page = open_view("design", preset="quick")
+    api.problems = (FieldProblem(field="channel.deadline_s", message="nothing is in time"),)
+    page.button(key="design-run").click().run()
+    assert "Nothing is in time" in [each.value for each in page.error]
+    assert not api.runs
+
+
 def test_parts_that_do_not_fit_each_other_are_named(open_view: Opener) -> None:
     page = open_view("design", preset="quick")
-    page.segmented_control(key=widget(page, "topology.kind")).set_value("drawn").run()
+    page.selectbox(key=widget(page, "topology.kind")).set_value("drawn").run()
     assert not page.error  # drawing starts at the mesh on screen
     page.number_input(key=widget(page, "fleet.devices")).set_value(5).run()
     assert "fleet.devices is 5" in page.error[0].value

@@ -49,7 +49,8 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
         "All tasks",
         "Bits sent",
         "Airtime",
-        "Transmit energy",
+        "Time of the rounds",
+        "Energy",
     ]
     assert all(each.value != MISSING for each in page.metric)
     assert drawn(page) == 6
@@ -58,6 +59,32 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
         "Records as JSON lines",
     ]
     assert "round 20/20" in said(page)
+
+
+def test_time_and_energy_say_what_they_are_made_of(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=1)
+    assert all(part in said(page) for part in ["transmitting", "receiving", "computing"])
+
+
+def test_the_device_that_holds_up_the_round_is_named(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(method={"kind": "local"}), fixed=RunStatus.COMPLETED, done=2)
+    assert "waits for device 0" in said(open_view("run", run=1))
+
+
+def test_a_run_of_an_older_version_shows_what_it_counted(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fixed=RunStatus.COMPLETED, done=3)
+    run.records = {
+        index: run.record(index).model_copy(
+            update={"round_s": None, "receive_j": 0.0, "compute_j": 0.0}
+        )
+        for index in range(3)
+    }
+    page = open_view("run", run=1)
+    shown = {each.label: each.value for each in page.metric}
+    assert shown["Time of the rounds"] == MISSING
+    assert "computing" not in said(page)
+    assert "transmitting" in said(page)
 
 
 def test_a_queued_run_says_what_it_waits_for(open_view: Opener, api: FakeApi) -> None:

@@ -24,7 +24,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from backend.schemas import (
+    FieldProblem,
     Health,
+    PlanOut,
     PresetOut,
     Problem,
     RoundPage,
@@ -35,6 +37,7 @@ from backend.schemas import (
     RunSummary,
 )
 from engine.config import (
+    Drawn,
     Local,
     LoraGossip,
     RunConfig,
@@ -43,7 +46,14 @@ from engine.config import (
     config_hash,
     plain_errors,
 )
-from engine.plan import Preview, preview
+from engine.plan import (
+    Cost,
+    GraphFacts,
+    Plan,
+    PreviewDevice,
+    PreviewLink,
+    Spread,
+)
 from engine.records import (
     ENDED,
     DeviceRecord,
@@ -66,7 +76,13 @@ def fake_record(config: RunConfig, index: int) -> RoundRecord:
     mesh = _mesh(canonical_json(config))
     kind = config.method.kind
     payload = PAYLOAD_BITS[kind]
-    links = tuple(_message(rng, link, payload) for link in mesh.links) if payload else ()
+    leave = config.churn.leave_prob
+    away = {i for i in range(config.fleet.devices) if rng.random() < leave} if leave else set()
+    links = tuple(
+        _message(rng, link, payload)
+        for link in mesh.links
+        if payload and not away & {link.receiver, link.sender}
+    )
     tasks = config.fleet.present_tasks()
     evaluated = (index + 1) % config.evaluation.every_rounds == 0 or index + 1 == config.rounds
     scores = _scores(rng, config, index, tasks) if evaluated else ()
@@ -81,6 +97,10 @@ def fake_record(config: RunConfig, index: int) -> RoundRecord:
             sent_bits=sum(link.payload_bits for link in links if link.sender == i),
             airtime_s=max((link.airtime_s for link in links if link.sender == i), default=0.0),
             energy_j=sum(link.energy_j for link in links if link.sender == i),
+            receive_j=sum(0.3 * link.airtime_s for link in links if link.receiver == i),
+            compute_s=1.6 if i else 2.4,
+            compute_j=0.8,
+            present=i not in away,
         )
         for i, place in enumerate(mesh.devices)
     )
@@ -94,6 +114,9 @@ def fake_record(config: RunConfig, index: int) -> RoundRecord:
         sent_bits=sum(link.payload_bits for link in links),
         airtime_s=max((link.airtime_s for link in links), default=0.0),
         energy_j=sum(device.energy_j for device in devices),
+        receive_j=sum(device.receive_j for device in devices),
+        compute_j=sum(device.compute_j for device in devices),
+        round_s=max(device.compute_s + device.airtime_s for device in devices),
         devices=devices,
         scores=scores,
         links=links,
@@ -110,8 +133,123 @@ def _diagnostics(config: RunConfig, own: list[float]) -> dict[str, float]:
 
 
 @functools.lru_cache(maxsize=64)
-def _mesh(config_json: str) -> Preview:
-    return preview(RunConfig.model_validate_json(config_json))
+def _mesh(config_json: str) -> Plan:
+    return fake_plan(RunConfig.model_validate_json(config_json))
+
+
+def fake_plan(config: RunConfig) -> Plan:
+    """A plan that looks like one: places and links by a few simple rules, costs by hand."""
+    places = _places(config)
+    ideal = config.channel.kind == "ideal"
+    links = tuple(
+        _planned_link(places, receiver, sender, ideal=ideal)
+        for pair in sorted(_pairs(config, places))
+        for receiver, sender in (pair, pair[::-1])
+    )
+    degrees = [sum(link.sender == i for link in links) for i in range(len(places))]
+    payload, plain = (float(PAYLOAD_BITS[k]) for k in (config.method.kind, "lora_gossip"))
+    total = _fake_cost(payload, len(links), config.rounds)
+    reference = _fake_cost(plain, len(links), config.rounds)
+    sparse = config.method.kind == "so_lora"
+    return Plan(
+        devices=tuple(
+            PreviewDevice(x_m=float(x), y_m=float(y), task=config.fleet.task_of(i))
+            for i, (x, y) in enumerate(places)
+        ),
+        links=links,
+        clusters=(0,) * len(places),
+        merges=(),
+        snr_db=_spread([link.mean_snr_db for link in links]),
+        rate_bit_s=_spread([link.mean_rate_bit_s for link in links]),
+        outage_prob=_spread([link.outage_prob for link in links]),
+        graph=GraphFacts(
+            degree_min=min(degrees),
+            degree_mean=float(np.mean(degrees)),
+            degree_max=max(degrees),
+            components=1,
+            diameter=4,
+            spectral_gap=0.127,
+            algebraic_connectivity=0.586,
+        ),
+        collision=0.25 if sparse else None,
+        first_round=_fake_cost(1.2 * payload, len(links), 1),
+        later_round=_fake_cost(payload, len(links), 1),
+        total=total,
+        plain_lora=reference,
+        saving_fraction=1 - total.payload_bits / reference.payload_bits if links else None,
+        rounds_sampled=8,
+        wall_s=0.9 * config.rounds,
+    )
+
+
+def _places(config: RunConfig) -> list[tuple[float, float]]:
+    topology, count = config.topology, config.fleet.devices
+    if isinstance(topology, Drawn):
+        return [(point.x_m, point.y_m) for point in topology.positions]
+    if topology.kind in {"ring", "star"}:
+        turns = [2 * math.pi * i / count for i in range(count)]
+        middle = [(0.0, 0.0)] if topology.kind == "star" else []
+        circle = [(100 * math.cos(turn), 100 * math.sin(turn)) for turn in turns]
+        return [*middle, *circle[len(middle) :]]
+    rng = np.random.default_rng([config.seed, count])
+    turn, radius = 2 * np.pi * rng.random(count), 100 * np.sqrt(rng.random(count))
+    return list(zip(radius * np.cos(turn), radius * np.sin(turn), strict=True))
+
+
+def _pairs(config: RunConfig, places: list[tuple[float, float]]) -> set[tuple[int, int]]:
+    """Linked pairs, lower number first: by shape, else the three nearest and a ring."""
+    topology, count = config.topology, len(places)
+    if isinstance(topology, Drawn):
+        return {(min(pair), max(pair)) for pair in topology.links}
+    if topology.kind == "full":
+        return {(a, b) for b in range(count) for a in range(b)}
+    if topology.kind == "star":
+        return {(0, b) for b in range(1, count)}
+    wanted = [(a, (a + 1) % count) for a in range(count) if count > 1]
+    if topology.kind != "ring":
+        for a, here in enumerate(places):
+            nearest = sorted(range(count), key=lambda b, here=here: math.dist(here, places[b]))
+            wanted += [(a, b) for b in nearest[1:4]]
+    return {(min(pair), max(pair)) for pair in wanted}
+
+
+def _planned_link(
+    places: list[tuple[float, float]], receiver: int, sender: int, *, ideal: bool
+) -> PreviewLink:
+    distance_m = max(1.0, math.dist(places[receiver], places[sender]))
+    snr_db = 84.0 - 30.0 * math.log10(distance_m)
+    return PreviewLink(
+        receiver=receiver,
+        sender=sender,
+        distance_m=distance_m,
+        mean_snr_db=None if ideal else snr_db,
+        mean_rate_bit_s=None if ideal else 20e6 / 3 * min(7.4, math.log2(1 + 10 ** (snr_db / 10))),
+        outage_prob=None if ideal else min(1.0, 10 ** (-snr_db / 10)),
+    )
+
+
+def _spread(values: list[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    low, median, high = np.percentile(known, (10, 50, 90))
+    return Spread(low=float(low), median=float(median), high=float(high))
+
+
+def _fake_cost(payload_bits: float, links: int, rounds: int) -> Cost:
+    bits = payload_bits * links * rounds
+    return Cost(
+        parameters_sent=bits / 16,
+        payload_bits=bits,
+        airtime_s=payload_bits / 18e6 * rounds,
+        bandwidth_time_hz_s=20e6 * payload_bits / 18e6 * rounds,
+        transmit_j=2e-9 * bits,
+        receive_j=16e-9 * bits,
+        compute_j=3.2 * rounds,
+        compute_s=1.6 * rounds,
+        round_s=(1.6 + payload_bits / 18e6) * rounds,
+        delivered_fraction=0.94 if bits else None,
+    )
 
 
 def _message(rng: np.random.Generator, link: Any, payload: int) -> LinkRecord:
@@ -324,6 +462,8 @@ class FakeApi:
     workers: int = 1
     start_as: RunStatus | None = None  # e.g. QUEUED, to keep new runs waiting
     round_s: float = 0.35
+    problems: tuple[FieldProblem, ...] = ()  # what every config is told to put right
+    plans_anyway: bool = True  # whether there is a plan in spite of these
 
     def add(self, config: RunConfig | None = None, **values: Any) -> FakeRun:
         """A new run; a fixed status needs `done`, the number of stored rounds."""
@@ -345,7 +485,7 @@ class FakeApi:
                 Route("/health", self._health),
                 Route("/presets", self._presets),
                 Route("/schema/run-config", self._schema),
-                Route("/preview", self._preview, methods=["POST"]),
+                Route("/plan", self._plan, methods=["POST"]),
                 Route("/runs", self._list, methods=["GET"]),
                 Route("/runs", self._create, methods=["POST"]),
                 Route("/runs/{run_id:int}", self._run),
@@ -374,8 +514,12 @@ class FakeApi:
     async def _schema(self, request: Request) -> Response:
         return JSONResponse(RunConfig.model_json_schema())
 
-    async def _preview(self, request: Request) -> Response:
-        return await _with_body(request, RunConfig, lambda config: _json(preview(config)))
+    async def _plan(self, request: Request) -> Response:
+        def planned(config: RunConfig) -> Response:
+            plan = None if self.problems and not self.plans_anyway else fake_plan(config)
+            return _json(PlanOut(plan=plan, problems=self.problems))
+
+        return await _with_body(request, RunConfig, planned)
 
     async def _list(self, request: Request) -> Response:
         newest = sorted(self.runs.values(), key=lambda run: -run.id)
@@ -385,6 +529,10 @@ class FakeApi:
 
     async def _create(self, request: Request) -> Response:
         def created(body: RunCreate) -> Response:
+            if self.problems:
+                fields = [each.model_dump() for each in self.problems]
+                detail = f"{self.problems[0].field}: {self.problems[0].message}"
+                return _problem(422, "InvalidInput", detail, fields=fields)
             run = self.add(body.config, fixed=self.start_as, created=datetime.now(UTC))
             return _json(run.detail(), 201)
 

@@ -15,18 +15,19 @@ from backend.app import create_app
 from backend.limits import BODY_MAX_BYTES
 from backend.schemas import (
     Health,
+    PlanOut,
     PresetOut,
     Problem,
     RoundPage,
     RunCreate,
     RunDetail,
     RunList,
+    TopologyOut,
 )
 from backend.settings import Settings
 from db import runs
 from db.session import writing
 from engine.config import RunConfig
-from engine.plan import Preview
 from engine.presets import preset_names
 from engine.records import RoundRecord, RunStatus
 from tests.support.builders import sample_record, stored_run, tiny_config
@@ -181,14 +182,99 @@ def test_csv_export_keeps_devices_of_a_round_without_evaluation(
     assert [(row["device"], row["accuracy"]) for row in rows] == [("0", ""), ("1", "")]
 
 
-def test_presets_schema_and_preview_help_to_design(api: TestClient) -> None:
+def test_presets_schema_and_plan_help_to_design(api: TestClient) -> None:
     presets = [PresetOut.model_validate(preset) for preset in api.get("/presets").json()]
     assert [preset.name for preset in presets] == preset_names()
     schema = api.get("/schema/run-config").json()
     bandwidth = schema["$defs"]["PaperChannel"]["properties"]["bandwidth_hz"]
     assert (bandwidth["unit"], bandwidth["exclusiveMinimum"]) == ("Hz", 0)
-    answer = api.post("/preview", json=tiny_config().model_dump(mode="json"))
-    assert len(Preview.model_validate_json(answer.content).devices) == 2
+    answer = api.post("/plan", json=tiny_config().model_dump(mode="json"))
+    told = PlanOut.model_validate_json(answer.content)
+    assert told.problems == ()
+    assert told.plan is not None
+    assert len(told.plan.devices) == 2
+
+
+# -50 dBm over 100 km: the fields are valid one by one, the radio carries nothing.
+DEAF = {
+    "channel": {"kind": "paper", "tx_power_dbm": -50.0},
+    "topology": {"kind": "ring", "radius_m": 100_000.0},
+}
+GONE = {"channel": {"kind": "radio", "path_loss": {"kind": "gain_table", "name": "gone"}}}
+
+
+def test_a_plan_comes_with_what_keeps_the_config_from_running(api: TestClient) -> None:
+    answer = api.post("/plan", json=tiny_config(**DEAF).model_dump(mode="json"))
+    told = PlanOut.model_validate_json(answer.content)
+    assert told.plan is not None
+    assert [each.field for each in told.problems] == ["channel.tx_power_dbm"]
+    assert "raise the power" in told.problems[0].message
+
+
+def test_a_file_that_is_not_there_is_a_problem_and_no_plan(api: TestClient) -> None:
+    answer = api.post("/plan", json=tiny_config(**GONE).model_dump(mode="json"))
+    told = PlanOut.model_validate_json(answer.content)
+    assert told.plan is None
+    assert [each.field for each in told.problems] == ["channel.path_loss.name"]
+    assert "gone" in told.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [(DEAF, "channel.tx_power_dbm"), (GONE, "channel.path_loss.name")],
+)
+def test_a_config_that_cannot_work_is_not_queued(
+    api: TestClient, changes: dict[str, Any], field: str
+) -> None:
+    problem = refused(api.post("/runs", json=body(**changes)), 422, "InvalidInput")
+    assert [each["field"] for each in problem.context["fields"]] == [field]
+    assert problem.detail.startswith(f"{field}: ")
+    assert RunList.model_validate_json(api.get("/runs").content).runs == []
+
+
+TWO_DEVICES = {
+    "devices": [
+        {"x_m": 0.0, "y_m": 0.0, "task": "reading"},
+        {"x_m": 30.0, "y_m": 5.0, "task": "addition"},
+    ],
+    "links": [[0, 1]],
+}
+TWO_NODES = (
+    '<graphml><graph edgedefault="undirected"><node id="a"/><node id="b"/>'
+    '<edge source="a" target="b"/></graph></graphml>'
+)
+
+
+def test_a_mesh_of_a_file_becomes_a_topology(api: TestClient) -> None:
+    sent = {"format": "json", "text": json.dumps(TWO_DEVICES)}
+    told = TopologyOut.model_validate_json(api.post("/topology/import", json=sent).content)
+    assert told.tasks == ("reading", "addition")
+    assert told.topology.links == ((0, 1),)
+    assert told.topology.positions[1].model_dump() == {"x_m": 30.0, "y_m": 5.0}
+    sent = {"format": "graphml", "text": TWO_NODES}
+    told = TopologyOut.model_validate_json(api.post("/topology/import", json=sent).content)
+    assert (told.tasks, told.topology.links) == (None, ((0, 1),))
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "says"),
+    [
+        ({"format": "json", "text": "{"}, "text", "JSON"),
+        ({"format": "graphml", "text": "<html/>"}, "text", "no graph"),
+        (
+            {"format": "json", "text": json.dumps({**TWO_DEVICES, "links": [[0, 7]]})},
+            "text",
+            "not drawn",
+        ),
+        ({"format": "gml", "text": ""}, "format", "graphml"),
+    ],
+)
+def test_a_file_without_a_mesh_is_refused_in_one_sentence(
+    api: TestClient, sent: dict[str, Any], field: str, says: str
+) -> None:
+    problem = refused(api.post("/topology/import", json=sent), 422, "InvalidInput")
+    assert problem.context["fields"][0]["field"] == field
+    assert says in problem.detail
 
 
 def test_health_counts_the_queue(api: TestClient, shared: Engine) -> None:
@@ -205,16 +291,25 @@ def test_health_counts_the_queue(api: TestClient, shared: Engine) -> None:
         ({"topology": {"kind": "ring", "radius_m": -1}}, "topology.radius_m", "greater than 0"),
         ({"fleet": {"devices": 0}}, "fleet.devices", "greater than or equal to 1 (got 0)"),
         ({"fleet": {"tasks": ["chess"]}}, "fleet.tasks.0", "'reading'"),
-        ({"channel": {"bandwidth": 1}}, "channel", "unable to extract tag"),
+        ({"channel": {"bandwidth": 1}}, "channel", "say which kind it is"),
         ({"tea": 1}, "tea", "there is no such field"),
         ({"method": {"kind": "magic"}}, "method", "'magic'"),
-        ({"topology": {"kind": "clusters", "by": "place", "clusters": 9}}, "config", "at most one"),
+        (
+            {"topology": {"kind": "clusters", "by": "place", "clusters": 9}},
+            "topology.clusters",
+            "at most one",
+        ),
+        (
+            {"channel": {"kind": "radio", "path_loss": {"kind": "log_distance", "exponent": 0}}},
+            "channel.path_loss.exponent",
+            "greater than or equal to 1 (got 0)",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_in_one_sentence(
     api: TestClient, sent: dict[str, Any], field: str, says: str
 ) -> None:
-    for address, content in (("/runs", {"config": sent}), ("/preview", sent)):
+    for address, content in (("/runs", {"config": sent}), ("/plan", sent)):
         problem = refused(api.post(address, json=content), 422, "InvalidInput")
         named = problem.context["fields"][0]
         assert named["field"] == field
@@ -223,7 +318,7 @@ def test_a_wrong_field_is_named_in_one_sentence(
 
 
 def test_all_wrong_fields_are_listed(api: TestClient) -> None:
-    answer = api.post("/preview", json={"rounds": 0, "fleet": {"devices": 0}})
+    answer = api.post("/plan", json={"rounds": 0, "fleet": {"devices": 0}})
     problem = refused(answer, 422, "InvalidInput")
     assert {each["field"] for each in problem.context["fields"]} == {"rounds", "fleet.devices"}
     assert problem.detail.endswith("(and 1 more)")

@@ -10,7 +10,7 @@ import pytest
 from dashboard import charts, theme
 from dashboard.frames import History
 from engine.config import RunConfig
-from tests.support.fake_api import fake_config, fake_record
+from tests.support.fake_api import fake_config, fake_plan, fake_record
 
 COSTS: tuple[charts.XAxis, ...] = ("total_bits", "total_airtime_s", "total_energy_j")
 
@@ -173,3 +173,35 @@ def test_a_long_run_draws_at_most_a_thousand_points_a_line() -> None:
 )
 def test_ranges_grow_in_steps(largest: float, limit: float) -> None:
     assert charts.step_up(largest) == pytest.approx(limit)
+
+
+def test_links_are_dots_by_distance_in_a_panel_per_quality() -> None:
+    plan = fake_plan(fake_config())
+    figure = charts.link_spread(plan, "light")
+    assert figure is not None
+    assert [trace.name for trace in figure.data] == ["SNR (dB)", "Rate (Mbit/s)", "Lost (%)"]
+    assert sorted(xs(figure)) == sorted(link.distance_m for link in plan.links)
+    rates = cast(Any, figure.data[1]).y
+    assert max(rates) == pytest.approx(
+        max(link.mean_rate_bit_s or 0.0 for link in plan.links) / 1e6
+    )
+    assert plan.snr_db is not None
+    band, median = figure.layout.shapes[:2]
+    assert (band.y0, band.y1) == (plan.snr_db.low, plan.snr_db.high)
+    assert median.y0 == median.y1 == plan.snr_db.median
+
+
+def test_a_large_mesh_is_thinned_to_a_bounded_number_of_dots() -> None:
+    plan = fake_plan(fake_config(fleet={"devices": 40}, topology={"kind": "full"}))
+    figure = charts.link_spread(plan, "dark")
+    assert figure is not None
+    assert len(plan.links) == 40 * 39
+    assert charts.LINKS_UP_TO / 2 < len(xs(figure)) <= charts.LINKS_UP_TO
+
+
+def test_links_without_a_payload_have_no_panel_of_losses_and_ideal_ones_no_chart() -> None:
+    plan = fake_plan(fake_config())
+    silent = charts.link_spread(plan.model_copy(update={"outage_prob": None}), "light")
+    assert silent is not None
+    assert len(silent.data) == 2
+    assert charts.link_spread(fake_plan(fake_config(channel={"kind": "ideal"})), "light") is None

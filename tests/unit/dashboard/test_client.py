@@ -64,7 +64,9 @@ def test_all_calls_work_against_a_served_api() -> None:
     with served(FakeApi()) as url, closing(ApiClient(url)) as client:
         assert client.health().status == "ok"
         config = client.presets()[0].config
-        assert len(client.preview(config).devices) == config.fleet.devices
+        planned = client.plan(config).plan
+        assert planned is not None
+        assert len(planned.devices) == config.fleet.devices
         run = client.create(config)
         assert client.runs().runs[0].id == run.id
         assert client.rounds(run.id, detail="full").rounds_total == config.rounds

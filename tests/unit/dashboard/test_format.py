@@ -113,3 +113,20 @@ def test_a_message_is_shown_as_it_is_written() -> None:
     assert fmt.sentence("lower training.learning_rate [now]") == (
         r"Lower training.learning\_rate \[now\]."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, fmt.MISSING),
+        (float("nan"), fmt.MISSING),
+        (0.0, "0.0 %"),
+        (1e-9, "< 0.1 %"),
+        (0.0005, "0.1 %"),
+        (0.25, "25.0 %"),
+        (0.9999, "> 99.9 %"),
+        (1.0, "100.0 %"),
+    ],
+)
+def test_a_chance_is_never_quite_nothing_or_certain(value: float | None, text: str) -> None:
+    assert plain(fmt.chance(value)) == text

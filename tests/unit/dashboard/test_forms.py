@@ -89,7 +89,7 @@ def form_script() -> None:
     start = st.session_state["start"]
     form = Form("test")
     tree = form.scalars(RunConfig, start)
-    for branch in ("fleet", "topology", "method", "adapter", "channel", "training", "evaluation"):
+    for branch in [name for name in RunConfig.model_fields if name not in tree]:
         tree[branch] = form.section(RunConfig, branch, start)
     st.session_state["tree"] = tree
     st.session_state["homeless"] = form.show_errors(st.session_state["errors"])
@@ -111,6 +111,27 @@ CONFIGS = [
     fake_config(topology={"kind": "geometric", "range_m": 33.3}, training={"learning_rate": 3e-4}),
     fake_config(channel={"kind": "paper", "bandwidth_hz": 1.4e6, "tx_power_dbm": -3.5}),
     fake_config(fleet={"devices": 2, "tasks": ["ending", "ending"]}, topology=DRAWN),
+    fake_config(fleet={"devices": 8, "hardware": ["entry", "flagship", "entry"]}),
+    fake_config(
+        channel={
+            "kind": "radio",
+            "path_loss": {"kind": "log_distance", "exponent": 3.7},
+            "fading": {"kind": "rician", "k_db": -2.5},
+            "access": {"kind": "tdma", "reuse": "spatial", "interference_range_m": 55.5},
+            "loss": {"kind": "waterfall", "threshold_db": 1.08},
+            "power": "deadline",
+            "tries": 4,
+        },
+        mobility={"kind": "gauss_markov", "memory": 0.25},
+        churn={"leave_prob": 0.01},
+        mixing={"rule": "uniform"},
+    ),
+    fake_config(
+        channel={
+            "kind": "radio",
+            "path_loss": {"kind": "gain_table", "name": "hall", "sha256": "0f" * 32},
+        },
+    ),
 ]
 
 
@@ -123,9 +144,72 @@ def test_an_untouched_form_gives_the_config_back(config: c.RunConfig) -> None:
 def test_a_chosen_kind_shows_its_own_fields_only() -> None:
     page = shown(fake_config())
     assert any("Density" in each.label for each in page.number_input)
-    page.segmented_control(key="test:method.kind").set_value("local").run()
+    page.selectbox(key="test:method.kind").set_value("local").run()
     assert not any("Density" in each.label for each in page.number_input)
     assert page.session_state["tree"]["method"] == {"kind": "local"}
+
+
+def test_a_union_inside_a_branch_has_a_chooser_and_fields_of_its_own() -> None:
+    page = shown(fake_config(channel={"kind": "radio"}))
+    page.selectbox(key="test:channel.path_loss.kind").set_value("log_distance").run()
+    page.number_input(key="test:channel.path_loss.exponent").set_value(3.5).run()
+    assert page.session_state["tree"]["channel"]["path_loss"] == {
+        **c.LogDistance().model_dump(mode="json"),
+        "exponent": 3.5,
+    }
+    page.selectbox(key="test:channel.path_loss.kind").set_value("free_space").run()
+    assert page.session_state["tree"]["channel"]["path_loss"] == {"kind": "free_space"}
+
+
+def test_a_branch_inside_a_branch_is_drawn_with_its_fields() -> None:
+    page = AppTest.from_function(nested_script, default_timeout=30)
+    page.run()
+    assert not page.exception
+    assert page.session_state["tree"] == {"inner": {"size": 3}}
+    page.number_input(key="nested:outer.inner.size").set_value(5).run()
+    assert page.session_state["tree"] == {"inner": {"size": 5}}
+
+
+def nested_script() -> None:
+    import streamlit as st  # noqa: PLC0415
+    from pydantic import BaseModel  # noqa: PLC0415
+
+    from dashboard.forms import Form  # noqa: PLC0415
+
+    class Inner(BaseModel):
+        size: int = 3
+
+    class Outer(BaseModel):
+        inner: Inner = Inner()
+
+    class Whole(BaseModel):
+        outer: Outer = Outer()
+
+    st.session_state["tree"] = Form("nested").section(Whole, "outer", {})
+
+
+def test_the_chosen_kind_says_what_it_is() -> None:
+    page = shown(fake_config(topology={"kind": "star"}))
+    told = [each.value for each in page.caption]
+    assert "Device 0 in the centre, linked to all others; the others only to it." in told
+
+
+@pytest.mark.parametrize(
+    ("names", "one_line"),
+    [
+        (["Own", "Shared"], True),
+        (["Paper's radio", "Radio in parts", "Ideal"], True),
+        (["A", "B", "C", "D", "E"], False),
+        (["Split among receivers", "Full for each receiver", "Least for the deadline"], False),
+    ],
+)
+def test_few_short_choices_stand_side_by_side(names: list[str], one_line: bool) -> None:
+    assert forms.side_by_side(names) is one_line
+
+
+def test_a_number_that_must_be_even_is_stepped_by_two() -> None:
+    assert spec(c.WattsStrogatz, "neighbours").multiple_of == 2
+    assert spec(c.KNearest, "neighbours").multiple_of is None
 
 
 def test_an_edit_arrives_in_the_base_unit() -> None:
@@ -145,6 +229,19 @@ def test_errors_stand_below_their_field() -> None:
     said = [each.value for each in page.error]
     assert sorted(said) == ["Must be more", "No such task", "Two devices in one place"]
     assert page.session_state["homeless"] == [("config", "does not fit")]
+
+
+def test_an_error_of_a_part_of_the_radio_stands_below_that_part() -> None:
+    config = fake_config(channel={"kind": "radio", "path_loss": {"kind": "log_distance"}})
+    errors = [
+        ("channel.path_loss.exponent", "too small"),
+        ("channel.loss", "say which kind it is"),
+        ("mixing.rule", "push_sum mixes whole adapters"),
+    ]
+    page = shown(config, errors)
+    said = {each.value for each in page.error}
+    assert said == {"Too small", "Say which kind it is", "push_sum mixes whole adapters"}
+    assert page.session_state["homeless"] == []
 
 
 def test_choices_left_open_by_the_paper_say_so() -> None:

@@ -34,6 +34,17 @@ def test_rounds_are_counted_from_one_and_costs_add_up(history: History) -> None:
     assert list(frame["total_bits"]) == [10, 30, 60]
 
 
+def test_what_an_old_run_did_not_count_is_missing_and_not_zero(history: History) -> None:
+    new = record_with(0, {(0, "reading"): 0.5}).model_copy(
+        update={"round_s": 3.0, "receive_j": 0.5, "compute_j": 7.0}
+    )
+    old = new.model_copy(update={"round_index": 1, "round_s": None, "receive_j": 0.0})
+    history.extend([new, old])
+    frame = history.round_frame()[["round_s", "receive_j", "compute_j"]]
+    assert list(frame.iloc[0]) == [3.0, 0.5, 7.0]
+    assert frame.iloc[1].isna().all()
+
+
 def test_a_page_that_comes_twice_counts_once(history: History) -> None:
     page = [record_with(i, {(0, "reading"): 0.5}) for i in range(4)]
     history.extend(page)

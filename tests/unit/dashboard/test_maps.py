@@ -3,8 +3,8 @@
 import pytest
 
 from dashboard import maps, theme
-from engine.plan import preview
-from tests.support.fake_api import fake_config, fake_record
+from engine.records import RoundRecord
+from tests.support.fake_api import fake_config, fake_plan, fake_record
 
 
 def test_a_half_link_is_the_message_that_its_end_received() -> None:
@@ -36,26 +36,84 @@ def test_the_ring_is_there_only_where_accuracy_is_known() -> None:
 
 
 @pytest.mark.parametrize("channel", ["paper", "ideal"])
-def test_a_preview_shows_every_device_and_each_pair_once(channel: str) -> None:
-    mesh = preview(fake_config(channel={"kind": channel}))
-    payload = maps.preview_map(mesh, "light")
+def test_a_plan_shows_every_device_and_each_pair_once(channel: str) -> None:
+    mesh = fake_plan(fake_config(channel={"kind": channel}))
+    payload = maps.plan_map(mesh, "light")
     assert len(payload["nodes"]) == len(mesh.devices)
     assert 2 * len(payload["links"]) == len(mesh.links)
     assert list(payload["tasks"]) == ["reading", "addition", "expression", "instruction"]
 
 
 def test_a_single_device_has_a_map_and_a_picture() -> None:
-    mesh = preview(
+    mesh = fake_plan(
         fake_config(fleet={"devices": 1, "tasks": ["ending"]}, topology={"kind": "full"})
     )
-    assert maps.preview_map(mesh, "light")["links"] == []
+    assert maps.plan_map(mesh, "light")["links"] == []
     assert maps.picture_svg(mesh, "light").count("<path") == 1
 
 
 def test_the_picture_shows_every_device_and_link() -> None:
-    mesh = preview(
+    mesh = fake_plan(
         fake_config(topology={"kind": "ring"}, fleet={"devices": 8, "tasks": ["reading"]})
     )
     svg = maps.picture_svg(mesh, "dark")
     assert svg.count("<circle") == 8
     assert svg.count("<path") == 8
+
+
+def test_a_planned_link_says_rate_and_how_often_it_loses() -> None:
+    mesh = fake_plan(fake_config())
+    pair = maps.plan_map(mesh, "light")["links"][0]
+    tip = " ".join(pair["to_a"]["tip"]).replace("\u00a0", " ")
+    assert "Mbit/s" in tip
+    assert "% of the time" in tip
+    silent = mesh.model_copy(
+        update={"links": tuple(k.model_copy(update={"outage_prob": None}) for k in mesh.links)}
+    )
+    tip = " ".join(maps.plan_map(silent, "light")["links"][0]["to_a"]["tip"])
+    assert "of the time" not in tip
+
+
+def test_a_lost_message_is_lost_whatever_the_reason() -> None:
+    record = fake_record(fake_config(), 3)
+    lost = tuple(link.model_copy(update={"delivered": False}) for link in record.links)
+    payload = maps.round_map(record.model_copy(update={"links": lost}), {}, "light")
+    tips = [link["to_a"]["tip"][1] for link in payload["links"]]
+    assert all(tip.endswith(", lost") for tip in tips)
+
+
+def with_devices(record: RoundRecord, **changes: dict[int, object]) -> RoundRecord:
+    """The record with fields of some devices replaced: `field={device: value}`."""
+    devices = [
+        each.model_copy(
+            update={name: of[each.device] for name, of in changes.items() if each.device in of}
+        )
+        for each in record.devices
+    ]
+    return record.model_copy(update={"devices": tuple(devices)})
+
+
+def test_a_device_out_of_reach_is_grey_and_says_so() -> None:
+    record = with_devices(fake_record(fake_config(), 0), present={3: False})
+    payload = maps.round_map(record, {3: 0.5}, "dark")
+    look = payload["tasks"][payload["nodes"][3]["task"]]
+    assert (look["color"], look["filled"]) == (theme.MUTED.dark, False)
+    tip = payload["nodes"][3]["tip"]
+    assert tip[0].startswith("Device 3 · ")
+    assert tip[1].startswith("out of reach")
+    assert payload["nodes"][2]["task"] in theme.TASKS
+
+
+def test_without_absent_devices_the_legend_knows_tasks_only() -> None:
+    payload = maps.round_map(fake_record(fake_config(), 0), {}, "light")
+    assert set(payload["tasks"]) <= set(theme.TASKS)
+
+
+def test_the_slowest_device_computes_and_sends_longest() -> None:
+    record = fake_record(fake_config(method={"kind": "local"}), 0)
+    even = with_devices(record, compute_s=dict.fromkeys(range(8), 2.0))
+    assert maps.slowest_device(even) is None
+    assert maps.slowest_device(with_devices(even, compute_s={5: 3.0})) == 5
+    busy = with_devices(even, compute_s={5: 3.0}, airtime_s={6: 1.5})
+    assert maps.slowest_device(busy) == 6
+    assert maps.slowest_device(even.model_copy(update={"devices": even.devices[:1]})) is None

@@ -56,11 +56,34 @@ def test_every_choice_of_the_config_has_words() -> None:
         str(choice)
         for part in walked(c.RunConfig)
         for field in part.model_fields.values()
-        if get_origin(field.annotation) is Literal
-        for choice in get_args(field.annotation)
+        for literal in [field.annotation, *get_args(field.annotation)]
+        if get_origin(literal) is Literal
+        for choice in get_args(literal)
     }
-    assert {"projection_norm", "orthonormal"} <= choices
+    assert {"projection_norm", "orthonormal", "sidelink_urban", "flagship"} <= choices
     assert [choice for choice in choices if "_" in word(choice)] == []
+
+
+def test_two_choices_of_one_field_never_read_the_same() -> None:
+    for part in walked(c.RunConfig):
+        named = {n: field for n, field in part.model_fields.items() if n != "kind"}
+        for name, field in named.items():
+            kinds = [
+                kind.model_fields["kind"].default
+                for kind in get_args(field.annotation)
+                if isinstance(kind, type) and "kind" in getattr(kind, "model_fields", {})
+            ]
+            inner = field.annotation if get_origin(field.annotation) is Literal else None
+            values = [*get_args(inner), *kinds]
+            if all(isinstance(value, str) for value in values):
+                shown = [word(value, name) for value in values]
+                assert len(set(shown)) == len(shown), (name, shown)
+                assert set(shown) & set(values) <= {"float32", "bfloat16"}, (name, shown)
+
+
+def test_a_word_may_mean_something_else_in_another_field() -> None:
+    assert word("deadline", "power") != word("deadline", "loss")
+    assert word("round", "coherence") != word("round", "deadline_covers")
 
 
 def walked(part: type[c.Part]) -> Iterator[type[c.Part]]:
