@@ -27,6 +27,10 @@ FIRST = (
     "one_a",
     "clusters",
     "one_cluster",
+    "bad_channel",
+    "moving_crowd",
+    "straggler",
+    "one_cluster_or_many",
 )
 
 
