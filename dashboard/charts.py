@@ -15,7 +15,7 @@ from dashboard import theme
 from dashboard.frames import thinned
 from dashboard.words import word
 from engine.config import RunConfig, TaskName
-from engine.plan import Plan, PreviewLink, Spread
+from engine.plan import Plan, PlannedLink, Spread
 
 MARKERS_UP_TO = 60  # points; more would hide the line
 LABELS_UP_TO = 4  # lines; more are named in a legend
@@ -144,7 +144,7 @@ class Panel:
     title: str
     scale: fmt.Scale
     spread: Spread
-    of: Callable[[PreviewLink], float | None]
+    of: Callable[[PlannedLink], float | None]
     from_zero: bool = False
 
 
@@ -184,7 +184,7 @@ def _panels(plan: Plan) -> list[Panel]:
 def _draw_panel(
     figure: go.Figure,
     panel: Panel,
-    links: Sequence[PreviewLink],
+    links: Sequence[PlannedLink],
     number: int,
     domain: tuple[float, float],
     mode: theme.Mode,

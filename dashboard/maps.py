@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 from dashboard import format as fmt
 from dashboard import theme
 from engine.config import TaskName
-from engine.plan import Plan, PreviewLink
+from engine.plan import Plan, PlannedLink
 from engine.records import DeviceRecord, LinkRecord, RoundRecord
 
 Half = dict[str, Any]
@@ -117,7 +117,7 @@ def _pairs(links: Mapping[tuple[int, int], Any], half: Callable[[Any], Half]) ->
     return entries
 
 
-def _planned_half(link: PreviewLink, mode: theme.Mode) -> Half:
+def _planned_half(link: PlannedLink, mode: theme.Mode) -> Half:
     share = 1.0 if link.mean_snr_db is None else theme.snr_share(link.mean_snr_db)
     lines = [f"Device {link.sender} to {link.receiver}", f"distance {fmt.metres(link.distance_m)}"]
     if link.mean_snr_db is None:

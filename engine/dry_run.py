@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from engine import config as c
-from engine.channels import Channel, Delivery
+from engine.channels import Channel
 from engine.compute import compute_cost, warm_up_steps
 from engine.ledger import accounts, is_published
 from engine.topology import Mesh, build_mesh, depends_on_round
@@ -220,8 +220,8 @@ def round_meshes(config: c.RunConfig) -> MeshOf:
 
 def play_on_air(
     config: c.RunConfig, mesh_of: MeshOf, channel: Channel, rounds: Iterable[int]
-) -> Iterator[tuple[int, Traffic, Int64[np.ndarray, " n"]]]:
-    """Rounds in order, their traffic, and the adapter values that every device put on air.
+) -> Iterator[tuple[int, Traffic]]:
+    """Rounds in order, and their traffic.
 
     As in the round loop: devices send when they have trained, copies travel on when the hop before
     has ended, and links on which a message was lost stay silent for the rest of the round.
@@ -233,27 +233,26 @@ def play_on_air(
         messages = books.sent(mesh, t)
         hop = channel.deliver(mesh.positions, messages.bits, t, ready_s=ready_s)
         books = books.after(mesh, hop.heard, t)
-        traffic, values = Traffic((hop,), ready_s), _on_air(messages.values, hop)
+        traffic = Traffic((hop,), (messages.values,), ready_s)
         while True:
             near = replace(mesh, linked=mesh.linked & ~traffic.failed)
             messages = books.relayed(near)
             if not messages.bits.any():
                 break
-            so_far_s = np.full(len(ready_s), traffic.round_s)
-            hop = channel.deliver(mesh.positions, messages.bits, t, ready_s=so_far_s, alike=False)
+            ready_s = traffic.next_s
+            hop = channel.deliver(mesh.positions, messages.bits, t, ready_s=ready_s, alike=False)
             books = books.after_relay(near, hop.heard)
-            traffic = replace(traffic, deliveries=(*traffic.deliveries, hop))
-            values = values + _on_air(messages.values, hop)
-        yield t, traffic, values
+            traffic = traffic.followed_by(hop, messages.values)
+        yield t, traffic
 
 
 def _played(
     config: c.RunConfig, mesh_of: MeshOf, channel: Channel, rounds: Iterable[int]
 ) -> Iterator[AirCost]:
-    for t, traffic, values in play_on_air(config, mesh_of, channel, rounds):
+    for t, traffic in play_on_air(config, mesh_of, channel, rounds):
         compute = compute_cost(config, t)
         yield AirCost(
-            values=float(values.sum()),
+            values=float(traffic.sender_values.sum()),
             payload_bits=float(traffic.sender_bits.sum()),
             airtime_s=traffic.airtime_s,
             bandwidth_time_hz_s=traffic.bandwidth_time_hz_s,
@@ -265,12 +264,6 @@ def _played(
             attempted=float(sum(hop.attempted.sum() for hop in traffic.deliveries)),
             heard=float(sum(hop.heard.sum() for hop in traffic.deliveries)),
         )
-
-
-def _on_air(values: Int64[np.ndarray, "n n"], hop: Delivery) -> Int64[np.ndarray, " n"]:
-    """Values that every device put on air; a broadcast counts once, by its longest message."""
-    apart = hop.sender_bits == hop.sent_bits.sum(axis=0)
-    return np.asarray(np.where(apart, values.sum(axis=0), values.max(axis=0)))
 
 
 def _publishes(config: c.RunConfig, round_index: int) -> bool:

@@ -51,6 +51,18 @@ class Messages:
     values: Int64[np.ndarray, "n n"]
 
 
+def silence(mesh: Mesh) -> Messages:
+    """A hop in which nobody sends."""
+    none = np.zeros_like(mesh.linked, dtype=np.int64)
+    return Messages(none, none)
+
+
+def on_links(mesh: Mesh, bits: int, values: int) -> Messages:
+    """The same message on every link of the mesh."""
+    linked = mesh.linked.astype(np.int64)
+    return Messages(linked * bits, linked * values)
+
+
 @runtime_checkable
 class Accounts(Protocol):
     """Bits of a method, round after round, given who heard whom. Immutable; nothing trains."""
@@ -597,8 +609,7 @@ class _OneHop:
     """Accounts of a method whose messages go to neighbours and no further."""
 
     def relayed(self, mesh: Mesh) -> Messages:
-        none = np.zeros_like(mesh.linked, dtype=np.int64)
-        return Messages(none, none)
+        return silence(mesh)
 
 
 @dataclass(frozen=True)
@@ -610,8 +621,7 @@ class Steady(_OneHop):
     exact: bool = True
 
     def sent(self, mesh: Mesh, round_index: int) -> Messages:
-        linked = mesh.linked.astype(np.int64)
-        return Messages(linked * self.bits, linked * self.values)
+        return on_links(mesh, self.bits, self.values)
 
     def after(self, mesh: Mesh, heard: Links, round_index: int) -> "Steady":
         return self

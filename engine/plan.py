@@ -17,7 +17,7 @@ from engine.dry_run import AirCost, dry_run, round_meshes
 from engine.errors import AssetMissing, ConfigMismatch
 from engine.geometry import distances_m
 from engine.ledger import accounts, is_masked, kept_entries
-from engine.topology import Mesh, build_mesh, start_places
+from engine.topology import Mesh, start_places
 from engine.topology.changing import changing_mesh
 from engine.topology.collision import collision_rate
 from engine.topology.facts import algebraic_connectivity, components, degrees, diameter
@@ -31,13 +31,13 @@ HARDLY_ANY, SURELY_LOST = 0.01, 0.9
 LOUD_DBM = 60.0  # the most that a config takes: what every link would do at the cap
 
 
-class PreviewPart(BaseModel):
-    """Base of the values of a preview: immutable, strict."""
+class PlanPart(BaseModel):
+    """Base of the values of a plan: immutable, strict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PreviewDevice(PreviewPart):
+class PlannedDevice(PlanPart):
     """One device on the map."""
 
     x_m: float
@@ -45,7 +45,7 @@ class PreviewDevice(PreviewPart):
     task: c.TaskName
 
 
-class PreviewLink(PreviewPart):
+class PlannedLink(PlanPart):
     """One direction of a link: `sender` to `receiver`, all neighbours being sent to at once."""
 
     receiver: int
@@ -58,7 +58,7 @@ class PreviewLink(PreviewPart):
     )
 
 
-class PreviewMerge(PreviewPart):
+class PlannedMerge(PlanPart):
     """One step of the clustering: the devices of `left` and of `right` became one cluster."""
 
     left: tuple[int, ...]
@@ -67,7 +67,7 @@ class PreviewMerge(PreviewPart):
     power_w: float = Field(description="What its neediest member spends to reach all others")
 
 
-class Spread(PreviewPart):
+class Spread(PlanPart):
     """Tenth, fiftieth and ninetieth percentile over the links."""
 
     low: float
@@ -75,7 +75,7 @@ class Spread(PreviewPart):
     high: float
 
 
-class GraphFacts(PreviewPart):
+class GraphFacts(PlanPart):
     """What the links say about how fast averaging agrees."""
 
     degree_min: int
@@ -87,7 +87,7 @@ class GraphFacts(PreviewPart):
     algebraic_connectivity: float = Field(description="Second smallest eigenvalue of the Laplacian")
 
 
-class Cost(PreviewPart):
+class Cost(PlanPart):
     """What a round, or a whole run, costs; expected values."""
 
     parameters_sent: float = Field(description="Values of adapters on air: what the paper counts")
@@ -104,13 +104,13 @@ class Cost(PreviewPart):
     delivered_fraction: float | None
 
 
-class Plan(PreviewPart):
+class Plan(PlanPart):
     """What a config will mean before it runs. Nothing trains to know it."""
 
-    devices: tuple[PreviewDevice, ...]
-    links: tuple[PreviewLink, ...]
+    devices: tuple[PlannedDevice, ...]
+    links: tuple[PlannedLink, ...]
     clusters: tuple[int, ...] = Field(description="Cluster of each device; 0 without clusters")
-    merges: tuple[PreviewMerge, ...] = Field(
+    merges: tuple[PlannedMerge, ...] = Field(
         description="Steps from single devices to the clusters, in order; none if drawn otherwise"
     )
     snr_db: Spread | None = Field(description="Mean SNR of the links; None if ideal")
@@ -127,17 +127,6 @@ class Plan(PreviewPart):
     )
     rounds_sampled: int = Field(description="Rounds that were played on air to know the means")
     wall_s: float = Field(description="How long the run will take on this machine")
-
-
-class Preview(PreviewPart):
-    """The mesh of a config and the mean quality of its links."""
-
-    devices: tuple[PreviewDevice, ...]
-    links: tuple[PreviewLink, ...]
-    clusters: tuple[int, ...] = Field(description="Cluster of each device; 0 without clusters")
-    merges: tuple[PreviewMerge, ...] = Field(
-        description="Steps from single devices to the clusters, in order; none if drawn otherwise"
-    )
 
 
 def plan(config: c.RunConfig) -> Plan:
@@ -184,7 +173,7 @@ def plan(config: c.RunConfig) -> Plan:
 
 def links_with(
     mesh: Mesh, channel: Channel, bits: Int64[np.ndarray, "n n"]
-) -> tuple[PreviewLink, ...]:
+) -> tuple[PlannedLink, ...]:
     """Every link of the mesh and what the channel gives it on average, all of them in use.
 
     The loss is that of a message of `bits`; None where these are 0.
@@ -203,7 +192,7 @@ def links_with(
         loss_prob = _known(quality.loss_prob[receivers, senders])
     columns = (receivers.tolist(), senders.tolist(), distances, snr_db, rate_bit_s, loss_prob)
     return tuple(
-        PreviewLink(
+        PlannedLink(
             receiver=receiver,
             sender=sender,
             distance_m=distance_m,
@@ -362,15 +351,15 @@ def _densities(config: c.RunConfig, mesh: Mesh) -> Float64[np.ndarray, " n"] | N
     return None
 
 
-def _devices(config: c.RunConfig, mesh: Mesh) -> tuple[PreviewDevice, ...]:
+def _devices(config: c.RunConfig, mesh: Mesh) -> tuple[PlannedDevice, ...]:
     return tuple(
-        PreviewDevice(x_m=x, y_m=y, task=config.fleet.task_of(device))
+        PlannedDevice(x_m=x, y_m=y, task=config.fleet.task_of(device))
         for device, (x, y) in enumerate(mesh.positions.tolist())
     )
 
 
-def _merges(mesh: Mesh) -> tuple[PreviewMerge, ...]:
-    return tuple(PreviewMerge.model_validate(asdict(merge)) for merge in mesh.merges)
+def _merges(mesh: Mesh) -> tuple[PlannedMerge, ...]:
+    return tuple(PlannedMerge.model_validate(asdict(merge)) for merge in mesh.merges)
 
 
 def _cost(cost: AirCost) -> Cost:
@@ -400,20 +389,3 @@ def _spread(values: Sequence[float | None]) -> Spread | None:
 def _known(values: Float64[np.ndarray, " m"]) -> list[float | None]:
     """The values, None for NaN."""
     return [None if math.isnan(value) else value for value in values.tolist()]
-
-
-def preview(config: c.RunConfig, payload_bits: int | None = None) -> Preview:
-    """The mesh of `config` and what its channel gives every link on average.
-
-    Args:
-        config: the experiment.
-        payload_bits: length of one message, for the outage; unknown if None.
-    """
-    mesh = build_mesh(config)
-    bits = mesh.linked * np.int64(payload_bits or 0)
-    return Preview(
-        devices=_devices(config, mesh),
-        links=links_with(mesh, build_channel(config), bits),
-        clusters=tuple(mesh.cluster.tolist()),
-        merges=_merges(mesh),
-    )

@@ -62,11 +62,12 @@ def play_round(world: World, state: State, check: Check = nobody_asks) -> tuple[
     trained, optimizer, losses = local_training(world, state, check)
     _require_finite(t, trained, losses)
     mesh = world.changing.usable(state.mesh, t)
-    bits = world.method.payload_bits(state.memory, mesh, t)
+    messages = world.method.sent(state.memory, mesh, t)
     ready_s = compute_cost(world.config, t).seconds
-    first = world.channel.deliver(mesh.positions, bits, t, ready_s=ready_s)
+    first = world.channel.deliver(mesh.positions, messages.bits, t, ready_s=ready_s)
+    traffic = Traffic((first,), (messages.values,), ready_s)
     combined, memory = world.method.combine(trained, state.memory, mesh, first.heard, t)
-    memory, traffic = _relayed(world, memory, mesh, t, Traffic((first,), ready_s))
+    memory, traffic = _relayed(world, memory, mesh, t, traffic)
     after = State(t + 1, combined, optimizer, memory, state.mesh)
     bank = world.method.bank(combined, memory) if _is_evaluated(world, t) else None
     scores = _scores(world, bank, check) if bank else None
@@ -87,14 +88,14 @@ def _relayed(
     """
     while True:
         near = replace(mesh, linked=mesh.linked & ~traffic.failed)
-        bits = world.method.relay_bits(memory, near)
-        if not bits.any():
+        messages = world.method.relayed(memory, near)
+        if not messages.bits.any():
             return memory, traffic
         hop = world.channel.deliver(
-            mesh.positions, bits, round_index, ready_s=traffic.next_s, alike=False
+            mesh.positions, messages.bits, round_index, ready_s=traffic.next_s, alike=False
         )
         memory = world.method.relay(memory, near, hop.heard)
-        traffic = replace(traffic, deliveries=(*traffic.deliveries, hop))
+        traffic = traffic.followed_by(hop, messages.values)
 
 
 def moved(world: World, state: State) -> State:
@@ -208,6 +209,7 @@ def summarize(
     loss = losses.mean(dim=0)
     extra = world.method.diagnostics(after.memory)
     extra["bandwidth_time_hz_s"] = traffic.bandwidth_time_hz_s
+    extra["parameters_sent"] = float(traffic.sender_values.sum())
     delivered = traffic.delivered_fraction
     if delivered is not None:
         extra["outage_fraction"] = 1.0 - delivered

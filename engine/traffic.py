@@ -1,6 +1,6 @@
 """What went on air in one round: its hops one after another, added up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -14,10 +14,12 @@ class Traffic:
     """The hops of a round in order. Row = receiver, column = sender.
 
     A hop starts when the slowest message of the one before has ended, so airtimes add up.
-    `ready_s`: when every device had computed what it sends.
+    `values`: adapter values in the messages of every hop. `ready_s`: when every device had computed
+    what it sends.
     """
 
     deliveries: tuple[Delivery, ...]
+    values: tuple[Int64[np.ndarray, "n n"], ...]
     ready_s: Float64[np.ndarray, " n"]
 
     @property
@@ -29,6 +31,19 @@ class Traffic:
     def sender_bits(self) -> Int64[np.ndarray, " n"]:
         """Bits that every device put on air; a broadcast counts once."""
         return np.asarray(np.sum([hop.sender_bits for hop in self.deliveries], axis=0))
+
+    @property
+    def sender_values(self) -> Int64[np.ndarray, " n"]:
+        """Adapter values that every device put on air; a broadcast counts once."""
+        counted = []
+        for hop, values in zip(self.deliveries, self.values, strict=True):
+            apart = hop.sender_bits == hop.sent_bits.sum(axis=0)
+            counted.append(np.where(apart, values.sum(axis=0), values.max(axis=0)))
+        return np.asarray(np.sum(counted, axis=0))
+
+    def followed_by(self, hop: Delivery, values: Int64[np.ndarray, "n n"]) -> "Traffic":
+        """The traffic with one more hop."""
+        return replace(self, deliveries=(*self.deliveries, hop), values=(*self.values, values))
 
     @property
     def attempted(self) -> Bool[np.ndarray, "n n"]:

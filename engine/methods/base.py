@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.adapters import Adapters, Factor, Masks, Shapes, initial_adapters, select
 from engine.config import GateName, TaskName
 from engine.fleet import BOTH_FACTORS
-from engine.ledger import PlacesCode
+from engine.ledger import Messages, PlacesCode, silence
 from engine.rng import stream_key
 from engine.topology import Mesh
 from engine.topology.mixing import MixingRule
@@ -112,8 +112,8 @@ class Method(Protocol):
         """Entries of B that exist; None for all."""
         ...
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        """Bits that each sender (column) puts on air for each receiver (row); 0 for silence."""
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
+        """What each sender (column) puts on air for each receiver (row); 0 bits for silence."""
         ...
 
     def combine(
@@ -122,8 +122,8 @@ class Method(Protocol):
         """What each device keeps, given who heard whom."""
         ...
 
-    def relay_bits(self, memory: Memory, mesh: Mesh) -> Bits:
-        """Bits of the next hop after `combine`, in the same round; all 0 ends the round."""
+    def relayed(self, memory: Memory, mesh: Mesh) -> Messages:
+        """The next hop after `combine`, in the same round; all 0 ends the round."""
         ...
 
     def relay(self, memory: Memory, mesh: Mesh, heard: Heard) -> Memory:
@@ -142,8 +142,8 @@ class Method(Protocol):
 class NoRelay:
     """The hooks of a method whose messages go to neighbours and no further."""
 
-    def relay_bits(self, memory: Memory, mesh: Mesh) -> Bits:
-        return np.zeros_like(mesh.linked, dtype=np.int64)
+    def relayed(self, memory: Memory, mesh: Mesh) -> Messages:
+        return silence(mesh)
 
     def relay(self, memory: Memory, mesh: Mesh, heard: Heard) -> Memory:
         return memory
@@ -171,8 +171,8 @@ class PlainMethod(NoRelay):
     def masks(self, memory: Memory) -> Masks | None:
         return None
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        return np.zeros_like(mesh.linked, dtype=np.int64)
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
+        return silence(mesh)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

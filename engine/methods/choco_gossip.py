@@ -22,8 +22,8 @@ from jaxtyping import Bool
 
 from engine import config as c
 from engine.adapters import Adapters, Factors, mix
-from engine.ledger import places_bits
-from engine.methods.base import Bits, Heard, Memory, PlainMethod
+from engine.ledger import Messages, on_links, places_bits
+from engine.methods.base import Heard, Memory, PlainMethod
 from engine.precision import on_air, value_cost_bits
 from engine.sparsity import largest_changes
 from engine.topology import Mesh
@@ -43,13 +43,13 @@ class ChocoGossip(PlainMethod):
         start, _ = super().start()
         return start, _remembered(start)
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
         rank, shapes = self.setup.rank, self.setup.shapes
         entries = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
         values = max(1, round(self.rule.density * entries))
         places = places_bits(values, entries, self.setup.places)
         cost = value_cost_bits(values, 2 * rank * len(shapes), self.setup.value_bits)
-        return mesh.linked.astype(np.int64) * (cost + places)
+        return on_links(mesh, cost + places, values)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

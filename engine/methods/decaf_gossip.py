@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from engine.adapters import Adapters
-from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.methods.gossip import both_factors_bits
+from engine.ledger import Messages
+from engine.methods.base import Heard, Memory, PlainMethod
+from engine.methods.gossip import both_factors
 from engine.precision import on_air
 from engine.topology import Mesh
 
@@ -33,8 +34,8 @@ class DecafGossip(PlainMethod):
     B_i <- U S^1/2 and A_i <- S^1/2 V^T (model.md M6a). Sends q (nA + nB) bits per link and round.
     """
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        return both_factors_bits(self.setup, mesh)
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
+        return both_factors(self.setup, mesh)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from engine.adapters import Adapters, Factor
-from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.methods.gossip import averaged, averaging_start, link_bits
+from engine.ledger import Messages
+from engine.methods.base import Heard, Memory, PlainMethod
+from engine.methods.gossip import averaged, averaging_start, numbers
 from engine.static_a import static_a
 from engine.topology import Mesh
 
@@ -34,10 +35,10 @@ class FfaGossip(PlainMethod):
         b = {name: torch.zeros(n, d_out, setup.rank) for name, (d_out, _) in setup.shapes.items()}
         return Adapters(a, b), averaging_start(setup, Adapters({}, b))
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
         rank, shapes = self.setup.rank, self.setup.shapes
         values = sum(rank * d_out for d_out, _ in shapes.values())
-        return link_bits(self.setup, mesh, values, rank * len(shapes))
+        return numbers(self.setup, mesh, values, rank * len(shapes))
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

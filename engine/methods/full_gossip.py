@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from engine.adapters import Adapters, Factor
-from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.methods.gossip import averaged, averaging_start, link_bits
+from engine.ledger import Messages
+from engine.methods.base import Heard, Memory, PlainMethod
+from engine.methods.gossip import averaged, averaging_start, numbers
 from engine.topology import Mesh
 
 
@@ -33,12 +34,12 @@ class FullGossip(PlainMethod):
         start = Adapters({}, b)
         return start, averaging_start(self.setup, start)
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
         shapes = self.setup.shapes.values()
         values = sum(d_out * d_in for d_out, d_in in shapes)
         # Scales go by column, which a low-rank B has one of per rank.
         columns = sum(d_in for _, d_in in shapes)
-        return link_bits(self.setup, mesh, values, columns)
+        return numbers(self.setup, mesh, values, columns)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

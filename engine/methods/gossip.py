@@ -23,7 +23,8 @@ from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from engine.adapters import Adapters, Masks, mix
-from engine.methods.base import Bits, Heard, Memory, Setup
+from engine.ledger import Messages, on_links
+from engine.methods.base import Heard, Memory, Setup
 from engine.precision import on_air, value_cost_bits
 from engine.topology import Mesh
 
@@ -119,17 +120,17 @@ def biased(adapters: Adapters, memory: Memory) -> Adapters:
     return _each(torch.add, adapters, _ahead(adapters, memory))
 
 
-def both_factors_bits(setup: Setup, mesh: Mesh) -> Bits:
-    """Bits of a dense adapter, A and B, on every link of the mesh: q (nA + nB) (model.md M11)."""
+def both_factors(setup: Setup, mesh: Mesh) -> Messages:
+    """A dense adapter, A and B, on every link of the mesh: q (nA + nB) bits (model.md M11)."""
     rank, shapes = setup.rank, setup.shapes
     values = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
-    return link_bits(setup, mesh, values, 2 * rank * len(shapes))
+    return numbers(setup, mesh, values, 2 * rank * len(shapes))
 
 
-def link_bits(setup: Setup, mesh: Mesh, values: int, ranks: int) -> Bits:
-    """Bits on every link of `values` numbers, their scales, and what the mixing rule adds."""
+def numbers(setup: Setup, mesh: Mesh, values: int, ranks: int) -> Messages:
+    """`values` numbers on every link, their scales, and what the mixing rule adds."""
     cost = value_cost_bits(values, ranks, setup.value_bits) + setup.mixing.message_bits
-    return mesh.linked.astype(np.int64) * cost
+    return on_links(mesh, cost, values)
 
 
 def _ahead(adapters: Adapters, memory: Memory) -> Adapters:

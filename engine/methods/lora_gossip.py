@@ -9,8 +9,9 @@ worked, so that the mixing matrix stays doubly stochastic under loss.
 from dataclasses import dataclass
 
 from engine.adapters import Adapters
-from engine.methods.base import Bits, Heard, Memory, PlainMethod
-from engine.methods.gossip import averaged, averaging_start, both_factors_bits
+from engine.ledger import Messages
+from engine.methods.base import Heard, Memory, PlainMethod
+from engine.methods.gossip import averaged, averaging_start, both_factors
 from engine.topology import Mesh
 
 
@@ -25,8 +26,8 @@ class LoraGossip(PlainMethod):
         start, _ = super().start()
         return start, averaging_start(self.setup, start)
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        return both_factors_bits(self.setup, mesh)
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
+        return both_factors(self.setup, mesh)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -16,8 +16,8 @@ import torch
 
 from engine import config as c
 from engine.adapters import Adapters, Factor, Masks
-from engine.ledger import SEED_BITS, places_bits
-from engine.methods.base import Bank, Bits, Heard, Memory, NoRelay, Setup, single_bank
+from engine.ledger import SEED_BITS, Messages, places_bits
+from engine.methods.base import Bank, Heard, Memory, NoRelay, Setup, single_bank
 from engine.methods.gossip import averaged, averaging_start
 from engine.precision import value_cost_bits
 from engine.sparsity import top_masks
@@ -63,7 +63,7 @@ class LoriMethod(NoRelay):
         found = {name: memory[f"mask.{name}"] for name in names}
         return found or None
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
         setup, masks = self.setup, self.masks(memory)
         entries = sum(setup.rank * d_out for d_out, _ in setup.shapes.values())
         identity = SEED_BITS
@@ -76,7 +76,8 @@ class LoriMethod(NoRelay):
         own = np.array([value_cost_bits(kept, ranks, setup.value_bits) for kept in values])
         own += setup.mixing.message_bits
         first = np.where(memory["met"].numpy(), 0, identity)
-        return np.where(mesh.linked, own[None, :] + first, 0)
+        kept = np.where(mesh.linked, np.array(values)[None, :], 0)
+        return Messages(np.where(mesh.linked, own[None, :] + first, 0), kept)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from engine.adapters import Adapters, Factor, select, stack
-from engine.ledger import expert_paths, expert_trees
-from engine.methods.base import Bank, Bits, Gate, Heard, Memory, PlainMethod
+from engine.ledger import Messages, expert_paths, expert_trees
+from engine.methods.base import Bank, Gate, Heard, Memory, PlainMethod
 from engine.precision import on_air
 from engine.topology import Mesh
 
@@ -34,10 +34,10 @@ class OracleExperts(PlainMethod):
         b = {name: torch.zeros(n, *shape) for name, shape in self.setup.shapes.items()}
         return Adapters({}, b), {"copied": torch.zeros(n, tasks, dtype=torch.bool)}
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
         setup = self.setup
         trees = expert_trees(setup.shapes, setup.value_bits, setup.own, setup.rounds)
-        return trees.sent(mesh, round_index).bits
+        return trees.sent(mesh, round_index)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -21,6 +21,7 @@ from engine import signatures  # whole, as it imports this package itself
 from engine.adapters import Adapters, Factor, Factors, Masks
 from engine.ledger import (
     Books,
+    Messages,
     draws_masks,
     is_masked,
     is_published,
@@ -28,7 +29,7 @@ from engine.ledger import (
     prices,
     with_new_masks,
 )
-from engine.methods.base import Bank, Bits, Gate, Heard, Memory, Setup
+from engine.methods.base import Bank, Gate, Heard, Memory, Setup
 from engine.methods.library import empty_memory, known_fraction, library_of, remembered
 from engine.precision import on_air
 from engine.sparsity import (
@@ -95,8 +96,8 @@ class SoLoraMethod:
     def masks(self, memory: Memory) -> Masks | None:
         return self._of(memory, "mask") or None
 
-    def payload_bits(self, memory: Memory, mesh: Mesh, round_index: int) -> Bits:
-        return self._books(memory).sent(mesh).bits
+    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
+        return self._books(memory).sent(mesh)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
@@ -110,8 +111,8 @@ class SoLoraMethod:
             return mixed, self._entered(memory, after, new)
         return mixed, self._entered(memory, after)
 
-    def relay_bits(self, memory: Memory, mesh: Mesh) -> Bits:
-        return self._books(memory).relayed(mesh).bits
+    def relayed(self, memory: Memory, mesh: Mesh) -> Messages:
+        return self._books(memory).relayed(mesh)
 
     def relay(self, memory: Memory, mesh: Mesh, heard: Heard) -> Memory:
         return self._entered(memory, self._books(memory).after_relay(mesh, heard))

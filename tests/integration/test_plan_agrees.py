@@ -109,10 +109,12 @@ def test_a_run_that_is_played_whole_is_foreseen_to_the_bit(changes):
     planned = plan(config)
     assert planned.rounds_sampled == len(run) == config.rounds
     assert planned.total.payload_bits == sum(record.sent_bits for record in run)
+    values = sum(record.extra["parameters_sent"] for record in run)
+    assert planned.total.parameters_sent == values
     assert_sums(planned.first_round, run[:1])
     assert_sums(planned.total, run)
     air = play_on_air(config, round_meshes(config), build_channel(config), range(config.rounds))
-    for record, (_, traffic, _) in zip(run, air, strict=True):
+    for record, (_, traffic) in zip(run, air, strict=True):
         assert record.delivered_fraction == traffic.delivered_fraction
         heard = {(link.receiver, link.sender): link.delivered for link in record.links}
         assert heard == {

@@ -50,8 +50,8 @@ from engine.plan import (
     Cost,
     GraphFacts,
     Plan,
-    PreviewDevice,
-    PreviewLink,
+    PlannedDevice,
+    PlannedLink,
     Spread,
 )
 from engine.records import (
@@ -153,7 +153,7 @@ def fake_plan(config: RunConfig) -> Plan:
     sparse = config.method.kind == "so_lora"
     return Plan(
         devices=tuple(
-            PreviewDevice(x_m=float(x), y_m=float(y), task=config.fleet.task_of(i))
+            PlannedDevice(x_m=float(x), y_m=float(y), task=config.fleet.task_of(i))
             for i, (x, y) in enumerate(places)
         ),
         links=links,
@@ -215,10 +215,10 @@ def _pairs(config: RunConfig, places: list[tuple[float, float]]) -> set[tuple[in
 
 def _planned_link(
     places: list[tuple[float, float]], receiver: int, sender: int, *, ideal: bool
-) -> PreviewLink:
+) -> PlannedLink:
     distance_m = max(1.0, math.dist(places[receiver], places[sender]))
     snr_db = 84.0 - 30.0 * math.log10(distance_m)
-    return PreviewLink(
+    return PlannedLink(
         receiver=receiver,
         sender=sender,
         distance_m=distance_m,

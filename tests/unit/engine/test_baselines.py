@@ -45,7 +45,7 @@ SENDERS = [c.LoraGossip(), c.FfaGossip(), c.Lori(), c.Lori(density=0.25), c.Full
 
 
 def bits_of(method: Method, mesh: Mesh, round_index: int = 0) -> Bits:
-    return method.payload_bits(trained(method, mesh)[1], mesh, round_index)
+    return method.sent(trained(method, mesh)[1], mesh, round_index).bits
 
 
 # Averaging.
@@ -114,11 +114,11 @@ def test_lori_introduces_itself_until_it_was_heard() -> None:
     heard = mesh.linked.copy()
     heard[0, 1] = False
     _, memory = method.combine(adapters, memory, mesh, heard, 0)
-    bits = method.payload_bits(memory, mesh, 1)
+    bits = method.sent(memory, mesh, 1).bits
     assert bits[0, 1] == values + identity
     assert bits[1, 0] == values
     _, memory = method.combine(adapters, memory, mesh, mesh.linked, 1)
-    assert np.array_equal(method.payload_bits(memory, mesh, 2), np.where(mesh.linked, values, 0))
+    assert np.array_equal(method.sent(memory, mesh, 2).bits, np.where(mesh.linked, values, 0))
 
 
 # LoRI.
@@ -177,8 +177,8 @@ def test_dense_lori_with_a_common_a_is_ffa_gossip_up_to_the_first_contact() -> N
     for t in range(3):
         first = 64 * mesh.linked if t == 0 else 0
         assert np.array_equal(
-            lori.payload_bits(lori_memory, mesh, t),
-            ffa.payload_bits(ffa_memory, mesh, t) + first,
+            lori.sent(lori_memory, mesh, t).bits,
+            ffa.sent(ffa_memory, mesh, t).bits + first,
         )
         assert torch.equal(all_values(x), all_values(y))
         x, lori_memory = lori.combine(moved(x, lori, t), lori_memory, mesh, mesh.linked, t)

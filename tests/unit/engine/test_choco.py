@@ -217,7 +217,7 @@ def test_bits_by_hand(rule: dict[str, Any], value_bits: int, expected: int) -> N
     mesh, method = mesh_of(line_mesh(4)), choco({"value_bits": value_bits}, **rule)
     _, memory = method.start()
     for t in range(2):
-        bits = method.payload_bits(memory, mesh, t)
+        bits = method.sent(memory, mesh, t).bits
         assert np.array_equal(bits, np.where(mesh.linked, expected, 0))
 
 

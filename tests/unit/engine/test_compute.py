@@ -14,6 +14,7 @@ from engine.backbone.forward import backbone_from_llama
 from engine.compute import (
     HARDWARE,
     LONGEST,
+    MEASUREMENTS,
     START_S,
     TOKENS_PER_SAMPLE,
     compute_cost,
@@ -132,7 +133,9 @@ def test_no_sample_is_longer_than_assumed_and_some_are_nearly_so(name):
 
 
 def test_the_same_machine_is_measured_once():
-    assert product_flop_s() == product_flop_s() > 0
+    seen = [product_flop_s() for _ in range(MEASUREMENTS + 2)]
+    assert seen == sorted(seen)
+    assert seen[-1] == seen[-3] > 0
 
 
 @pytest.mark.parametrize(
@@ -171,4 +174,6 @@ def test_a_run_takes_the_operations_of_its_steps_and_answers_over_the_rate():
     asked = 2 * (2 + 2)  # in rounds 2 and 3, by two devices, and of each before its exchange
     samples_s = 1e-4 * 2 * 10 + 1e-3 * 7
     flop = training + 1.2 * asked * answer
+    for _ in range(MEASUREMENTS):
+        product_flop_s()
     assert wall_s(config) == pytest.approx(START_S + samples_s + flop / product_flop_s())

@@ -240,7 +240,7 @@ def test_refactoring_twice_changes_nothing_more() -> None:
 def test_it_sends_both_factors_like_plain_lora(value_bits: int, expected: int) -> None:
     mesh = mesh_of(line_mesh(4))
     method = method_of(OWN, value_bits=value_bits)
-    bits = method.payload_bits({}, mesh, 0)
+    bits = method.sent({}, mesh, 0).bits
     assert np.array_equal(bits, np.where(mesh.linked, expected, 0))
     apart = replace(mesh, linked=np.zeros_like(mesh.linked))
-    assert not method.payload_bits({}, apart, 0).any()
+    assert not method.sent({}, apart, 0).bits.any()

@@ -131,7 +131,7 @@ class Audited:
         return getattr(self._method, name)
 
     def payload_bits(self, memory: Any, mesh: Mesh, round_index: int) -> Any:
-        bits = self._method.payload_bits(memory, mesh, round_index)
+        bits = self._method.sent(memory, mesh, round_index).bits
         return self._agreed(bits, self._books.sent(mesh, round_index))
 
     def combine(self, adapters: Any, memory: Any, mesh: Mesh, heard: Any, round_index: int) -> Any:
@@ -140,7 +140,7 @@ class Audited:
         return self._method.combine(adapters, memory, mesh, heard, round_index)
 
     def relay_bits(self, memory: Any, mesh: Mesh) -> Any:
-        return self._agreed(self._method.relay_bits(memory, mesh), self._books.relayed(mesh))
+        return self._agreed(self._method.relayed(memory, mesh).bits, self._books.relayed(mesh))
 
     def relay(self, memory: Any, mesh: Mesh, heard: Any) -> Any:
         self._count(self._books.relayed(mesh), heard)

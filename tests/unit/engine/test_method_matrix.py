@@ -89,11 +89,11 @@ def exchanged(
     method: Method, adapters: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
 ) -> tuple[Adapters, Memory, Bits]:
     """Adapters, memory and bits per link after a round with all its hops, as `play_round` does."""
-    bits = method.payload_bits(memory, mesh, round_index)
+    bits = method.sent(memory, mesh, round_index).bits
     require_on_links(bits, mesh)
     adapters, memory = method.combine(adapters, memory, mesh, heard, round_index)
     alive = replace(mesh, linked=mesh.linked & heard)
-    while (more := method.relay_bits(memory, alive)).any():
+    while (more := method.relayed(memory, alive).bits).any():
         require_on_links(more, alive)
         memory = method.relay(memory, alive, heard)
         bits = bits + more
@@ -223,13 +223,13 @@ def test_hooks_change_none_of_their_inputs_and_draw_nothing(arm: Arm, round_inde
     def hooks() -> tuple[Adapters, Memory, Bits]:
         kept, after = method.combine(adapters, memory, mesh, mesh.linked, round_index)
         before = copy.deepcopy(after)
-        hop = method.relay_bits(after, mesh)
+        hop = method.relayed(after, mesh).bits
         relayed = method.relay(after, mesh, mesh.linked)
         method.bank(kept, after)
         method.diagnostics(after)
         method.masks(after)
         assert all(torch.equal(after[k], v) for k, v in before.items())
-        return kept, relayed, hop + method.payload_bits(memory, mesh, round_index)
+        return kept, relayed, hop + method.sent(memory, mesh, round_index).bits
 
     torch.manual_seed(1)
     first = hooks()

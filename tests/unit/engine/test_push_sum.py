@@ -270,7 +270,7 @@ def test_a_message_is_one_weight_longer_and_only_with_push_sum(name: str) -> Non
     bits = {}
     for rule in ("metropolis", "max_degree", "uniform", "push_sum"):
         method = built(name, 4, mixing=MixingRule(rule))
-        bits[rule] = method.payload_bits(method.start()[1], mesh, 0)
+        bits[rule] = method.sent(method.start()[1], mesh, 0).bits
     assert (bits["push_sum"] - bits["metropolis"] == PUSH_BITS * mesh.linked).all()
     assert (bits["uniform"] == bits["metropolis"]).all()
     assert (bits["max_degree"] == bits["metropolis"]).all()

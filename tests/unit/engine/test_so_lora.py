@@ -71,10 +71,10 @@ def exchanged(
 ) -> tuple[Adapters, Memory, np.ndarray]:
     """Adapters, memory and bits per link after a round with all its hops."""
     adapters, memory = state
-    bits = method.payload_bits(memory, mesh, round_index)
+    bits = method.sent(memory, mesh, round_index).bits
     adapters, memory = method.combine(adapters, memory, mesh, heard, round_index)
     alive = replace(mesh, linked=mesh.linked & heard)
-    while (more := method.relay_bits(memory, alive)).any():
+    while (more := method.relayed(memory, alive).bits).any():
         memory = method.relay(memory, alive, heard)
         bits = bits + more
     return adapters, memory, bits
@@ -108,16 +108,16 @@ class TestEveryMode:
         bank = method.bank(adapters, memory)
         for row in bank.held:
             assert set(bank.task[row[row >= 0]].tolist()) == {0, 1}
-        assert not method.payload_bits(memory, mesh, 3)[~mesh.inside].any()
+        assert not method.sent(memory, mesh, 3).bits[~mesh.inside].any()
 
     def test_masks_may_be_drawn_again_and_are_told_again(self, mode):
         method = so_lora([0, 0], mode=mode, mask_every=4)
         assert [method.warm_up_steps(t) for t in range(6)] == [20, 0, 0, 0, 20, 0]
         adapters, memory = trained(method, full(2))
         adapters, memory = method.combine(adapters, memory, full(2), full_mesh(2), 0)
-        own = method.payload_bits(memory, full(2), 1)[0, 1]
+        own = method.sent(memory, full(2), 1).bits[0, 1]
         memory = method.after_warm_up(noise_like(adapters, 7), memory, full(2), 4)
-        assert method.payload_bits(memory, full(2), 4)[0, 1] == own + VALUES_B
+        assert method.sent(memory, full(2), 4).bits[0, 1] == own + VALUES_B
 
 
 class TestBits:
@@ -126,16 +126,16 @@ class TestBits:
     def test_a_link_between_devices_of_one_task_carries_the_kept_values_each_round(self):
         method = so_lora([0, 0])
         adapters, memory = trained(method, full(2))
-        assert method.payload_bits(memory, full(2), 0)[0, 1] == KEPT + FIRST
+        assert method.sent(memory, full(2), 0).bits[0, 1] == KEPT + FIRST
         adapters, memory = method.combine(adapters, memory, full(2), full_mesh(2), 0)
-        assert method.payload_bits(memory, full(2), 1)[0, 1] == KEPT
+        assert method.sent(memory, full(2), 1).bits[0, 1] == KEPT
 
     def test_in_the_other_modes_every_device_of_the_cluster_is_sent_to(self):
         mesh = mesh_of(full_mesh(3), [0, 0, 1])
         method = so_lora([0, 1, 2], mode="repaired")
         _, memory = trained(method, mesh)
         expected = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]]) * (KEPT + FIRST)
-        assert (method.payload_bits(memory, mesh, 0) == expected).all()
+        assert (method.sent(memory, mesh, 0).bits == expected).all()
 
     def test_a_cluster_mean_is_sent_on_the_union_of_its_masks(self):
         mesh = mesh_of(line_mesh(3), [0, 0, 1])
@@ -146,7 +146,7 @@ class TestBits:
         assert masks is not None
         union = sum(int((mask[0] | mask[1]).sum()) for mask in masks.values())
         # Device 2 gets the mean of cluster 0 from device 1, and hears of two strangers.
-        assert method.relay_bits(memory, mesh)[2, 1] == 16 * union + 2 * 64 + 2 * FIRST
+        assert method.relayed(memory, mesh).bits[2, 1] == 16 * union + 2 * 64 + 2 * FIRST
 
     def test_a_link_between_tasks_is_silent_until_something_is_published(self):
         method = so_lora([0, 1], library_every=3)
@@ -163,7 +163,7 @@ class TestBits:
         heard = full_mesh(2)
         heard[0, 1] = False
         _, memory = method.combine(adapters, memory, full(2), heard, 0)
-        bits = method.payload_bits(memory, full(2), 1)
+        bits = method.sent(memory, full(2), 1).bits
         assert bits[0, 1] == KEPT + FIRST
         assert bits[1, 0] == KEPT
 
@@ -188,7 +188,7 @@ class TestBits:
     def test_what_is_sent_first_depends_on_the_rule(self, rule, changes, expected):
         method = so_lora([0, 0], changes, **rule)
         _, memory = trained(method, full(2))
-        assert method.payload_bits(memory, full(2), 0)[0, 1] == expected
+        assert method.sent(memory, full(2), 0).bits[0, 1] == expected
 
 
 class TestAveraging:
@@ -212,7 +212,7 @@ class TestAveraging:
     def test_with_an_a_of_its_own_a_stacked_device_averages_with_nobody(self):
         method = so_lora([0, 0], a_init="device")
         adapters, memory = trained(method, full(2))
-        assert method.payload_bits(memory, full(2), 0).sum() == 0
+        assert method.sent(memory, full(2), 0).bits.sum() == 0
         kept, _ = method.combine(adapters, memory, full(2), full_mesh(2), 0)
         for name, value in adapters.b.items():
             assert torch.equal(kept.b[name], value)
@@ -226,13 +226,13 @@ class TestAveraging:
         adapters, memory = trained(method, mesh)
         theirs, _ = gossip.start()
         assert all(torch.equal(theirs.a[k], adapters.a[k]) for k in SHAPES)
-        assert (gossip.payload_bits({}, mesh, 0)[0, 1]) == 16 * VALUES_B
+        assert (gossip.sent({}, mesh, 0).bits[0, 1]) == 16 * VALUES_B
         for t in range(3):
             wanted, _ = gossip.combine(adapters, {}, mesh, line_mesh(4), t)
             adapters, memory = method.combine(adapters, memory, mesh, line_mesh(4), t)
             for name in SHAPES:
                 assert_close(adapters.b[name], wanted.b[name])
-        assert method.payload_bits(memory, mesh, 3)[0, 1] == 16 * VALUES_B
+        assert method.sent(memory, mesh, 3).bits[0, 1] == 16 * VALUES_B
 
     def test_literal_divides_by_the_cluster_and_repaired_by_those_that_hold_the_entry(self):
         own, kept = [0, 1, 2], {}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 from numpy.testing import assert_allclose
 
@@ -35,6 +37,7 @@ TWO_HOPS = Traffic(
         hop([[0, 8], [4, 0]], [[0, 1], [0, 0]], [[0, 1.0], [2.0, 0]]),
         hop([[0, 6], [0, 0]], [[0, 1], [0, 0]], [[0, 0.5], [0, 0]], start_s=5.0),
     ),
+    values=(np.array([[0, 2], [1, 0]]), np.array([[0, 3], [0, 0]])),
     ready_s=np.array([1.0, 3.0]),
 )
 
@@ -47,11 +50,12 @@ def test_hops_follow_one_another_so_airtimes_add_up():
 
 def test_the_round_ends_with_its_last_message_or_its_slowest_computer():
     assert TWO_HOPS.round_s == 5.5
-    quiet = Traffic(TWO_HOPS.deliveries[:1], ready_s=np.array([7.0, 0.0]))
+    quiet = replace(TWO_HOPS, ready_s=np.array([7.0, 0.0]))
     assert quiet.round_s == 7.0
     assert_allclose(TWO_HOPS.link_receive_j, [[0, 0.75], [1.0, 0]])
     assert TWO_HOPS.bandwidth_time_hz_s == 35.0
     assert TWO_HOPS.sender_bits.tolist() == [4, 14]
+    assert TWO_HOPS.sender_values.tolist() == [1, 5]
 
 
 def test_a_link_has_failed_if_any_of_its_messages_was_lost():
