@@ -48,7 +48,7 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
     assert wait_for_points(page, OWN, ROUNDS) == ROUNDS
     assert wait_for_points(page, BITS, ROUNDS) == ROUNDS
     expect(page.get_by_test_id("network-map").locator("[data-node]")).to_have_count(8)
-    expect(page.get_by_test_id("stMetric")).to_have_count(5)
+    expect(page.get_by_test_id("stMetric")).to_have_count(6)
     own = page.get_by_test_id("stMetricValue").first.inner_text()
     assert re.fullmatch(r"\d+\.\d\s%", own)
 

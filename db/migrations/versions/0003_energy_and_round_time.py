@@ -15,8 +15,8 @@ depends_on = None
 def upgrade() -> None:
     # Rounds stored before counted transmit energy only, and did not know the slowest path.
     for name in ("receive_j", "compute_j"):
-        op.add_column("rounds", sa.Column(name, sa.Float(), nullable=False, server_default="0"))
-    op.add_column("rounds", sa.Column("round_s", sa.Float(), nullable=True))
+        op.add_column("rounds", sa.Column(name, sa.Double(), nullable=False, server_default="0"))
+    op.add_column("rounds", sa.Column("round_s", sa.Double(), nullable=True))
 
 
 def downgrade() -> None:
