@@ -84,7 +84,7 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
     for path, words in (
         ("/", "Recent runs"),
         ("/design?preset=quick", "Design a run"),
-        (f"/run?run={first}", "Transmit energy"),
+        (f"/run?run={first}", "Time of the rounds"),
         (f"/compare?runs={first},{second}", "What differs in the configs"),
     ):
         dark.goto(meshtune + path)
