@@ -183,5 +183,8 @@ def _plain(words: str) -> str:
     return words.replace("[", r"\[")
 
 
+# They add their commands to the same app.
+from backend import backup_cli, sweep_cli, token_cli  # noqa: E402, F401
+
 if __name__ == "__main__":
     main()
