@@ -1,13 +1,18 @@
-"""State to a safetensors file and back: never pickled, so a file cannot run code."""
+"""State to a safetensors file and back: never pickled, so a file cannot run code.
 
+A file carries the SHA-256 of its tensors, because a flipped bit would otherwise train on unseen.
+"""
+
+import hashlib
 import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from engine.adapters import Adapters
 from engine.config import config_hash
@@ -18,7 +23,11 @@ from engine.world import State, World
 
 
 def save_state(world: World, state: State, path: Path) -> None:
-    """Write `state` so that a reader sees the whole file or none: temporary file, fsync, rename."""
+    """Write `state` so that a reader sees the whole file or none: temporary file, fsync, rename.
+
+    Raises:
+        OSError: the disk is full or may not be written; what was at `path` is still there.
+    """
     tensors: dict[str, torch.Tensor] = {}
     optimizer = state.optimizer
     for part, adapters in (("now", state.adapters), ("m", optimizer.m), ("v", optimizer.v)):
@@ -28,20 +37,21 @@ def save_state(world: World, state: State, path: Path) -> None:
     mesh = state.mesh
     for name in ("positions", "linked", "cluster"):
         tensors[f"mesh.{name}"] = torch.from_numpy(getattr(mesh, name).copy())
+    tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
     header = {
         "round_index": state.round_index,
         "step": optimizer.step,
         "updates": optimizer.updates,
         "config_sha256": config_hash(world.config),
         "merges": [asdict(merge) for merge in mesh.merges],
+        "tensors_sha256": _digest(tensors),
     }
+    # Not written by safetensors itself: its errors do not tell a full disk from a bug.
+    written = save(tensors, metadata={"meshtune": json.dumps(header)})
     temporary = path.with_name(path.name + ".tmp")
-    save_file(
-        {name: value.contiguous().clone() for name, value in tensors.items()},
-        temporary,
-        metadata={"meshtune": json.dumps(header)},
-    )
-    with temporary.open("rb+") as file:
+    with temporary.open("wb") as file:
+        file.write(written)
+        file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
 
@@ -50,16 +60,31 @@ def load_state(world: World, path: Path) -> State:
     """The state that `save_state` wrote for the same config.
 
     Raises:
-        CheckpointError: unreadable, or written under another config.
+        CheckpointError: missing, damaged, or written under another config.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["meshtune"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        # Files of older versions carry no digest.
+        if header.get("tensors_sha256", digest := _digest(tensors)) != digest:
+            raise CheckpointError(f"checkpoint {path.name} is damaged: its bytes have changed")
+        if header["config_sha256"] != config_hash(world.config):
+            raise CheckpointError(f"checkpoint {path.name} belongs to a run with another config")
+        return _state(world, header, tensors)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {path.name} cannot be read: {error}") from error
-    if header["config_sha256"] != config_hash(world.config):
-        raise CheckpointError(f"checkpoint {path.name} belongs to a run with another config")
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _state(world: World, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> State:
     return State(
         round_index=header["round_index"],
         adapters=_adapters(tensors, "now", world),

@@ -13,6 +13,7 @@ class RunStatus(StrEnum):
 
     QUEUED = "queued"  # waits for a worker
     RUNNING = "running"  # a worker holds its lease
+    PAUSED = "paused"  # a person halted it; it goes on after its last finished round when asked
     COMPLETED = "completed"  # all rounds are stored
     DIVERGED = "diverged"  # numbers left the finite range; finite rounds are kept
     CANCELLED = "cancelled"  # a person stopped it; stored rounds are kept
@@ -20,22 +21,24 @@ class RunStatus(StrEnum):
 
 
 LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED}),
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.CANCELLED}),
     RunStatus.RUNNING: frozenset(
         {
             RunStatus.QUEUED,  # given back by its worker, or its lease ran out
+            RunStatus.PAUSED,
             RunStatus.COMPLETED,
             RunStatus.DIVERGED,
             RunStatus.CANCELLED,
             RunStatus.FAILED,
         }
     ),
+    RunStatus.PAUSED: frozenset({RunStatus.QUEUED, RunStatus.CANCELLED}),
     RunStatus.COMPLETED: frozenset(),
     RunStatus.DIVERGED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
-    RunStatus.FAILED: frozenset(),
+    RunStatus.FAILED: frozenset({RunStatus.QUEUED}),  # tried again after its last finished round
 }
-ENDED = frozenset(status for status, moves in LEGAL_MOVES.items() if not moves)
+ENDED = frozenset({RunStatus.COMPLETED, RunStatus.DIVERGED, RunStatus.CANCELLED, RunStatus.FAILED})
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 

@@ -144,48 +144,6 @@ def waterfall_loss(snr: Float64[np.ndarray, "*s"], threshold: float) -> Float64[
     return loss
 
 
-def mean_waterfall_loss(
-    law: FadingLaw, mean_snr: Float64[np.ndarray, "*s"], threshold: float
-) -> Float64[np.ndarray, "*s"]:
-    """Waterfall loss averaged over fading (M22).
-
-        E[1 - exp(-a / rho)] = integral from 0 to infinity of P(rho < a / t) e^-t dt,
-        a = threshold / snr;    Rayleigh: 1 - 2 sqrt(a) K1(2 sqrt(a)), K1 modified Bessel
-
-    Gauss-Legendre with 64 nodes over log t; exact to 1e-6 in absolute terms (measured).
-    `mean_snr` and `threshold` are linear. Our derivation, by parts.
-    """
-    if isinstance(law, Steady):
-        return waterfall_loss(mean_snr, threshold)
-    low, high = law.ends()
-    with np.errstate(divide="ignore", over="ignore"):
-        at = (threshold / mean_snr)[..., None]
-        # Outside these t the probability is zero or one, or e^-t t is nothing.
-        first = np.clip(np.log(at / high), -80.0, math.log(40.0))
-        last = np.clip(np.log(at / max(low, 1e-300)), first, math.log(40.0))
-    half = 0.5 * (last - first)
-    t = np.exp(first + half * (NODES + 1.0))
-    inner = half * _below_prob(law, at / t) * t * np.exp(-t)
-    loss: Float64[np.ndarray, "*s"] = inner @ NODE_WEIGHTS - np.expm1(-(at / high)[..., 0])
-    return loss
-
-
-def tries_mean(loss: Float64[np.ndarray, "*s"], most: int) -> Float64[np.ndarray, "*s"]:
-    """Expected tries of a message that is sent again when it breaks: (1 - q^n) / (1 - q) (M22).
-
-    `loss` = q per try, tries independent; `most` = n tries, then it is dropped. n where q = 1.
-    """
-    # As 1 + q + ... + q^(n-1): the quotient is 0 / 0 at certain loss.
-    tries: Float64[np.ndarray, "*s"] = np.polyval(np.ones(most), loss)
-    return tries
-
-
-def loss_after(loss: Float64[np.ndarray, "*s"], most: int) -> Float64[np.ndarray, "*s"]:
-    """Probability that all of `most` independent tries break: q^n (M22)."""
-    lost: Float64[np.ndarray, "*s"] = loss**most
-    return lost
-
-
 def _fade(
     snr: Float64[np.ndarray, "*a"], mean_snr: Float64[np.ndarray, "*b"]
 ) -> Float64[np.ndarray, "*c"]:

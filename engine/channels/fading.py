@@ -11,9 +11,8 @@ from scipy import special
 
 from engine import config as c
 from engine.rng import stream
-from engine.units import db_to_ratio
+from engine.units import LIGHT_SPEED_M_S, db_to_ratio
 
-LIGHT_SPEED_M_S = 299_792_458.0
 # What is less likely than e^-40 = 4e-18 changes no double.
 RARE_NATS = 40.0
 GRID = 4096

@@ -9,6 +9,7 @@ from jaxtyping import Float64, Int64
 
 from engine.errors import ConfigMismatch
 from engine.inputs import input_path
+from engine.units import db_to_ratios
 
 COLUMNS = "round,receiver,sender,gain_db"
 # As an array in memory: 60 rounds of 1,000 devices.
@@ -132,7 +133,7 @@ def _of_rows(path: Path) -> tuple[Float64[np.ndarray, "r n n"], Int64[np.ndarray
         )
     table = np.zeros((len(starts), devices, devices))
     with np.errstate(over="ignore"):  # infinity is refused with all gains above 1
-        table.flat[once] = 10.0 ** (0.1 * gain_db[first])
+        table.flat[once] = db_to_ratios(gain_db[first])
     return table, starts
 
 

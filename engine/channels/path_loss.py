@@ -13,7 +13,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float64
 
-LIGHT_SPEED_M_S = 299_792_458.0
+from engine.units import LIGHT_SPEED_M_S
+
 # The far-field law has no meaning closer than this, and would amplify at zero distance.
 NEAREST_M = 1.0
 # The height that TR 38.901 takes off both antennas in streets: cars and people fill it.

@@ -13,6 +13,7 @@ from engine.channels import path_loss as laws
 from engine.channels.gain_table import load_gain_table
 from engine.channels.shadowing import PairField
 from engine.geometry import distances_m
+from engine.units import db_to_ratios
 
 
 @runtime_checkable
@@ -126,7 +127,7 @@ class LargeScale:
             loss_db = loss_db + np.where(
                 los, law.los.sigma_db * in_sight, law.nlos.sigma_db * behind
             )
-        return np.minimum(10.0 ** (-0.1 * loss_db), 1.0)
+        return np.minimum(db_to_ratios(-loss_db), 1.0)
 
 
 def build_propagation(

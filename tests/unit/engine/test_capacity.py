@@ -10,12 +10,9 @@ from scipy import integrate, special
 from engine.channels.capacity import (
     CQI_EFFICIENCY,
     RateRule,
-    loss_after,
     mean_efficiency,
-    mean_waterfall_loss,
     outage_prob,
     spectral_efficiency,
-    tries_mean,
     waterfall_loss,
 )
 from engine.channels.fading import FadingLaw, NakagamiLaw, RayleighLaw, RicianLaw, Steady
@@ -157,7 +154,6 @@ def test_a_dead_link_carries_nothing_and_loses_everything(law: FadingLaw, rule: 
     dead = np.zeros((2, 3))
     assert (mean_efficiency(law, rule, dead) == 0.0).all()
     assert (outage_prob(law, rule, dead, np.full((2, 3), 0.5)) == 1.0).all()
-    np.testing.assert_allclose(mean_waterfall_loss(law, dead, 1.0), 1.0, rtol=1e-15)
 
 
 def test_rayleigh_outage_in_closed_form() -> None:
@@ -196,49 +192,3 @@ def test_a_steady_link_fails_only_below_what_the_rate_needs(rule: RateRule) -> N
 def test_the_waterfall_by_hand() -> None:
     loss = waterfall_loss(np.array([0.0, 1.0, 2.0, 1e12, np.inf]), 2.0)
     np.testing.assert_allclose(loss, [1.0, 1 - math.exp(-2), 1 - math.exp(-1), 2e-12, 0.0])
-
-
-def test_the_mean_waterfall_under_rayleigh_and_nakagami_in_closed_form() -> None:
-    threshold = 1.0053
-    a = threshold / SNR
-    root = 2.0 * np.sqrt(a)
-    rayleigh = 1.0 - root * special.k1(root)
-    np.testing.assert_allclose(
-        mean_waterfall_loss(RayleighLaw(), SNR, threshold), rayleigh, rtol=0, atol=1e-14
-    )
-    # Integral of a gamma density times exp(-a / rho): 2 (m a)^(m/2) K_m(2 sqrt(m a)) / Gamma(m).
-    for m in (0.5, 0.75, 2.0, 6.0):
-        bessel = special.kv(m, 2.0 * np.sqrt(m * a))
-        kept = 2.0 * (m * a) ** (m / 2.0) * bessel / special.gamma(m)
-        mean = mean_waterfall_loss(NakagamiLaw(m), SNR, threshold)
-        np.testing.assert_allclose(mean, 1.0 - kept, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("law", [Steady(), *FADES], ids=str)
-def test_the_mean_waterfall_is_the_mean_over_quantiles(law: FadingLaw) -> None:
-    low, high = law.ends()
-    grid = np.geomspace(max(low, 1e-12), max(high, 1 + 1e-12), 20_001)
-    share = np.diff(np.append(law.below_prob(grid), 1.0), prepend=0.0)[:-1]
-    for snr in (0.1, 3.0, 1000.0):
-        slow = share @ waterfall_loss(snr * grid, 1.0) + 1.0 - share.sum()
-        mean = mean_waterfall_loss(law, np.array([snr]), 1.0)
-        np.testing.assert_allclose(mean, slow, rtol=0, atol=2e-3)
-
-
-def test_tries_and_losses_by_hand() -> None:
-    loss = np.array([0.0, 0.5, 1.0])
-    np.testing.assert_allclose(tries_mean(loss, 1), [1, 1, 1])
-    np.testing.assert_allclose(tries_mean(loss, 3), [1, 1.75, 3])
-    np.testing.assert_allclose(loss_after(loss, 3), [0, 0.125, 1])
-    # The quotient of the closed form, next to where it is 0 / 0.
-    near = np.array([1.0 - 1e-9, 0.3])
-    np.testing.assert_allclose(
-        tries_mean(near, 16), -np.expm1(16 * np.log(near)) / (1 - near), 1e-6
-    )
-
-
-def test_tries_are_those_of_a_sender_that_repeats() -> None:
-    # Exactly k tries with probability q^(k-1) (1 - q), and n whatever comes of the last.
-    q, most = 0.7, 5
-    expected = sum(k * q ** (k - 1) * (1 - q) for k in range(1, most)) + most * q ** (most - 1)
-    assert tries_mean(np.array([q]), most)[0] == pytest.approx(expected)

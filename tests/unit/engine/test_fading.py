@@ -9,7 +9,6 @@ from scipy import integrate, special
 from engine import config as c
 from engine.channels import fading as module
 from engine.channels.fading import (
-    LIGHT_SPEED_M_S,
     Fading,
     FadingLaw,
     NakagamiLaw,
@@ -21,6 +20,7 @@ from engine.channels.fading import (
     mean_speed_m_s,
 )
 from engine.rng import stream
+from engine.units import LIGHT_SPEED_M_S
 
 FADES = [RayleighLaw(), RicianLaw(0.2), RicianLaw(60.0), NakagamiLaw(0.5), NakagamiLaw(4.0)]
 LAWS = [Steady(), *FADES]

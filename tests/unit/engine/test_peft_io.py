@@ -1,0 +1,90 @@
+"""Adapters of a run as PEFT folders: plain peft computes what the device computed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from torch.testing import assert_close
+
+from engine.adapters import Adapters, select
+from engine.backbone.embedded import load_embedded
+from engine.backbone.forward import forward
+from engine.checkpoint import save_state
+from engine.config import RunConfig, config_hash
+from engine.errors import CheckpointError
+from engine.peft_io import CONFIG_FILE, Header, checkpoint_header, peft_folders
+from engine.world import State, World, build_world, initial_state
+from tests.support.builders import tiny_config
+
+METHODS = ["lora_gossip", "so_lora", "full_gossip", "centralised"]
+
+
+def started(config: RunConfig) -> tuple[World, State]:
+    """A world, and a state whose devices differ and change the model clearly."""
+    world = build_world(config)
+    state = initial_state(world)
+    draw = torch.Generator().manual_seed(1)
+    b = {
+        name: value + 0.02 * torch.randn(value.shape, generator=draw)
+        for name, value in state.adapters.b.items()
+    }
+    return world, replace(state, round_index=3, adapters=Adapters(state.adapters.a, b))
+
+
+def unpacked(files: dict[str, bytes], folder: Path) -> Path:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+# Both are about attributes that transformers has renamed or that are set while adapters load.
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("method", METHODS)
+def test_peft_gives_the_logits_that_the_device_gives(method: str, tmp_path: Path) -> None:
+    config = tiny_config(method__kind=method, adapter__rank=4, adapter__alpha=6)
+    world, state = started(config)
+    save_state(world, state, tmp_path / "state.safetensors")
+    tokens = world.exam.tokens[:3]
+    for device, files in enumerate(peft_folders(tmp_path / "state.safetensors", config.adapter)):
+        folder = unpacked(files, tmp_path / str(device))
+        plain = PeftModel.from_pretrained(load_embedded()[0], folder).eval()
+        with torch.no_grad():
+            by_peft = plain(input_ids=tokens).logits
+        own = select(state.adapters, [device])
+        by_us = forward(world.backbone, tokens[None], own, world.rule.scaling)[0]
+        frozen = forward(world.backbone, tokens[None], None, 1.0)[0]
+        assert_close(by_peft, by_us, atol=2e-4, rtol=1e-4)
+        assert not torch.allclose(by_us, frozen, atol=1e-2)  # so that the adapter matters
+    assert device == config.fleet.devices - 1
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:
+    config = tiny_config()
+    world, state = started(config)
+    save_state(world, state, tmp_path / "state.safetensors")
+    first, again = (
+        list(peft_folders(tmp_path / "state.safetensors", config.adapter)) for _ in range(2)
+    )
+    assert first == again
+    assert first[0] != first[1]
+    assert json.loads(first[0][CONFIG_FILE])["r"] == config.adapter.rank
+
+
+def test_the_header_says_rounds_and_config(tmp_path: Path) -> None:
+    config = tiny_config()
+    save_state(*started(config), tmp_path / "state.safetensors")
+    assert checkpoint_header(tmp_path / "state.safetensors") == Header(3, config_hash(config))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"\xff" * 8 + b"{}", b"{}" * 50])
+def test_what_is_no_checkpoint_is_refused_in_a_sentence(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "broken.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"broken\.safetensors cannot be read"):
+        checkpoint_header(file)
+    with pytest.raises(CheckpointError, match=r"broken\.safetensors cannot be read"):
+        next(peft_folders(file, tiny_config().adapter))
