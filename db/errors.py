@@ -1,6 +1,6 @@
 """What can go wrong in the store, each with a sentence that says what to do next."""
 
-from engine.records import ENDED, RunStatus
+from engine.records import RunStatus
 
 
 class StoreError(Exception):
@@ -15,12 +15,33 @@ class RunNotFound(StoreError):
         self.run_id = run_id
 
 
-class IllegalTransition(StoreError):
-    """The run cannot make this move from where it stands."""
+class RunDeleted(RunNotFound):
+    """The run with this number is hidden: somebody deleted it."""
 
-    def __init__(self, run_id: int, status: RunStatus, wanted: RunStatus) -> None:
-        over = "has ended already" if status in ENDED else "has not ended"
-        super().__init__(f"run {run_id} {over}: it is {status} and cannot become {wanted}")
+    def __str__(self) -> str:
+        return f"run {self.run_id} was deleted; POST /runs/{self.run_id}/restore brings it back"
+
+
+_NEXT_STEP = {
+    RunStatus.QUEUED: "it waits for a worker; pause or cancel it",
+    RunStatus.RUNNING: "pause or cancel it first",
+    RunStatus.PAUSED: "resume or cancel it",
+    RunStatus.COMPLETED: "clone it to run it again",
+    RunStatus.DIVERGED: "clone it with a gentler config to run it again",
+    RunStatus.CANCELLED: "clone it to run it again",
+    RunStatus.FAILED: "retry it to go on, or clone it to run it again",
+}
+
+
+class IllegalTransition(StoreError):
+    """What was asked of a run does not go from where it stands; `wanted` is what it should be."""
+
+    def __init__(
+        self, run_id: int, status: RunStatus, wanted: str, *, because: str | None = None
+    ) -> None:
+        super().__init__(
+            f"run {run_id} is {status} and cannot be {wanted}; {because or _NEXT_STEP[status]}"
+        )
         self.run_id = run_id
         self.status = status
         self.wanted = wanted

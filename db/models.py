@@ -28,6 +28,7 @@ class Wanted(StrEnum):
     """What a person asks of a run; its worker obeys."""
 
     RUN = "run"
+    PAUSE = "pause"  # and keep its place: it goes on when asked
     CANCEL = "cancel"
 
 
@@ -116,6 +117,8 @@ class Run(Base):
     config: Mapped[dict[str, Any]] = mapped_column(JSON)
     config_sha256: Mapped[str] = mapped_column(String(64), index=True)
     provenance: Mapped[dict[str, Any] | None]
+    note: Mapped[str | None] = mapped_column(Text)  # of people, for people
+    cloned_from: Mapped[int | None]  # no foreign key: that run may be purged, this one stays
 
     # Where it stands.
     status: Mapped[RunStatus]
@@ -124,6 +127,7 @@ class Run(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]  # hidden since; purged a day later
 
     # Queue and lease. Seconds since 1970 by the clock of the database.
     priority: Mapped[int] = mapped_column(default=0)
@@ -144,10 +148,31 @@ class Run(Base):
     energy_j: Mapped[float] = mapped_column(default=0.0)
 
 
+ROUND_TOTALS = (
+    "run_id",
+    "round_index",
+    "train_loss",
+    "accuracy_own",
+    "accuracy_all",
+    "consensus_distance",
+    "delivered_fraction",
+    "sent_bits",
+    "airtime_s",
+    "energy_j",
+    "receive_j",
+    "compute_j",
+    "round_s",
+    "wall_s",
+)
+
+
 class Round(Base):
     """One finished round: totals in columns, lists as JSON because a round is read whole."""
 
     __tablename__ = "rounds"
+    # Totals of many runs at once are read from this index alone. The rows lie far apart, because
+    # of their lists: 20 runs x 500 rounds took 0.85 s from the disk, and 0.06 s from here.
+    __table_args__ = (Index("ix_rounds_totals", *ROUND_TOTALS),)
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     round_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import CursorResult, delete, exists, func, or_, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import CursorResult, exists, func, or_, select, text, update
+from sqlalchemy import delete as deletion
+from sqlalchemy.orm import Session, defer
 
-from db.errors import ClaimLost, IllegalTransition, RunNotFound, UnreadableConfig
+from db.errors import ClaimLost, IllegalTransition, RunDeleted, RunNotFound, UnreadableConfig
 from db.models import Round, Run, RunEvent, Wanted, Worker
 from engine.config import RunConfig, config_hash, plain_errors
 from engine.records import ENDED, LEGAL_MOVES, Provenance, RoundRecord, RunStatus
@@ -27,6 +29,12 @@ PAGE_MAX = 500  # rounds or runs in one answer
 RECENT_ROUNDS = 5  # the time left is judged by these
 PERSON = "person"  # actor of events that somebody asked for
 REASON_MAX = 1000  # characters
+NAME_MAX = 80  # characters, as in a config
+NOTE_MAX = 2000  # characters
+PRIORITY_MAX = 100  # and as much below zero
+COMPARED_MAX = 50  # runs in one answer
+UNDO_S = 86_400.0  # a deleted run can be restored for a day
+PURGED_MAX = 20  # runs in one transaction, so that others need not wait long for the lock
 
 
 class Detail(StrEnum):
@@ -57,13 +65,74 @@ class Counts:
     queued: int
     running: int
     workers: int
+    paused: int = 0
+
+
+@dataclass(frozen=True)
+class Only:
+    """Which runs a list holds; an empty field says nothing."""
+
+    status: Sequence[RunStatus] = ()
+    name: str | None = None  # exactly this
+    method: str | None = None
+    text: str | None = None  # somewhere in name, method, note or reason; capitals do not matter
+    deleted: bool = False  # those that were deleted, instead of those that were not
+
+
+class Total(StrEnum):
+    """A number per round that runs are compared by; `total_` ones add up over the rounds so far."""
+
+    TRAIN_LOSS = "train_loss"
+    ACCURACY_OWN = "accuracy_own"
+    ACCURACY_ALL = "accuracy_all"
+    CONSENSUS_DISTANCE = "consensus_distance"
+    DELIVERED_FRACTION = "delivered_fraction"
+    SENT_BITS = "sent_bits"
+    AIRTIME_S = "airtime_s"
+    ENERGY_J = "energy_j"
+    RECEIVE_J = "receive_j"
+    COMPUTE_J = "compute_j"
+    ROUND_S = "round_s"
+    WALL_S = "wall_s"
+    TOTAL_BITS = "total_bits"
+    TOTAL_AIRTIME_S = "total_airtime_s"
+    TOTAL_ENERGY_J = "total_energy_j"
+
+
+_SUM_OF = {
+    Total.TOTAL_BITS: Total.SENT_BITS,
+    Total.TOTAL_AIRTIME_S: Total.AIRTIME_S,
+    Total.TOTAL_ENERGY_J: Total.ENERGY_J,
+}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Totals of one run over its rounds; every list is as long as `round_index`."""
+
+    run: Run
+    round_index: list[int]
+    values: dict[Total, list[float | None]]
 
 
 # Creating and reading
 
 
-def create(session: Session, config: RunConfig) -> Run:
-    """A new run at the end of the queue."""
+def create(
+    session: Session,
+    config: RunConfig,
+    *,
+    cloned_from: int | None = None,
+    note: str | None = None,
+    actor: str = PERSON,
+) -> Run:
+    """A new run at the end of the queue, perhaps with the config of another, edited.
+
+    Raises:
+        RunNotFound: there is no run `cloned_from`.
+    """
+    if cloned_from is not None:
+        get(session, cloned_from)
     run = Run(
         name=config.name,
         method=config.method.kind,
@@ -73,11 +142,14 @@ def create(session: Session, config: RunConfig) -> Run:
         config=config.model_dump(mode="json"),
         config_sha256=config_hash(config),
         status=RunStatus.QUEUED,
+        cloned_from=cloned_from,
+        note=note or None,
         created_at=_today(),
     )
     session.add(run)
     session.flush()  # gives it its number
-    _note(session, run, "created", actor=PERSON)
+    origin = f"cloned from run {cloned_from}" if cloned_from is not None else None
+    _note(session, run, "created", actor=actor, detail=origin)
     return run
 
 
@@ -85,12 +157,9 @@ def get(session: Session, run_id: int) -> Run:
     """The run with this number.
 
     Raises:
-        RunNotFound: there is none.
+        RunNotFound: there is none, or it was deleted.
     """
-    run = session.get(Run, run_id, populate_existing=True)
-    if run is None:
-        raise RunNotFound(run_id)
-    return run
+    return _seen(run_id, session.get(Run, run_id, populate_existing=True))
 
 
 def config_of(run: Run) -> RunConfig:
@@ -111,14 +180,28 @@ def listed(
     before: int | None = None,
     limit: int = 50,
     status: Sequence[RunStatus] = (),
+    only: Only | None = None,
 ) -> list[Run]:
-    """Runs, newest first: those with a number below `before`, of these statuses if any is named."""
-    query = select(Run).order_by(Run.id.desc()).limit(min(limit, PAGE_MAX))
-    if before is not None:
-        query = query.where(Run.id < before)
-    if status:
-        query = query.where(Run.status.in_(status))
-    return list(session.scalars(query))
+    """Runs, newest first: those with a number below `before`, of these statuses if any is named.
+
+    Configs are not read: a list does not show them, and each one takes longer than all the rest.
+    """
+    only = only or Only(status=status)
+    query = select(Run).options(defer(Run.config), defer(Run.provenance))
+    query = query.where(
+        Run.deleted_at.is_not(None) if only.deleted else Run.deleted_at.is_(None),
+        *([Run.id < before] if before is not None else []),
+        *([Run.status.in_(only.status)] if only.status else []),
+        *([Run.name == only.name] if only.name else []),
+        *([Run.method == only.method] if only.method else []),
+        *([_holds(only.text)] if only.text else []),
+    )
+    return list(session.scalars(query.order_by(Run.id.desc()).limit(min(limit, PAGE_MAX + 1))))
+
+
+def _holds(words: str) -> Any:
+    columns = (Run.name, Run.method, Run.note, Run.reason)
+    return or_(*(column.icontains(words, autoescape=True) for column in columns))
 
 
 def events(session: Session, run_id: int, *, after: int = 0) -> list[RunEvent]:
@@ -157,18 +240,63 @@ def rounds(
     after: int = -1,
     limit: int = 200,
     detail: Detail = Detail.FULL,
+    every: int = 1,
 ) -> list[RoundRecord]:
-    """Rounds with an index above `after`, oldest first; lists not asked for come empty."""
+    """Rounds with an index above `after`, oldest first; lists not asked for come empty.
+
+    Of the rounds 0, 1, 2 ... only every `every`-th, and the last that is stored.
+    """
     query = (
         select(*_READ[detail])
         .where(Round.run_id == run_id, Round.round_index > after)
         .order_by(Round.round_index)
         .limit(min(limit, PAGE_MAX))
     )
+    if every > 1:
+        last = select(func.max(Round.round_index)).where(Round.run_id == run_id).scalar_subquery()
+        query = query.where(or_(Round.round_index % every == 0, Round.round_index == last))
     empty: dict[str, Any] = {"devices": (), "scores": (), "links": ()}
     return [
         RoundRecord.model_validate(empty | dict(row)) for row in session.execute(query).mappings()
     ]
+
+
+def curves(
+    session: Session, run_ids: Sequence[int], fields: Sequence[Total], *, every: int = 1
+) -> list[Curves]:
+    """Totals of several runs over their rounds, in the order asked; every `every`-th and the last.
+
+    Raises:
+        RunNotFound: one of them does not exist.
+    """
+    chosen = [get(session, run_id) for run_id in dict.fromkeys(run_ids)]
+    needed = list(dict.fromkeys(_SUM_OF.get(each, each) for each in fields))
+    columns = [getattr(Round, each.value) for each in needed]
+    return [_curves(session, run, columns, fields, every) for run in chosen]
+
+
+def _curves(
+    session: Session, run: Run, columns: Sequence[Any], fields: Sequence[Total], every: int
+) -> Curves:
+    rows = session.execute(
+        select(Round.round_index, *columns)
+        .where(Round.run_id == run.id)
+        .order_by(Round.round_index)
+    ).all()
+    read: dict[str, Sequence[Any]] = dict(
+        zip(
+            ("round_index", *(column.key for column in columns)),
+            zip(*rows, strict=True) if rows else [()] * (1 + len(columns)),
+            strict=True,
+        )
+    )
+    kept = [place for place in range(len(rows)) if place % every == 0 or place == len(rows) - 1]
+    values: dict[Total, list[float | None]] = {}
+    for each in fields:
+        column = read[_SUM_OF.get(each, each)]
+        whole = list(accumulate(column)) if each in _SUM_OF else column
+        values[each] = [whole[place] for place in kept]
+    return Curves(run, [read["round_index"][place] for place in kept], values)
 
 
 def seconds_left(session: Session, run: Run) -> float | None:
@@ -187,25 +315,165 @@ def seconds_left(session: Session, run: Run) -> float | None:
 # Asking
 
 
-def request_cancel(session: Session, run_id: int) -> Run:
-    """Stop the run: at once while it is queued, within a local step while a worker trains it.
+def request_cancel(session: Session, run_id: int, *, actor: str = PERSON) -> Run:
+    """Stop the run for good: at once, or within a local step while a worker trains it.
 
     Asking twice is no error.
 
     Raises:
         RunNotFound: there is none.
-        IllegalTransition: it has ended already.
+        IllegalTransition: it has ended otherwise.
     """
     run = _locked(session, run_id)
-    if run.status in ENDED:
-        raise IllegalTransition(run.id, run.status, RunStatus.CANCELLED)
-    if run.status is RunStatus.QUEUED:
+    if run.status is RunStatus.RUNNING:
+        _ask(session, run, Wanted.CANCEL, actor=actor)
+    elif run.status is not RunStatus.CANCELLED:
+        _check(run, RunStatus.CANCELLED)
         run.wanted = Wanted.CANCEL
-        _move(session, run, RunStatus.CANCELLED, actor=PERSON, reason=_cancelled(run))
-    elif run.wanted is not Wanted.CANCEL:
-        run.wanted = Wanted.CANCEL
-        _note(session, run, "cancel asked", actor=PERSON)
+        _stop(session, run, RunStatus.CANCELLED, actor=actor)
     return run
+
+
+def request_pause(session: Session, run_id: int, *, actor: str = PERSON) -> Run:
+    """Halt the run: at once while it is queued, within a local step while a worker trains it.
+
+    It keeps its finished rounds and goes on when resumed. Asking twice is no error.
+
+    Raises:
+        RunNotFound: there is none.
+        IllegalTransition: it has ended, or is being cancelled.
+    """
+    run = _locked(session, run_id)
+    _not_being_cancelled(run, RunStatus.PAUSED)
+    if run.status is RunStatus.RUNNING:
+        _ask(session, run, Wanted.PAUSE, actor=actor)
+    elif run.status is not RunStatus.PAUSED:
+        _check(run, RunStatus.PAUSED)
+        run.wanted = Wanted.PAUSE
+        _stop(session, run, RunStatus.PAUSED, actor=actor)
+    return run
+
+
+def request_resume(session: Session, run_id: int, *, actor: str = PERSON) -> Run:
+    """Put a paused run back into the queue, or take back a pause that is not yet obeyed.
+
+    A run that waits or trains anyway stays as it is.
+
+    Raises:
+        RunNotFound: there is none.
+        IllegalTransition: it has ended, or is being cancelled.
+    """
+    run = _locked(session, run_id)
+    _not_being_cancelled(run, "resumed")
+    if run.status in ENDED:
+        raise IllegalTransition(run.id, run.status, "resumed")
+    if run.status is RunStatus.RUNNING:
+        _ask(session, run, Wanted.RUN, actor=actor)
+    elif run.status is RunStatus.PAUSED:
+        _queue_again(session, run, actor=actor, reason="resumed on request")
+    return run
+
+
+def retry(session: Session, run_id: int, *, actor: str = PERSON) -> Run:
+    """Queue a failed run again; it goes on after its last finished round.
+
+    Raises:
+        RunNotFound: there is none.
+        IllegalTransition: it has not failed.
+    """
+    run = _locked(session, run_id)
+    if run.status is not RunStatus.FAILED:
+        raise IllegalTransition(run.id, run.status, "retried")
+    _queue_again(session, run, actor=actor, reason="retried on request")
+    run.finished_at = None
+    run.reason = None
+    return run
+
+
+def set_priority(session: Session, run_id: int, priority: int, *, actor: str = PERSON) -> Run:
+    """Let the run go before queued ones of a lower priority; higher first, then older first."""
+    run = _locked(session, run_id)
+    if abs(priority) > PRIORITY_MAX:
+        raise ValueError(f"a priority is at most {PRIORITY_MAX} above or below 0, not {priority}")
+    if priority != run.priority:
+        _note(session, run, "priority", actor=actor, detail=f"{run.priority} -> {priority}")
+        run.priority = priority
+    return run
+
+
+def annotate(session: Session, run_id: int, note: str, *, actor: str = PERSON) -> Run:
+    """Write on the run what people want to remember about it; an empty note takes it away."""
+    run = _locked(session, run_id)
+    if len(note) > NOTE_MAX:
+        raise ValueError(f"a note has at most {NOTE_MAX} characters, not {len(note)}")
+    if (note or None) != run.note:
+        _note(session, run, "note", actor=actor, detail=note or None)
+        run.note = note or None
+    return run
+
+
+def rename(session: Session, run_id: int, name: str, *, actor: str = PERSON) -> Run:
+    """Give the run another name in lists; its config and the hash of it stay as they were run."""
+    run = _locked(session, run_id)
+    if not 0 < len(name) <= NAME_MAX:
+        raise ValueError(f"a name has 1 to {NAME_MAX} characters, not {len(name)}")
+    if name != run.name:
+        _note(session, run, "renamed", actor=actor, detail=f"{run.name} -> {name}")
+        run.name = name
+    return run
+
+
+def delete(session: Session, run_id: int, *, actor: str = PERSON) -> None:
+    """Hide the run; it can be restored for a day. One that waits or is paused is cancelled first.
+
+    Raises:
+        RunNotFound: there is none, or it is deleted already.
+        IllegalTransition: a worker trains it.
+    """
+    run = _locked(session, run_id)
+    if run.status is RunStatus.RUNNING:
+        raise IllegalTransition(run.id, run.status, "deleted", because="cancel it first")
+    if run.status not in ENDED:
+        run.wanted = Wanted.CANCEL
+        _stop(session, run, RunStatus.CANCELLED, actor=actor)
+    run.deleted_at = _today()
+    _note(session, run, "deleted", actor=actor)
+
+
+def restore(session: Session, run_id: int, *, actor: str = PERSON) -> Run:
+    """Show a deleted run again, as it was; one that is not deleted stays as it is.
+
+    Raises:
+        RunNotFound: there is none, or it is purged.
+    """
+    run = session.get(Run, run_id, populate_existing=True, with_for_update=True)
+    if run is None:
+        raise RunNotFound(run_id)
+    if run.deleted_at is not None:
+        run.deleted_at = None
+        _note(session, run, "restored", actor=actor)
+    return run
+
+
+def purge_deleted(session: Session, *, older_than_s: float = UNDO_S) -> list[int]:
+    """Forget runs deleted longer ago than that, with rounds and events; their numbers.
+
+    At most `PURGED_MAX` at a time. Their checkpoints are files, so they are the caller's to delete.
+    """
+    # A moment later than any that is stored when no time has to pass at all.
+    until = datetime.fromtimestamp(_today().timestamp() - older_than_s, UTC)
+    gone = list(
+        session.scalars(
+            select(Run.id)
+            .where(Run.deleted_at.is_not(None), Run.deleted_at <= until)
+            .order_by(Run.id)
+            .limit(PURGED_MAX)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    for table, number in ((Round, Round.run_id), (RunEvent, RunEvent.run_id), (Run, Run.id)):
+        session.execute(deletion(table).where(number.in_(gone)))
+    return gone
 
 
 # Owning
@@ -252,7 +520,7 @@ def claim_next(session: Session, worker: str, *, lease_s: float) -> Claim | None
     if run is None:
         return None
     session.execute(
-        delete(Round).where(Round.run_id == run.id, Round.round_index >= run.rounds_done)
+        deletion(Round).where(Round.run_id == run.id, Round.round_index >= run.rounds_done)
     )
     _note(session, run, str(RunStatus.RUNNING), actor=worker, detail=_resumed(run))
     try:
@@ -289,7 +557,7 @@ def record_provenance(session: Session, claim: Claim, provenance: Provenance) ->
 def append_round(
     session: Session, claim: Claim, record: RoundRecord, checkpoint: str, *, lease_s: float
 ) -> bool:
-    """Store a round, its checkpoint and the progress together; whether cancel was asked.
+    """Store a round, its checkpoint and the progress together; whether somebody wants it to stop.
 
     Raises:
         ClaimLost: another claim owns the run, or this is not the round that comes next.
@@ -316,7 +584,7 @@ def append_round(
     if wanted is None:
         raise ClaimLost(claim.run_id, claim.fence)
     session.add(Round(run_id=claim.run_id, fence=claim.fence, **record.model_dump(mode="json")))
-    return wanted is Wanted.CANCEL
+    return wanted is not Wanted.RUN
 
 
 def beat(session: Session, claim: Claim, *, progress: float, lease_s: float) -> None:
@@ -357,7 +625,7 @@ def finish(session: Session, claim: Claim, status: RunStatus, reason: str | None
     if status not in ENDED:
         raise IllegalTransition(run.id, run.status, status)
     if status is RunStatus.CANCELLED and reason is None:
-        reason = _cancelled(run)
+        reason = _stopped(run, status)
     _move(session, run, status, actor=claim.worker, reason=reason)
     return run
 
@@ -412,7 +680,7 @@ def worker_beat(session: Session, name: str, *, slots: int, lease_s: float) -> N
     now = _now(session)
     worker = session.get(Worker, name)
     if worker is None:
-        session.execute(delete(Worker).where(Worker.seen_until < now - 86_400))
+        session.execute(deletion(Worker).where(Worker.seen_until < now - 86_400))
         worker = Worker(name=name, slots=slots, started_at=_today(), seen_until=0.0)
         session.add(worker)
     worker.seen_until = now + lease_s
@@ -420,7 +688,7 @@ def worker_beat(session: Session, name: str, *, slots: int, lease_s: float) -> N
 
 def worker_gone(session: Session, name: str) -> None:
     """A worker process said goodbye."""
-    session.execute(delete(Worker).where(Worker.name == name))
+    session.execute(deletion(Worker).where(Worker.name == name))
 
 
 def counts(session: Session) -> Counts:
@@ -434,31 +702,76 @@ def counts(session: Session) -> Counts:
         queued=by_status.get(RunStatus.QUEUED, 0),
         running=by_status.get(RunStatus.RUNNING, 0),
         workers=session.scalar(alive) or 0,
+        paused=by_status.get(RunStatus.PAUSED, 0),
     )
 
 
 # Inside
+
+_ASKED = {
+    Wanted.CANCEL: "cancel asked",
+    Wanted.PAUSE: "pause asked",
+    Wanted.RUN: "resume asked",
+}
 
 
 def _move(
     session: Session, run: Run, to: RunStatus, *, actor: str, reason: str | None = None
 ) -> None:
     """The one place where a status changes: legal moves only, each with its event."""
-    if to not in LEGAL_MOVES[run.status]:
-        raise IllegalTransition(run.id, run.status, to)
+    _check(run, to)
+    reason = reason and _storable(reason)
     run.status = to
     run.owner = None
     run.lease_until = None
     run.progress = 0.0
     if to in ENDED:
         run.finished_at = _today()
-        run.reason = reason and reason[:REASON_MAX]
-    _note(session, run, str(to), actor=actor, detail=reason and reason[:REASON_MAX])
+        run.reason = reason
+    _note(session, run, str(to), actor=actor, detail=reason)
+
+
+def _storable(reason: str) -> str:
+    # An error may quote anything: no database stores half a character, PostgreSQL no zero byte.
+    whole = reason.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return whole[:REASON_MAX]
+
+
+def _check(run: Run, to: RunStatus) -> None:
+    if to not in LEGAL_MOVES[run.status]:
+        raise IllegalTransition(run.id, run.status, to)
+
+
+def _ask(session: Session, run: Run, want: Wanted, *, actor: str) -> None:
+    """Tell the worker of a running run. A cancel stays a cancel; asking twice changes nothing."""
+    if run.wanted is want:
+        return
+    run.wanted = want
+    _note(session, run, _ASKED[want], actor=actor)
+
+
+def _not_being_cancelled(run: Run, wanted: str) -> None:
+    if run.status is RunStatus.RUNNING and run.wanted is Wanted.CANCEL:
+        raise IllegalTransition(run.id, run.status, wanted, because="it is being cancelled")
+
+
+def _stop(session: Session, run: Run, to: RunStatus, *, actor: str) -> None:
+    _move(session, run, to, actor=actor, reason=_stopped(run, to))
+
+
+def _queue_again(session: Session, run: Run, *, actor: str, reason: str) -> None:
+    """A person wants it to go on: at once, whatever happened to it before."""
+    run.wanted = Wanted.RUN
+    run.attempt = 0
+    run.not_before = 0.0
+    _move(session, run, RunStatus.QUEUED, actor=actor, reason=reason)
 
 
 def _give_back(session: Session, run: Run, *, actor: str, reason: str) -> None:
     if run.wanted is Wanted.CANCEL:
-        _move(session, run, RunStatus.CANCELLED, actor=actor, reason=_cancelled(run))
+        _stop(session, run, RunStatus.CANCELLED, actor=actor)
+    elif run.wanted is Wanted.PAUSE:
+        _stop(session, run, RunStatus.PAUSED, actor=actor)
     elif run.attempt >= MAX_ATTEMPTS:
         gave_up = f"gave up after {run.attempt} attempts without a finished round: {reason}"
         _move(session, run, RunStatus.FAILED, actor=actor, reason=gave_up)
@@ -490,14 +803,19 @@ def _held(session: Session, claim: Claim) -> Run:
 
 
 def _locked(session: Session, run_id: int) -> Run:
-    run = session.get(Run, run_id, populate_existing=True, with_for_update=True)
+    return _seen(run_id, session.get(Run, run_id, populate_existing=True, with_for_update=True))
+
+
+def _seen(run_id: int, run: Run | None) -> Run:
     if run is None:
         raise RunNotFound(run_id)
+    if run.deleted_at is not None:
+        raise RunDeleted(run_id)
     return run
 
 
-def _cancelled(run: Run) -> str:
-    return f"cancelled on request after {run.rounds_done} of {run.rounds_total} rounds"
+def _stopped(run: Run, to: RunStatus) -> str:
+    return f"{to} on request after {run.rounds_done} of {run.rounds_total} rounds"
 
 
 def _resumed(run: Run) -> str | None:

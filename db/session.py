@@ -12,7 +12,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -22,6 +22,13 @@ from db.errors import StoreUnavailable
 # SQLite 3.7.0 to 3.51.2 can corrupt a WAL file that two processes checkpoint at once.
 WAL_SAFE = (3, 51, 3)
 BUSY_TIMEOUT_MS = 30_000  # the lock queue of SQLite is not fair: waits of 2 s were measured
+# Of PostgreSQL: a worker stopped inside a transaction must not keep the row of its run for ever.
+IDLE_TIMEOUT_MS = 60_000
+CONNECT_TIMEOUT_S = 5
+USELESS = (
+    "MESHTUNE_DATABASE_URL is not the address of a database that can be used here; "
+    "write sqlite:///folder/meshtune.db or postgresql://user@host/name"
+)
 UPGRADE_LOCK = 0x6D657368  # any number that no other program locks on PostgreSQL
 
 
@@ -33,18 +40,42 @@ def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     """
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, pool_pre_ping=True, json_serializer=_compact_json)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        kind = parsed.get_backend_name()
+        if kind == "postgresql":
+            return _postgres_engine(parsed, busy_timeout_ms)
+    except ModuleNotFoundError as error:
         raise StoreUnavailable(
-            "MESHTUNE_DATABASE_URL is not the address of a database that can be used here; "
-            "write sqlite:///folder/meshtune.db or postgresql://user@host/name"
+            "MESHTUNE_DATABASE_URL names a database whose driver is not installed; "
+            "for PostgreSQL: pip install 'meshtune[postgres]'"
         ) from error
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StoreUnavailable(USELESS) from error
+    if kind != "sqlite":
+        raise StoreUnavailable(USELESS)
     _make_folder(parsed.database)
     module = sqlite_module()
     engine = create_engine(parsed, module=module, json_serializer=_compact_json)
     _tune_sqlite(engine, wal=module.sqlite_version_info >= WAL_SAFE, timeout_ms=busy_timeout_ms)
     return engine
+
+
+def _postgres_engine(url: URL, lock_timeout_ms: int) -> Engine:
+    settings = {
+        "lock_timeout": lock_timeout_ms,
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+    }
+    ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    theirs = url.query.get("options", "")
+    return create_engine(
+        url,
+        pool_pre_ping=True,  # a server that was restarted costs no request
+        json_serializer=_compact_json,
+        connect_args={
+            "application_name": url.query.get("application_name", "meshtune"),
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": f"{ours} {theirs if isinstance(theirs, str) else ' '.join(theirs)}".strip(),
+        },
+    )
 
 
 def sqlite_module() -> ModuleType:
@@ -120,8 +151,11 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
     """A session that sees one moment of the database and writes nothing."""
-    options = engine.execution_options(readonly=True)
-    with _translated(), Session(options, autoflush=False, expire_on_commit=False) as session:
+    options: dict[str, Any] = {"readonly": True}
+    if engine.dialect.name == "postgresql":  # where each statement sees a moment of its own
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    reader = engine.execution_options(**options)
+    with _translated(), Session(reader, autoflush=False, expire_on_commit=False) as session:
         yield session
 
 
@@ -142,27 +176,56 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise StoreUnavailable("the database is busy; try again in a moment") from error
+        raise StoreUnavailable(BUSY) from error
     except DBAPIError as error:
         if (sentence := _plain(error)) is None:
             raise
         raise StoreUnavailable(sentence) from error
 
 
+BUSY = "the database is busy; try again in a moment"
+LOCKED = "the database is locked by another program; try again in a moment"
+NO_TABLES = "the database has no Meshtune tables; it was replaced while in use"
+FULL = "the disk of the database is full; free some space, nothing stored is lost"
+CROWDED = "the database server has no connection left; raise its max_connections or run fewer parts"
+REFUSED = (
+    "the database server does not let us in; "
+    "check user, password and name of the database in MESHTUNE_DATABASE_URL"
+)
+# PostgreSQL says what it means by a number, but for an attempt to connect.
+_SQLSTATE = {
+    "25006": "the database cannot be written: the server is read-only",
+    "40001": BUSY,  # transactions in each other's way
+    "40P01": BUSY,
+    "42501": "the database cannot be written: its user may not do that; grant it the rights",
+    "42P01": NO_TABLES,
+    "53100": FULL,
+    "53300": CROWDED,
+    "55P03": LOCKED,
+}
 _PLAIN = {
-    "database is locked": "the database is locked by another program; try again in a moment",
+    "authentication failed": REFUSED,
+    "no password supplied": REFUSED,
+    "no pg_hba.conf entry": REFUSED,
+    'fatal:  role "': REFUSED,
+    'fatal:  database "': REFUSED,
+    "too many clients": CROWDED,
+    "remaining connection slots": CROWDED,
+    "database is locked": LOCKED,
     "readonly database": "the database cannot be written: file or folder is read-only",
     "unable to open database file": "the database file cannot be opened; "
     "check that its folder exists and may be written",
-    "disk is full": "the disk of the database is full; free some space, nothing stored is lost",
+    "disk is full": FULL,
     "disk i/o error": "the disk of the database does not answer",
     "not a database": "the database file is damaged or not a database",
     "malformed": "the database file is damaged or not a database",
-    "no such table": "the database has no Meshtune tables; it was replaced while in use",
+    "no such table": NO_TABLES,
 }
 
 
 def _plain(error: DBAPIError) -> str | None:
+    if (known := _SQLSTATE.get(getattr(error.orig, "sqlstate", None) or "")) is not None:
+        return known
     said = str(error.orig).lower()
     for sign, sentence in _PLAIN.items():
         if sign in said:

@@ -1,6 +1,6 @@
 """State to a safetensors file and back: never pickled, so a file cannot run code.
 
-A file carries the SHA-256 of its tensors, because a flipped bit would otherwise train on unseen.
+A file carries the SHA-256 of its content, because a flipped bit would otherwise train on unseen.
 """
 
 import hashlib
@@ -38,14 +38,14 @@ def save_state(world: World, state: State, path: Path) -> None:
     for name in ("positions", "linked", "cluster"):
         tensors[f"mesh.{name}"] = torch.from_numpy(getattr(mesh, name).copy())
     tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
-    header = {
+    header: dict[str, Any] = {
         "round_index": state.round_index,
         "step": optimizer.step,
         "updates": optimizer.updates,
         "config_sha256": config_hash(world.config),
         "merges": [asdict(merge) for merge in mesh.merges],
-        "tensors_sha256": _digest(tensors),
     }
+    header["sha256"] = _digest(header, tensors)
     # Not written by safetensors itself: its errors do not tell a full disk from a bug.
     written = save(tensors, metadata={"meshtune": json.dumps(header)})
     temporary = path.with_name(path.name + ".tmp")
@@ -67,7 +67,8 @@ def load_state(world: World, path: Path) -> State:
             header = json.loads((file.metadata() or {})["meshtune"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         # Files of older versions carry no digest.
-        if header.get("tensors_sha256", digest := _digest(tensors)) != digest:
+        known = header.pop("sha256", None)
+        if known is not None and known != _digest(header, tensors):
             raise CheckpointError(f"checkpoint {path.name} is damaged: its bytes have changed")
         if header["config_sha256"] != config_hash(world.config):
             raise CheckpointError(f"checkpoint {path.name} belongs to a run with another config")
@@ -76,11 +77,12 @@ def load_state(world: World, path: Path) -> State:
         raise CheckpointError(f"checkpoint {path.name} cannot be read: {error}") from error
 
 
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy())
+        # A fresh copy: an expanded tensor cannot be seen as bytes.
+        digest.update(tensors[name].flatten().repeat(1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

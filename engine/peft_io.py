@@ -14,14 +14,24 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from engine.config import Adapter
+from engine.config import Adapter, RunConfig
 from engine.errors import CheckpointError
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
+# What reading a file of a stranger raises; numbers and nesting may be beyond all measure.
+UNREADABLE = (
+    LookupError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
 
-Matrix = Float32[np.ndarray, "rows columns"]
+Matrix = Float32[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True)
@@ -42,11 +52,11 @@ def checkpoint_header(path: Path) -> Header:
         with safe_open(path, framework="np") as file:
             told = json.loads((file.metadata() or {})["meshtune"])
             return Header(int(told["round_index"]), str(told["config_sha256"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"checkpoint {path.name} cannot be read: {error}") from error
 
 
-def peft_folders(checkpoint: Path, adapter: Adapter) -> Iterator[dict[str, bytes]]:
+def peft_folders(checkpoint: Path, config: RunConfig) -> Iterator[dict[str, bytes]]:
     """The files of every device's adapter folder by name, device after device.
 
     It is the adapter that the device holds after its last round. Experts of others that a method
@@ -54,30 +64,32 @@ def peft_folders(checkpoint: Path, adapter: Adapter) -> Iterator[dict[str, bytes
 
     Args:
         checkpoint: a file of `engine.checkpoint.save_state`.
-        adapter: rank and alpha of its run.
+        config: of its run.
 
     Raises:
-        CheckpointError: it is no such file.
+        CheckpointError: it is no such file, or not of that many devices.
     """
     try:
         with safe_open(checkpoint, framework="np") as file:
-            modules = [
-                name.removeprefix("now.b.")
-                for name in sorted(file.keys())
-                if name.startswith("now.b.")
-            ]
-            low_rank = f"now.a.{modules[0]}" in file.keys()  # noqa: SIM118 - not a dictionary
-            slices = {
-                f"{factor}.{module}": file.get_slice(f"now.{factor}.{module}")
-                for module in modules
-                for factor in ("ab" if low_rank else "b")
-            }
-            devices = slices[f"b.{modules[0]}"].get_shape()[0]
-            for device in range(devices):
-                held = {name: np.array(values[device]) for name, values in slices.items()}
-                yield _low_rank(held, modules, adapter) if low_rank else _full(held, modules)
-    except (OSError, SafetensorError, IndexError) as error:
+            yield from _folders(file, config)
+    except UNREADABLE as error:
         raise CheckpointError(f"checkpoint {checkpoint.name} cannot be read: {error}") from error
+
+
+def _folders(file: Any, config: RunConfig) -> Iterator[dict[str, bytes]]:
+    stored = set(file.keys())
+    modules = sorted(n.removeprefix("now.b.") for n in stored if n.startswith("now.b."))
+    low_rank = f"now.a.{modules[0]}" in stored
+    slices = {
+        f"{factor}.{module}": file.get_slice(f"now.{factor}.{module}")
+        for module in modules
+        for factor in ("ab" if low_rank else "b")
+    }
+    if {values.get_shape()[0] for values in slices.values()} != {config.fleet.devices}:
+        raise ValueError(f"it is not of {config.fleet.devices} devices")
+    for device in range(config.fleet.devices):
+        held = {name: np.array(values[device]) for name, values in slices.items()}
+        yield _low_rank(held, modules, config.adapter) if low_rank else _full(held, modules)
 
 
 def _low_rank(held: dict[str, Matrix], modules: list[str], adapter: Adapter) -> dict[str, bytes]:

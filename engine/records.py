@@ -145,3 +145,8 @@ class Provenance(Record):
     precision: str
     commit: str | None
     dirty: bool | None
+    # Not known of runs of older versions.
+    peft: str | None = None
+    numpy: str | None = None
+    scipy: str | None = None
+    device: str | None = None

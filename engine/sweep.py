@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, StrictInt, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from engine.config import RunConfig, plain_errors, with_values
 from engine.config.base import Finite, Part
@@ -38,7 +48,7 @@ METRICS: tuple[Metric, ...] = (
     "energy_j",
 )
 Goal = Literal["max", "min"]
-Values = dict[str, JsonValue]  # dotted config field -> value
+Values = dict[str, Any]  # dotted config field -> value
 Seed = Annotated[StrictInt, Field(ge=0, le=SEED_MAX)]
 
 
@@ -56,18 +66,18 @@ class Span(Part):
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    start: Finite = Field(alias="from", description="First value")
-    to: Finite = Field(description="Last value")
+    start: Finite = Field(alias="from", strict=True, description="First value")
+    to: Finite = Field(strict=True, description="Last value")
     steps: StrictInt = Field(
         5, ge=1, le=CELLS_MAX, description="Number of values, both ends counted; grids only"
     )
     scale: Literal["linear", "log"] = Field("linear", description="Even steps, or even ratios")
-    whole: bool = Field(False, description="Round to whole numbers, for fields that count")
+    whole: StrictBool = Field(False, description="Round to whole numbers, for fields that count")
 
     @model_validator(mode="after")
     def _log_has_no_zero(self) -> "Span":
         if self.scale == "log" and min(self.start, self.to) <= 0:
-            raise misfit("axes", "a log scale needs ends above 0; raise them or take linear")
+            raise misfit("from", "a log scale needs ends above 0; raise them or take linear")
         return self
 
     def at(self, share: float) -> float | int:
@@ -79,10 +89,43 @@ class Span(Part):
             value = self.start * (1 - share) + self.to * share
         return round(value) if self.whole else float(f"{value:.{DIGITS}g}")
 
-    def values(self) -> list[JsonValue]:
+    def values(self) -> list[Any]:
         """All steps, none twice."""
         shares = [i / (self.steps - 1) for i in range(self.steps)] if self.steps > 1 else [0.0]
         return list(dict.fromkeys(self.at(share) for share in shares))
+
+
+def _form(given: Any) -> str | None:
+    return (
+        "range" if isinstance(given, dict | Span) else "list" if isinstance(given, list) else None
+    )
+
+
+Axis = Annotated[
+    Annotated[list[JsonValue], Field(min_length=1), Tag("list")] | Annotated[Span, Tag("range")],
+    Discriminator(
+        _form,
+        custom_error_type="no_axis",
+        custom_error_message="give a list of values, or a range with from and to",
+    ),
+]
+
+
+def _seeds_form(given: Any) -> str | None:
+    if isinstance(given, list):
+        return "list"
+    return "count" if isinstance(given, int) and not isinstance(given, bool) else None
+
+
+Seeds = Annotated[
+    Annotated[StrictInt, Field(ge=1, le=SEED_MAX), Tag("count")]
+    | Annotated[list[Seed], Field(min_length=1, max_length=CELLS_MAX), Tag("list")],
+    Discriminator(
+        _seeds_form,
+        custom_error_type="no_seeds",
+        custom_error_message="give a number of seeds, or a list of them",
+    ),
+]
 
 
 class SweepSpec(Part):
@@ -103,20 +146,20 @@ class SweepSpec(Part):
         "grid",
         description="grid: every combination of the axes; list: the rows; random: drawn from axes",
     )
-    axes: dict[str, Annotated[list[JsonValue], Field(min_length=1)] | Span] = Field(
+    axes: dict[str, Axis] = Field(
         default_factory=dict, description="Dotted config field -> list of values, or a range"
     )
-    rows: list[Values] = Field(
+    rows: list[dict[str, JsonValue]] = Field(
         default_factory=list, max_length=CELLS_MAX, description="Mode list: values per cell"
     )
     samples: StrictInt = Field(
         10, ge=1, le=CELLS_MAX, description="Mode random: how many combinations to draw"
     )
     draw_seed: Seed = Field(0, description="Mode random: the same number draws the same values")
-    seeds: Seed | Annotated[list[Seed], Field(min_length=1, max_length=CELLS_MAX)] | None = Field(
+    seeds: Seeds | None = Field(
         None, description="A list, or n for seeds 0 to n - 1; the seed of the base if not given"
     )
-    fresh: bool = Field(False, description="Train also what the store already has")
+    fresh: StrictBool = Field(False, description="Train also what the store already has")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "SweepSpec":
@@ -128,8 +171,6 @@ class SweepSpec(Part):
             raise misfit("rows", 'rows need mode = "list"')
         if self.mode == "random" and not self.axes:
             raise misfit("axes", "a random sweep needs at least one axis to draw from")
-        if self.seeds == 0:
-            raise misfit("seeds", "seeds = 0 leaves nothing to run; give at least 1")
         for field in (*self.axes, *(name for row in self.rows for name in row)):
             if field in OWN_FIELDS:
                 raise misfit(f"axes.{field}", f"{field} is no axis: {OWN_FIELDS[field]}")
@@ -236,7 +277,7 @@ def config_sha256(tree: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def shown(value: JsonValue) -> str:
+def shown(value: Any) -> str:
     """A value as a name or a table has it."""
     if isinstance(value, float):
         return f"{value:g}"
@@ -310,7 +351,7 @@ def _row(outcomes: Sequence[Outcome]) -> Row:
     completed = [outcome for outcome in outcomes if outcome.status == "completed"]
     estimates = {}
     for metric in METRICS:
-        known = [v for o in completed if (v := o.metrics[metric]) is not None]
+        known = [float(v) for o in completed if (v := o.metrics[metric]) is not None]
         if known:
             estimates[metric] = estimate(known)
     return Row(outcomes[0].values, len(outcomes), statuses, estimates)
@@ -374,11 +415,11 @@ def _seeds(spec: SweepSpec, base: RunConfig) -> list[int]:
     return list(dict.fromkeys(spec.seeds))
 
 
-def _listed(axis: list[JsonValue] | Span) -> list[JsonValue]:
+def _listed(axis: list[Any] | Span) -> list[Any]:
     return axis.values() if isinstance(axis, Span) else axis
 
 
-def _drawn(axis: list[JsonValue] | Span, seed: int, field: str, sample: int) -> JsonValue:
+def _drawn(axis: list[Any] | Span, seed: int, field: str, sample: int) -> Any:
     # A stream per axis and sample: one more axis or sample moves no other value.
     share = float(stream(seed, "sweep", field, sample).random())
     if isinstance(axis, Span):
@@ -386,7 +427,7 @@ def _drawn(axis: list[JsonValue] | Span, seed: int, field: str, sample: int) -> 
     return axis[int(share * len(axis))]
 
 
-def _leaves(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted field and value of a config tree; a range of values is one value."""
     for name, value in tree.items():
         if isinstance(value, dict) and not {"from", "to"} <= value.keys():

@@ -149,6 +149,10 @@ def provenance(world: World) -> Provenance:
         precision=str(world.backbone.dtype).removeprefix("torch."),
         commit=commit,
         dirty=dirty,
+        peft=importlib.metadata.version("peft"),
+        numpy=importlib.metadata.version("numpy"),
+        scipy=importlib.metadata.version("scipy"),
+        device="cpu",
     )
 
 

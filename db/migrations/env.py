@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from alembic import context
 
+from db import sweeps, tokens  # noqa: F401 - their tables are part of the metadata
 from db.models import Base, Instant
 
 

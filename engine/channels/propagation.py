@@ -127,7 +127,7 @@ class LargeScale:
             loss_db = loss_db + np.where(
                 los, law.los.sigma_db * in_sight, law.nlos.sigma_db * behind
             )
-        return np.minimum(db_to_ratios(-loss_db), 1.0)
+        return np.asarray(np.minimum(db_to_ratios(-loss_db), 1.0))
 
 
 def build_propagation(

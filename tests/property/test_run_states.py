@@ -21,12 +21,34 @@ from sqlalchemy.orm import Session
 from backend.settings import Settings, open_store
 from db import runs
 from db.errors import ClaimLost, IllegalTransition
-from db.models import Round, Run, RunEvent
+from db.models import Round, Run, RunEvent, Wanted
 from db.session import reading, writing
 from engine.records import ENDED, LEGAL_MOVES, RunStatus
 from tests.support.builders import LEASE_S, expire_lease, sample_record, tiny_config
 
 ROUNDS = 3
+R = RunStatus
+# What people ask, and where a run stands afterwards; from elsewhere it is refused.
+ASKS: dict[str, tuple[Callable[[Session, int], Run], dict[RunStatus, RunStatus]]] = {
+    "cancel": (
+        runs.request_cancel,
+        {
+            R.QUEUED: R.CANCELLED,
+            R.PAUSED: R.CANCELLED,
+            R.RUNNING: R.RUNNING,
+            R.CANCELLED: R.CANCELLED,
+        },
+    ),
+    "pause": (
+        runs.request_pause,
+        {R.QUEUED: R.PAUSED, R.RUNNING: R.RUNNING, R.PAUSED: R.PAUSED},
+    ),
+    "resume": (
+        runs.request_resume,
+        {R.PAUSED: R.QUEUED, R.QUEUED: R.QUEUED, R.RUNNING: R.RUNNING},
+    ),
+    "retry": (runs.retry, {R.FAILED: R.QUEUED}),
+}
 
 
 class RunStates(RuleBasedStateMachine):
@@ -101,18 +123,34 @@ class RunStates(RuleBasedStateMachine):
             assert runs.requeue_stale(session, actor="test") == [claim.run_id]
         self.owner.pop(claim.run_id)
 
+    @rule(run_id=queued, ask=st.sampled_from(sorted(ASKS)))
+    def ask(self, run_id: int, ask: str) -> None:
+        request, moves = ASKS[ask]
+        with reading(self.store) as session:
+            before = runs.get(session, run_id)
+        try:
+            with writing(self.store) as session:
+                after = request(session, run_id).status
+        except IllegalTransition:
+            being_cancelled = before.wanted is Wanted.CANCEL and ask in {"pause", "resume"}
+            assert before.status not in moves or being_cancelled
+        else:
+            assert after is moves[before.status]
+
     @rule(run_id=queued)
-    def cancel(self, run_id: int) -> None:
+    def hide_and_restore(self, run_id: int) -> None:
         with reading(self.store) as session:
             before = runs.get(session, run_id).status
         try:
             with writing(self.store) as session:
-                after = runs.request_cancel(session, run_id).status
+                runs.delete(session, run_id)
         except IllegalTransition:
-            assert before in ENDED
+            assert before is RunStatus.RUNNING
         else:
-            queued = before is RunStatus.QUEUED
-            assert after is (RunStatus.CANCELLED if queued else RunStatus.RUNNING)
+            with writing(self.store) as session:
+                assert run_id not in [run.id for run in runs.listed(session)]
+                status = runs.restore(session, run_id).status
+                assert status is (before if before in ENDED else RunStatus.CANCELLED)
 
     @rule()
     def wait(self) -> None:

@@ -136,10 +136,14 @@ def stored_run(
         claim = runs.claim_next(session, "builder", lease_s=LEASE_S)
         assert claim is not None
         assert claim.run_id == run.id
+        run.priority = 0
         runs.record_provenance(session, claim, sample_provenance())
         play(session, claim, rounds)
         if status is RunStatus.QUEUED:
             runs.release(session, claim, "given back")
+        elif status is RunStatus.PAUSED:
+            runs.request_pause(session, run.id)
+            runs.release(session, claim, "told to stop")
         elif status is not RunStatus.RUNNING:
             runs.finish(session, claim, status, None if status is RunStatus.COMPLETED else "why")
         return run.id

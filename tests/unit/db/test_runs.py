@@ -150,11 +150,11 @@ def test_cancelling_a_running_run_asks_its_worker(store: Engine) -> None:
     assert kinds(store, run_id) == ["created", "running", "cancel asked", "cancelled"]
 
 
-@pytest.mark.parametrize("status", sorted(ENDED))
-def test_an_ended_run_cannot_be_cancelled(store: Engine, status: RunStatus) -> None:
+@pytest.mark.parametrize("status", sorted(ENDED - {RunStatus.CANCELLED}))
+def test_a_run_that_ended_otherwise_cannot_be_cancelled(store: Engine, status: RunStatus) -> None:
     run_id = stored_run(store, status=status)
     with (
-        pytest.raises(IllegalTransition, match=f"run {run_id} has ended already: it is {status}"),
+        pytest.raises(IllegalTransition, match=f"run {run_id} is {status} and cannot be cancelled"),
         writing(store) as session,
     ):
         runs.request_cancel(session, run_id)
@@ -163,7 +163,10 @@ def test_an_ended_run_cannot_be_cancelled(store: Engine, status: RunStatus) -> N
 def test_a_run_does_not_finish_as_something_that_is_no_end(store: Engine) -> None:
     stored_run(store)
     held = claim(store)
-    with pytest.raises(IllegalTransition, match="has not ended"), writing(store) as session:
+    with (
+        pytest.raises(IllegalTransition, match="is running and cannot be queued"),
+        writing(store) as session,
+    ):
         runs.finish(session, held, RunStatus.QUEUED)
 
 
@@ -341,3 +344,15 @@ def test_a_config_of_another_version_fails_the_run_and_not_the_worker(store: Eng
     assert run.status is RunStatus.FAILED
     assert run.reason is not None
     assert "another version of Meshtune: tea: there is no such field" in run.reason
+
+
+@pytest.mark.parametrize("byte", ["\0", "\ud800"])
+def test_a_reason_that_no_database_can_hold_still_ends_the_run(store: Engine, byte: str) -> None:
+    stored_run(store)
+    held = claim(store)
+    with writing(store) as session:
+        runs.finish(session, held, RunStatus.FAILED, f"cannot read {byte}")
+    run = look(store, held.run_id)
+    assert run.status is RunStatus.FAILED
+    assert run.reason is not None
+    assert run.reason.startswith("cannot read ")

@@ -6,16 +6,19 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from db import runs
 from db.errors import StoreUnavailable
 from db.models import Base
 from db.session import open_engine, reading, sqlite_module, upgrade, writing
+from engine.config import config_hash
 from tests.support.builders import sample_record, stored_run, tiny_config
 
 
@@ -55,7 +58,7 @@ def test_rounds_of_the_first_version_are_read_by_this_one(tmp_path: Path) -> Non
     columns = {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in old.items()}
     columns |= {"run_id": 1, "fence": 1}
     # A connection of its own: without foreign keys, so that the round needs no run.
-    with closing(sqlite3.connect(tmp_path / "meshtune.db")) as connection, connection:
+    with closing(sqlite_module().connect(tmp_path / "meshtune.db")) as connection, connection:
         places = ", ".join(f":{name}" for name in columns)
         connection.execute(f"INSERT INTO rounds ({', '.join(columns)}) VALUES ({places})", columns)
     upgrade(engine)
@@ -63,6 +66,108 @@ def test_rounds_of_the_first_version_are_read_by_this_one(tmp_path: Path) -> Non
         (record,) = runs.rounds(session, 1)
     assert record == sample_record(config, 0)
     engine.dispose()
+
+
+REVISIONS = sorted(
+    script.revision
+    for script in ScriptDirectory(str(Path(runs.__file__).with_name("migrations"))).walk_revisions()
+)
+FIRST_STATUSES = ("queued", "running", "completed", "diverged", "cancelled", "failed")
+
+
+def old_rows(status: str, run_id: int) -> dict[str, dict[str, Any]]:
+    """A run with a round and an event; a version takes of it the columns that it has."""
+    config = tiny_config()
+    record = sample_record(config, 0).model_dump(mode="json")
+    running, ended = status == "running", status not in ("queued", "running")
+    run = {
+        "id": run_id,
+        "name": "old",
+        "method": config.method.kind,
+        "seed": config.seed,
+        "devices": config.fleet.devices,
+        "rounds_total": config.rounds,
+        "config": config.model_dump(mode="json"),
+        "config_sha256": config_hash(config),
+        "status": status,
+        "wanted": "run",
+        "created_at": 1.5e9,
+        "started_at": 1.5e9,
+        "finished_at": 1.6e9 if ended else None,
+        "priority": 0,
+        "not_before": 0.0,
+        "owner": "here/1/1" if running else None,
+        "fence": 1,
+        "lease_until": 1.0 if running else None,
+        "attempt": 0,
+        "rounds_done": 1,
+        "checkpoint": f"{run_id}-0-f1.safetensors",
+        "progress": 0.0,
+        "sent_bits": record["sent_bits"],
+        "airtime_s": record["airtime_s"],
+        "energy_j": record["energy_j"],
+    }
+    event = {"id": run_id, "run_id": run_id, "at": 1.5e9, "kind": "created", "actor": "person"}
+    return {
+        "runs": run,
+        "rounds": {"run_id": run_id, "fence": 1} | record,
+        "run_events": event | {"fence": 0},
+    }
+
+
+def insert_old(folder: Path, table: str, row: dict[str, Any]) -> None:
+    """As the version that wrote it would have, without the models of this one.
+
+    By the driver of the store: two copies of SQLite in one process undo each other's locks.
+    """
+    with closing(sqlite_module().connect(folder / "meshtune.db")) as connection, connection:
+        known = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}
+        given = {
+            name: json.dumps(value) if isinstance(value, list | dict) else value
+            for name, value in row.items()
+            if name in known
+        }
+        places = ", ".join(f":{name}" for name in given)
+        connection.execute(f"INSERT INTO {table} ({', '.join(given)}) VALUES ({places})", given)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_whatever_a_released_version_stored_is_there_after_the_upgrade(
+    tmp_path: Path, revision: str
+) -> None:
+    engine = open_engine(file_url(tmp_path))
+    upgrade(engine, revision)
+    for run_id, status in enumerate(FIRST_STATUSES, start=1):
+        for table, row in old_rows(status, run_id).items():
+            insert_old(tmp_path, table, row)
+    upgrade(engine)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+    with reading(engine) as session:
+        for run_id, status in enumerate(FIRST_STATUSES, start=1):
+            run = runs.get(session, run_id)
+            assert (run.status, run.rounds_done) == (status, 1)
+            assert runs.config_of(run) == tiny_config()
+            assert runs.rounds(session, run_id) == [sample_record(tiny_config(), 0)]
+            assert [event.kind for event in runs.events(session, run_id)] == ["created"]
+    with writing(engine) as session:  # numbers of runs are never given twice, also afterwards
+        assert runs.create(session, tiny_config()).id == len(FIRST_STATUSES) + 1
+    engine.dispose()
+
+
+def test_a_version_upgrades_one_step_at_a_time_to_the_same_tables(tmp_path: Path) -> None:
+    """Whichever versions came between."""
+
+    def tables(folder: Path, revisions: list[str]) -> set[str]:
+        engine = open_engine(file_url(folder))
+        for revision in revisions:
+            upgrade(engine, revision)
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT sql FROM sqlite_master").scalars().all()
+        engine.dispose()
+        return {str(sql) for sql in found}
+
+    assert tables(tmp_path / "steps", REVISIONS) == tables(tmp_path / "leap", ["head"])
 
 
 UPGRADE_AND_CREATE = """

@@ -4,9 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.numpy import save_file
 from torch.testing import assert_close
 
 from engine.adapters import Adapters, select
@@ -41,7 +43,7 @@ def unpacked(files: dict[str, bytes], folder: Path) -> Path:
     return folder
 
 
-# Both are about attributes that transformers has renamed or that are set while adapters load.
+# PEFT asks transformers for an attribute that it has renamed.
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("method", METHODS)
 def test_peft_gives_the_logits_that_the_device_gives(method: str, tmp_path: Path) -> None:
@@ -49,7 +51,7 @@ def test_peft_gives_the_logits_that_the_device_gives(method: str, tmp_path: Path
     world, state = started(config)
     save_state(world, state, tmp_path / "state.safetensors")
     tokens = world.exam.tokens[:3]
-    for device, files in enumerate(peft_folders(tmp_path / "state.safetensors", config.adapter)):
+    for device, files in enumerate(peft_folders(tmp_path / "state.safetensors", config)):
         folder = unpacked(files, tmp_path / str(device))
         plain = PeftModel.from_pretrained(load_embedded()[0], folder).eval()
         with torch.no_grad():
@@ -66,9 +68,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:
     config = tiny_config()
     world, state = started(config)
     save_state(world, state, tmp_path / "state.safetensors")
-    first, again = (
-        list(peft_folders(tmp_path / "state.safetensors", config.adapter)) for _ in range(2)
-    )
+    first, again = (list(peft_folders(tmp_path / "state.safetensors", config)) for _ in range(2))
     assert first == again
     assert first[0] != first[1]
     assert json.loads(first[0][CONFIG_FILE])["r"] == config.adapter.rank
@@ -87,4 +87,31 @@ def test_what_is_no_checkpoint_is_refused_in_a_sentence(content: bytes, tmp_path
     with pytest.raises(CheckpointError, match=r"broken\.safetensors cannot be read"):
         checkpoint_header(file)
     with pytest.raises(CheckpointError, match=r"broken\.safetensors cannot be read"):
-        next(peft_folders(file, tiny_config().adapter))
+        next(peft_folders(file, tiny_config()))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {"meshtune": "[]"},
+        {"meshtune": '{"round_index": 1}'},
+        {"meshtune": '{"round_index": Infinity, "config_sha256": ""}'},
+        {"meshtune": "[" * 100_000},
+    ],
+)
+def test_a_header_that_says_nonsense_is_refused(
+    told: dict[str, str] | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "odd.safetensors"
+    save_file({"now.b.x": np.zeros(3, dtype=np.float32)}, file, metadata=told)
+    with pytest.raises(CheckpointError, match=r"odd\.safetensors cannot be read"):
+        checkpoint_header(file)
+    with pytest.raises(CheckpointError, match=r"odd\.safetensors cannot be read"):
+        next(peft_folders(file, tiny_config()))
+
+
+def test_a_checkpoint_of_another_fleet_is_refused(tmp_path: Path) -> None:
+    save_state(*started(tiny_config()), tmp_path / "state.safetensors")
+    with pytest.raises(CheckpointError, match="not of 3 devices"):
+        next(peft_folders(tmp_path / "state.safetensors", tiny_config(fleet__devices=3)))
