@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check fix bench golden browser clean
+.PHONY: help setup up test check fix bench golden browser torture load clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -38,6 +38,12 @@ fix: $(VENV)/.dev ## let ruff repair what it can
 bench: $(VENV)/.dev ## time radio and plan, and the fleet engine against stock PEFT
 	@mkdir -p $(dir $(BENCH_FILE))
 	$(BIN)/meshtune bench --json $(BENCH_FILE)
+
+load: $(VENV)/.dev ## measure store and API under load, on SQLite and PostgreSQL
+	$(BIN)/python -m tests.load $(ARGS)
+
+torture: $(VENV)/.dev ## kill workers of real runs at random for 15 minutes; nothing may be lost
+	$(BIN)/python -m tests.torture $(or $(ARGS),--minutes 15 --kills 100)
 
 golden: $(VENV)/.dev ## rewrite the golden records; say why in the commit
 	$(BIN)/python -m pytest -n 0 tests/golden --rewrite

@@ -1,25 +1,42 @@
 """The API: `create_app(settings)`; nothing happens at import."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
+from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
 from backend import errors
-from backend.limits import BodyLimit
-from backend.routes import design, health, rounds, runs
+from backend.auth import SCOPES, TokenGate, leave_dashboard_token
+from backend.limits import SAFE, BodyLimit, WriteRate
+from backend.origins import OwnPagesOnly, SecurityHeaders
+from backend.routes import (
+    bundles,
+    design,
+    docs,
+    health,
+    live,
+    metrics,
+    rounds,
+    runs,
+    sweeps,
+)
 from backend.settings import Settings, open_store
+from backend.telemetry import Metrics, Observe
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API over the store of `settings`, or of the environment."""
     chosen = settings or Settings()
+    numbers = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.engine = await run_in_threadpool(open_store, chosen)
+        app.state.engine = await run_in_threadpool(_opened, chosen, numbers)
         yield
         app.state.engine.dispose()
 
@@ -30,9 +47,73 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         responses=errors.ANYWHERE,
         telemetry={"auto_configure": False},
+        docs_url=None,  # FastAPI's pages load from other hosts; routes/docs.py has our own
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the Host header as an address
     )
-    app.add_middleware(BodyLimit)
+    app.state.settings = chosen
+    app.state.metrics = numbers
     errors.install(app)
-    for module in (runs, rounds, design, health):
+    for module in (bundles, runs, rounds, live, sweeps, design, health, metrics, docs):
         app.include_router(module.router)
+    _guard(app, chosen, numbers)
+    _document(app, tokens=chosen.tokens_required)
     return app
+
+
+def _opened(settings: Settings, numbers: Metrics) -> Engine:
+    engine = open_store(settings)
+    try:
+        if settings.tokens_required:
+            # The machine in the name: on a shared database each has a dashboard of its own.
+            name = f"dashboard-{socket.gethostname()}"[:64]
+            leave_dashboard_token(engine, settings.dashboard_token_file, name)
+    except BaseException:
+        engine.dispose()
+        raise
+    numbers.watch(engine)
+    return engine
+
+
+def _guard(app: FastAPI, settings: Settings, numbers: Metrics) -> None:
+    """Put the doors in front of the router; the last one added is the first to be met."""
+    app.add_middleware(BodyLimit)
+    app.add_middleware(WriteRate, per_s=settings.writes_per_s, burst=settings.writes_burst)
+    app.add_middleware(TokenGate, required=settings.tokens_required)
+    app.add_middleware(
+        OwnPagesOnly,
+        hosts=settings.host_names,
+        # Where tokens are needed a page has none, by whatever name it calls.
+        any_host=settings.tokens_required and not settings.host_names,
+    )
+    app.add_middleware(Observe, metrics=numbers)
+    app.add_middleware(SecurityHeaders)
+
+
+def _document(app: FastAPI, *, tokens: bool) -> None:
+    """Say in OpenAPI what the doors may answer, and which tokens they ask for."""
+    generate = app.openapi
+
+    def documented() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        schema = generate()
+        problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+        for path, operations in schema["paths"].items():
+            for method, operation in operations.items():
+                if method.upper() not in SAFE:
+                    for status, told in errors.WRITES.items():
+                        answer = {
+                            "description": told["description"],
+                            "content": {"application/json": problem},
+                        }
+                        operation["responses"].setdefault(str(status), answer)
+                if tokens and (needs := SCOPES.get((method.upper(), path))) is not None:
+                    operation["security"] = [{"token": [needs]}]
+        if tokens:
+            schema["components"]["securitySchemes"] = {
+                "token": {"type": "http", "scheme": "bearer"}
+            }
+        return schema
+
+    app.openapi = documented  # type: ignore[method-assign]

@@ -2,11 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -15,21 +17,33 @@ from rich.table import Table
 
 from backend.settings import Settings
 from db.errors import StoreError
-from engine.cli import Refused, answer, app
+from engine.cli import EXIT_INTERRUPTED, Refused, answer, app
 from engine.config import plain_errors
 from engine.doctor import Check, Verdict, engine_checks
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from backend.schemas import RunDetail
+    from engine.records import RoundRecord
 
 DASHBOARD_PORT = 8700
 EXIT_UNFIT = 1
 EXIT_PART_DIED = 1
+EXIT_DIFFERENT = 1
 COLOURS = {Verdict.GOOD: "green", Verdict.NOTE: "yellow", Verdict.BAD: "red"}
 
 
 class FileFormat(StrEnum):
     """What a run can be exported as."""
 
+    BUNDLE = "bundle"
     CSV = "csv"
     JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+RunNumber = Annotated[int, typer.Argument(metavar="RUN", min=1, help="Number of the run.")]
 
 
 def main() -> None:
@@ -75,34 +89,128 @@ def up(
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Runs to train at a time; MESHTUNE_WORKER_SLOTS or 1."),
+    ] = None,
+) -> None:
     """Train queued runs until told to stop."""
     from backend.worker import main as work
 
-    raise typer.Exit(work(read_settings()))
+    settings = read_settings()
+    if slots is not None:
+        settings = settings.model_copy(update={"worker_slots": slots})
+    raise typer.Exit(work(settings))
 
 
 @app.command()
 def export(
-    run: Annotated[int, typer.Argument(metavar="RUN", min=1, help="Number of the run.")],
-    file_format: Annotated[FileFormat, typer.Option("--format", help="Form of the export.")],
-    out: Annotated[Path | None, typer.Option(help="File to write; the screen if none.")] = None,
+    run: RunNumber,
+    file_format: Annotated[
+        FileFormat, typer.Option("--format", help="A bundle that import takes, or a table.")
+    ] = FileFormat.BUNDLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write, the screen if none; for a bundle FOLDER or FILE.zip."),
+    ] = None,
 ) -> None:
-    """Take all rounds of a run away; the first line says config, seed, versions and commit."""
-    from backend import replies
+    """Take a run away: all of it as a bundle, or its rounds as a table."""
+    from backend import bundle, replies
     from backend.export import csv_lines, jsonl_lines, stored_rounds
-    from backend.settings import open_store
     from db import runs
     from db.session import reading
 
-    store = open_store(read_settings())
-    try:
+    if out is None and file_format in {FileFormat.BUNDLE, FileFormat.PARQUET}:
+        raise Refused(
+            "say where to write: --out FOLDER or --out FILE.zip; "
+            "or take --format csv or jsonl on the screen"
+        )
+    settings = read_settings()
+    with opened_store(settings) as store, plain_trouble(out):
+        if out is not None and file_format is FileFormat.BUNDLE:
+            write = bundle.export_zip if out.suffix.lower() == ".zip" else bundle.export_folder
+            write(store, settings, run, out)
+            return
         with reading(store) as session:
             detail = replies.detail(session, runs.get(session, run))
-        lines = csv_lines if file_format is FileFormat.CSV else jsonl_lines
-        write_whole(out, lines(detail, stored_rounds(store, detail)))
-    finally:
-        store.dispose()
+        records = stored_rounds(store, detail)
+        if out is not None and file_format is FileFormat.PARQUET:
+            write_table(out, detail, records)
+        else:
+            lines = csv_lines if file_format is FileFormat.CSV else jsonl_lines
+            write_whole(out, lines(detail, records))
+
+
+@app.command("import")
+def import_bundle(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER|FILE.zip", help="Bundle of export.")],
+) -> None:
+    """Rebuild a run from a bundle. One that has not ended comes in paused."""
+    from backend.bundle_import import import_run
+    from db import runs
+    from db.session import reading
+
+    settings = read_settings()
+    with opened_store(settings) as store, plain_trouble(settings.state_dir):
+        number = import_run(source, store, settings)
+        with reading(store) as session:
+            run = runs.get(session, number)
+    print(f"run {number}: {run.name}, {run.status}, {run.rounds_done} of {run.rounds_total} rounds")
+
+
+@app.command()
+def verify(
+    run: RunNumber,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Compare the first N rounds; all if not given.")
+    ] = None,
+) -> None:
+    """Train a run again, here and now, and compare every round to the bit.
+
+    Exit codes: 0 equal, 1 different, 2 refused, 130 stopped by Ctrl-C.
+    """
+    from backend import replies
+    from backend.export import stored_rounds
+    from backend.trainer import load_engine
+    from backend.verify import verified
+    from db import runs
+    from db.session import reading
+
+    with opened_store(read_settings()) as store:
+        with reading(store) as session:
+            detail = replies.detail(session, runs.get(session, run))
+        wanted = min(rounds or detail.rounds_done, detail.rounds_done)
+        if wanted == 0:
+            raise Refused(f"run {run} has no finished round yet; verify it once it has")
+        if detail.provenance is not None:
+            # As many threads as then: sums are split by them. Before torch is loaded.
+            os.environ.setdefault("OMP_NUM_THREADS", str(detail.provenance.threads))
+        try:
+            found = verified(
+                detail.config,
+                islice(stored_rounds(store, detail), wanted),
+                detail.provenance,
+                load_engine(),
+                tell=partial(_counted, wanted),
+            )
+        except KeyboardInterrupt:
+            print("Stopped by Ctrl-C before all rounds were compared", file=sys.stderr)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    if found.difference is None:
+        print(f"all {found.rounds_equal} rounds equal")
+    else:
+        print(found.difference)
+        print(f"{found.rounds_equal} of {wanted} rounds equal")
+    for change in found.surroundings:
+        print(f"  {change}")
+    if found.difference is not None:
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _counted(total: int, equal: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{equal}/{total}", end="\n" if equal == total else "", file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -147,6 +255,35 @@ def made_folder(folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def opened_store(settings: Settings) -> Iterator["Engine"]:
+    """The database for the time of a command."""
+    from backend.settings import open_store
+
+    store = open_store(settings)
+    try:
+        yield store
+    finally:
+        store.dispose()
+
+
+@contextmanager
+def plain_trouble(place: Path | None) -> Iterator[None]:
+    """Trouble with a bundle, or with files at `place`, as one sentence.
+
+    Raises:
+        Refused: there was some.
+    """
+    from backend.bundle import BundleError
+
+    try:
+        yield
+    except BundleError as error:
+        raise Refused(str(error)) from error
+    except OSError as error:
+        raise Refused(f"cannot use {error.filename or place}: {error.strerror}") from error
+
+
 def write_whole(out: Path | None, lines: Iterable[str]) -> None:
     """Write the lines to a file that appears complete or not at all; to the screen if None.
 
@@ -156,10 +293,36 @@ def write_whole(out: Path | None, lines: Iterable[str]) -> None:
     if out is None:
         sys.stdout.writelines(lines)
         return
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
+
+    def write(part: Path) -> None:
         with part.open("w", encoding="utf-8") as file:
             file.writelines(lines)
+
+    _appear(out, write)
+
+
+def write_table(out: Path, run: "RunDetail", records: Iterable["RoundRecord"]) -> None:
+    """Write the rounds as Parquet, complete or not at all.
+
+    Raises:
+        Refused: the file cannot be written, or what writes Parquet is not installed.
+    """
+    from backend.export import write_parquet
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            write_parquet(file, run, records)
+
+    try:
+        _appear(out, write)
+    except ModuleNotFoundError as error:
+        raise Refused("Parquet needs pyarrow: pip install pyarrow; or take --format csv") from error
+
+
+def _appear(out: Path, write: Callable[[Path], None]) -> None:
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        write(part)
         part.replace(out)
     except OSError as error:
         raise Refused(f"cannot write {out}: {error.strerror}; choose another --out") from error

@@ -1,4 +1,4 @@
-"""What routes ask for: a session to read, a session to write."""
+"""What routes ask for: a session to read, a session to write, and who asks."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -7,6 +7,7 @@ from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from db import runs
 from db.session import reading, writing
 
 ID_MAX = 2**31 - 1
@@ -27,8 +28,14 @@ def _writing(engine: Annotated[Engine, Depends(_engine)]) -> Iterator[Session]:
         yield session
 
 
+def _actor(request: Request) -> str:
+    named: str = getattr(request.state, "actor", runs.PERSON)
+    return named
+
+
 # scope="function": committed before the answer leaves, so that an answer is a promise.
 Store = Annotated[Engine, Depends(_engine)]
 Reading = Annotated[Session, Depends(_reading, scope="function")]
 Writing = Annotated[Session, Depends(_writing, scope="function")]
+Actor = Annotated[str, Depends(_actor)]
 RunId = Annotated[int, Path(ge=1, le=ID_MAX, description="Number of the run")]

@@ -1,34 +1,48 @@
 """Every error of the API: one table from exception to status, one JSON shape (`Problem`)."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from backend.schemas import Problem
 from db.errors import IllegalTransition, RunNotFound, StoreUnavailable, UnreadableConfig
+from db.sweeps import SweepNotFound
 from engine.config import plain_errors
 from engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
-
-log = logging.getLogger(__name__)
 
 STATUS: dict[type[Exception], int] = {
     RunNotFound: 404,
     PresetNotFound: 404,
+    SweepNotFound: 404,
     IllegalTransition: 409,
     ConfigMismatch: 422,
     AssetMissing: 503,
     StoreUnavailable: 503,
     UnreadableConfig: 500,
 }
-# What OpenAPI says of every route; 413 and 415 come before any route is asked.
+# Named in full: with a model alone, OpenAPI would say that streams refuse in their own format.
+_PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+# What OpenAPI says of every route; most of it comes before any route is asked.
 ANYWHERE: dict[int | str, dict[str, Any]] = {
-    422: {"model": Problem, "description": "A field is wrong; `detail` names it"},
-    503: {"model": Problem, "description": "The database cannot be used right now"},
+    401: {"content": _PROBLEM, "description": "A token is needed, or this one is not valid"},
+    403: {
+        "content": _PROBLEM,
+        "description": "The token may not do this, or a page of another origin asked",
+    },
+    422: {"content": _PROBLEM, "description": "A field is wrong; `detail` names it"},
+    503: {"content": _PROBLEM, "description": "The database cannot be used right now"},
+}
+# And of every route that changes something.
+WRITES: dict[int | str, dict[str, Any]] = {
+    408: {"model": Problem, "description": "The body took too long to arrive"},
+    413: {"model": Problem, "description": "The body is too large"},
+    429: {"model": Problem, "description": "Too many changes; Retry-After says when to come again"},
 }
 BODY: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body is too large"},
@@ -54,6 +68,7 @@ _HTTP = {
     404: ("NotFound", "there is no such address; GET /docs lists those that exist"),
     405: ("MethodNotAllowed", "this address does not take this method; see GET /docs"),
 }
+_NAMES = {413: "BodyTooLarge"}
 
 
 def problem(
@@ -71,7 +86,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InvalidConfig, _unusable)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def _known(_request: Request, error: Exception) -> JSONResponse:
@@ -126,18 +140,33 @@ def _is_json(request: Request) -> bool:
     )
 
 
-def _http(_request: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - Starlette hands over no other
     if error.status_code == 400:  # FastAPI, of a body that broke the JSON parser
         return problem(422, "InvalidJson", "the body cannot be read; send one JSON object")
-    name, detail = _HTTP.get(error.status_code, ("HttpError", str(error.detail)))
+    name, detail = _HTTP.get(
+        error.status_code, (_NAMES.get(error.status_code, "HttpError"), str(error.detail))
+    )
     answer = problem(error.status_code, name, detail)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["allow"] = ", ".join(_methods_at(request))
     return answer
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+def _methods_at(request: Request) -> list[str]:
+    """Every method of this address; the router names those of its first route alone."""
+    found: dict[str, set[str]] = {}
+    for route in iter_route_contexts(request.app.routes):
+        path = route.path or ""
+        if compile_path(path)[0].match(request.scope["path"]):
+            found.setdefault(path, set()).update(route.methods or ())
+    closest = min(found, key=lambda path: path.count("{"), default="")
+    return sorted(found.get(closest, ()))
+
+
+def unexpected() -> JSONResponse:
+    """The answer to what nobody expected."""
     return problem(
         500, "InternalError", "something unexpected went wrong; the log of the API has the details"
     )

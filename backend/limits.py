@@ -1,42 +1,177 @@
-"""Bounds on what a request may send, checked before anything parses it."""
+"""Bounds on what a caller may send and how often, checked before anything parses it."""
 
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import problem
 
 BODY_MAX_BYTES = 1_000_000
+BODY_MAX_S = 30.0  # a body of that size that takes longer is meant to hold us up
+# Addresses that take files: their bodies are counted while the route reads them, not kept here.
+FILE_MAX_BYTES: dict[tuple[str, str], int] = {("POST", "/runs/import"): 256_000_000}
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# What changes nothing is no write, whatever its method.
+FREE = frozenset({("POST", "/plan"), ("POST", "/topology/import")})
+CALLERS_MAX = 10_000
 
 
 class BodyLimit:
-    """ASGI middleware that refuses bodies above `BODY_MAX_BYTES`, whatever their header claims."""
+    """ASGI middleware that refuses bodies that are too large, whatever their header claims."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body up to the limit, then hand it to the app as one message."""
-        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+        """Hand the app the whole body as one message, or a file as it comes."""
+        if scope["type"] != "http" or scope["method"] in SAFE:
             await self.app(scope, receive, send)
             return
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return  # the client is gone
-            body += message.get("body", b"")
-            if len(body) > BODY_MAX_BYTES:
-                too_large = problem(
-                    413,
-                    "BodyTooLarge",
-                    f"the body is larger than {BODY_MAX_BYTES:,} bytes; a config needs far less",
-                )
-                await too_large(scope, receive, send)
-                return
-            if not message.get("more_body", False):
-                break
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        file_max = FILE_MAX_BYTES.get((scope["method"], scope["path"]))
+        limit = file_max or BODY_MAX_BYTES
+        if _claimed_bytes(scope) > limit:
+            await _too_large(limit)(scope, receive, send)
+        elif file_max is not None:
+            await self.app(scope, _counted(receive, file_max), send)
+        else:
+            await self._with_whole_body(scope, receive, send)
+
+    async def _with_whole_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(BODY_MAX_S):
+                body = await _whole_body(receive)
+        except TimeoutError:
+            slow = problem(
+                408, "BodyTooSlow", f"the body did not arrive in {BODY_MAX_S:g} s; send it again"
+            )
+            await slow(scope, receive, send)
+            return
+        if body is None:
+            return  # the client is gone
+        if len(body) > BODY_MAX_BYTES:
+            await _too_large(BODY_MAX_BYTES)(scope, receive, send)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
             return whole.pop() if whole else await receive()
 
         await self.app(scope, replay, send)
+
+
+async def _whole_body(receive: Receive) -> bytes | None:
+    """The body, or its beginning once it is too large; None if the client left."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > BODY_MAX_BYTES or not message.get("more_body", False):
+            return bytes(body)
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """`receive` that ends with an error once more than `limit` bytes have come."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise HTTPException(413, _too_large_detail(limit))
+        return message
+
+    return counted
+
+
+def _claimed_bytes(scope: Scope) -> int:
+    claimed = Headers(scope=scope).get("content-length", "")
+    return int(claimed) if claimed.isdecimal() and len(claimed) < 20 else 0
+
+
+def _too_large(limit: int) -> ASGIApp:
+    return problem(413, "BodyTooLarge", _too_large_detail(limit))
+
+
+def _too_large_detail(limit: int) -> str:
+    why = "a config needs far less" if limit == BODY_MAX_BYTES else "export fewer rounds"
+    return f"the body is larger than {limit:,} bytes; {why}"
+
+
+@dataclass
+class Bucket:
+    """What a caller may still do: fills steadily, holds so much and no more."""
+
+    left: float
+    at_s: float
+
+
+class WriteRate:
+    """ASGI middleware that lets each caller change things at a bounded rate.
+
+    A caller is a token or else an address. The buckets are in memory: each API process counts
+    for itself, so n processes let through n times as much. That is enough against a script gone
+    wild, and keeps the database out of it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        per_s: float,
+        burst: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.app = app
+        self.per_s = per_s
+        self.burst = burst
+        self.clock = clock
+        self.buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 429 and when to come again."""
+        if scope["type"] == "http" and not _is_free(scope):
+            wait_s = self.wait_s(_caller(scope))
+            if wait_s > 0.0:
+                seconds = math.ceil(wait_s)
+                refusal = problem(
+                    429,
+                    "TooManyWrites",
+                    f"more than {self.per_s:g} changes per second; try again in {seconds} s",
+                    {"retry_after_s": seconds},
+                )
+                refusal.headers["retry-after"] = str(seconds)
+                await refusal(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def wait_s(self, caller: str) -> float:
+        """Take one from the caller's bucket; 0 if there was one, else how long until there is."""
+        now_s = self.clock()
+        bucket = self.buckets.pop(caller, None) or Bucket(float(self.burst), now_s)
+        grown = bucket.left + (now_s - bucket.at_s) * self.per_s
+        left = min(float(self.burst), grown)
+        granted = left >= 1.0
+        self.buckets[caller] = Bucket(left - 1.0 if granted else left, now_s)
+        if len(self.buckets) > CALLERS_MAX:
+            self.buckets.popitem(last=False)  # silent for longest, so the fullest by now
+        return 0.0 if granted else (1.0 - left) / self.per_s
+
+
+def _is_free(scope: Scope) -> bool:
+    return scope["method"] in SAFE or (scope["method"], scope["path"]) in FREE
+
+
+def _caller(scope: Scope) -> str:
+    named = str(scope.get("state", {}).get("actor", ""))
+    client = scope.get("client")
+    return named if named.startswith("token ") else str(client[0] if client else "")

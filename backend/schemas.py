@@ -1,7 +1,7 @@
 """The wire contract: what the API takes and gives. Light, so that the dashboard shares it."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,10 +16,31 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+# A zero byte cannot be stored in PostgreSQL; other control characters break lines of lists.
+Title = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Note = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
+
+
 class RunCreate(Wire):
     """Ask for a run: the config, whole."""
 
     config: RunConfig
+    cloned_from: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="The run whose config this is, perhaps edited"
+    )
+    note: Note | None = Field(None, description="What people want to remember about it")
+
+
+class RunPatch(Wire):
+    """What can be changed about a run at any time; fields left out stay as they are."""
+
+    priority: int | None = Field(
+        None, ge=-100, le=100, description="Queued runs of a higher priority go first"
+    )
+    note: Note | None = Field(None, description="An empty note takes it away")
+    name: Title | None = Field(
+        None, description="What lists call it; its config stays as it was run"
+    )
 
 
 class RunSummary(Wire):
@@ -33,10 +54,15 @@ class RunSummary(Wire):
     devices: int
     rounds_done: int
     rounds_total: int
-    cancel_requested: bool
+    cancel_requested: bool = Field(description="It runs, and its worker was told to stop it")
+    pause_requested: bool = Field(False, description="It runs, and its worker was told to pause")
+    priority: int = Field(0, description="Queued runs of a higher priority go first")
+    note: str | None = None
+    cloned_from: int | None = Field(None, description="The run whose config it began with")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    deleted_at: datetime | None = Field(None, description="Hidden since; kept for a day")
     accuracy_own: float | None = Field(description="Of the last evaluated round")
     accuracy_all: float | None = Field(description="Of the last evaluated round")
     sent_bits: int = Field(description="Sum over finished rounds")
@@ -51,7 +77,8 @@ class RunEventOut(Wire):
     id: int
     at: datetime
     kind: str
-    detail: str | None
+    actor: str = Field("", description="`person`, `token NAME`, or the name of a worker")
+    detail: str | None = Field(description="The reason, or what changed")
 
 
 class RunDetail(RunSummary):
@@ -81,6 +108,28 @@ class RoundPage(Wire):
     rounds_done: int
     rounds_total: int
     rounds: list[RoundRecord]
+
+
+class CurvesOut(Wire):
+    """One run in a comparison; every list of values is as long as `round_index`."""
+
+    id: int
+    name: str
+    method: str
+    seed: int
+    status: RunStatus
+    rounds_done: int
+    rounds_total: int
+    round_index: list[int]
+    values: dict[str, list[float | None]] = Field(
+        description="Per field; null where a round did not measure it"
+    )
+
+
+class Comparison(Wire):
+    """Totals of several runs over their rounds, in the order asked."""
+
+    runs: list[CurvesOut]
 
 
 class PresetOut(Wire):

@@ -1,12 +1,22 @@
 """Settings from the environment, prefix MESHTUNE_. Read once at the door and passed on."""
 
+from enum import StrEnum
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import Engine
 
+from db import tokens  # noqa: F401 - its table is one of the store, whoever opens it
 from db.session import open_engine, upgrade
+
+
+class LogForm(StrEnum):
+    """How logs are written."""
+
+    PLAIN = "plain"  # for people
+    JSON = "json"  # one object per line, for programs
 
 
 class Settings(BaseSettings):
@@ -21,6 +31,15 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="Address that the API listens on")
     api_port: int = Field(8701, ge=1, le=65535)
     api_url: str = Field("http://127.0.0.1:8701", description="Where the dashboard finds the API")
+    require_token: bool | None = Field(
+        None, description="Ask for tokens; if not set, as soon as others than this machine can call"
+    )
+    allowed_hosts: str = Field(
+        "", description="Names that a browser may call the API by, separated by commas"
+    )
+    writes_per_s: float = Field(20.0, gt=0.0, description="Lasting rate of changes per caller")
+    writes_burst: int = Field(200, ge=1, description="Changes that a caller may ask for at once")
+    log: LogForm = Field(LogForm.PLAIN, description="Form of the logs")
     worker_slots: int = Field(1, ge=1, le=64, description="Runs that one worker trains at a time")
     lease_s: float = Field(20.0, ge=1.0, le=3600.0, description="A silent worker is lost after it")
     poll_s: float = Field(0.1, gt=0.0, le=10.0, description="Pause between looks at the queue")
@@ -36,6 +55,34 @@ class Settings(BaseSettings):
     def checkpoint_dir(self) -> Path:
         """Folder of the checkpoints."""
         return self.state_dir / "checkpoints"
+
+    @property
+    def tokens_required(self) -> bool:
+        """Whether every caller needs a token."""
+        if self.require_token is not None:
+            return self.require_token
+        return not is_loopback(self.api_host)
+
+    @property
+    def dashboard_token_file(self) -> Path:
+        """Where the API leaves the token of the dashboard that shares its state folder."""
+        return self.state_dir / "dashboard.token"
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """`allowed_hosts`, one by one."""
+        names = (name.strip().lower() for name in self.allowed_hosts.split(","))
+        return frozenset(name for name in names if name)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach that address; names other than localhost may be any."""
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return host == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def open_store(settings: Settings) -> Engine:

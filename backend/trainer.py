@@ -7,7 +7,6 @@ its rounds itself; all else (lease, status, cancel) is the business of its super
 import ctypes
 import logging
 import os
-import re
 import signal
 import sys
 import time
@@ -23,22 +22,28 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from backend import logs
+from backend.artefacts import ArtefactSettings, Kept, open_artefacts
 from backend.settings import Settings
-from db import runs
+from db import recovery, runs
 from db.errors import ClaimLost, StoreUnavailable
-from db.session import open_engine, writing
+from db.session import open_engine, reading, writing
 from engine.config import RunConfig
-from engine.errors import AssetMissing, EngineError, Interrupted, NumericsError
+from engine.errors import (
+    AssetMissing,
+    CheckpointError,
+    EngineError,
+    Interrupted,
+    NumericsError,
+)
 from engine.records import Provenance, RoundRecord, RunStatus
 
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.2
-KEPT_CHECKPOINTS = 2  # the one that the run points to, and one in reserve
 STORE_PATIENCE_S = 300.0  # a locked database or a full disk may recover; the lease decides
 STORE_RETRY_S = 1.0
 PR_SET_PDEATHSIG = 1
-FILE_NAME = re.compile(r"^\d+-(\d+)-f(\d+)\.safetensors")
 
 Check = Callable[[float], None]
 T = TypeVar("T")
@@ -141,7 +146,7 @@ def main(
     """Load the engine, wait for one claim, train it, say how it ended."""
     _die_with(supervisor_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the supervisor decides
-    log_to_stderr()
+    logs.set_up(settings.log)
     _share_processor(settings.worker_slots)
     start = load()
     store = open_engine(settings.store_url)
@@ -155,12 +160,6 @@ def main(
         store.dispose()
 
 
-def log_to_stderr() -> None:
-    """Logs of a worker, one line per event."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
 class Trainer:
     """One claim being worked on."""
 
@@ -171,9 +170,12 @@ class Trainer:
         self.settings = settings
         self.store = store
         self.claim = claim
+        self.keep_checkpoints = ArtefactSettings().keep_checkpoints
+        self.artefacts = open_artefacts(settings)
         self.told_at = 0.0
         self.finish_round = False
-        self.kept: list[str] = []
+        self.differed = False  # a round that was trained again came out otherwise
+        self.kept: list[str] = []  # oldest first; the last is the one that the run points to
 
     def work(self, start: Start) -> Ended:
         """Train until the run ends or has to stop. The outcome is a value, never a crash."""
@@ -196,20 +198,96 @@ class Trainer:
             return Ended(RunStatus.FAILED, f"{type(error).__name__}: {error}")
 
     def _work(self, start: Start) -> Ended:
-        folder = self.settings.checkpoint_dir
-        folder.mkdir(parents=True, exist_ok=True)
-        self._tidy(folder)
-        resumed = self.claim.checkpoint
-        training = start(self.claim.config, folder / resumed if resumed else None)
+        self._patiently(self._tidy)
+        training = self._resumed(start)
         self._store(lambda s: runs.record_provenance(s, self.claim, training.provenance))
         for finished in training.rounds(self.check):
-            asked = self._keep(folder, finished)
-            self.pipe.send(Stored(finished.record.round_index))
+            index = finished.record.round_index
+            asked = False
+            if index < self.claim.rounds_done:
+                self._relive(finished)
+            else:
+                asked = self._keep(finished)
+                self.pipe.send(Stored(index))
             self._hear()
-            last = finished.record.round_index + 1 == self.claim.config.rounds
+            last = index + 1 == self.claim.config.rounds
             if (asked or self.finish_round) and not last:
                 return Ended(Outcome.INTERRUPTED)
         return Ended(RunStatus.COMPLETED)
+
+    # Going on
+
+    def _tidy(self) -> None:
+        """Keep the newest checkpoints of the run that belong to stored rounds.
+
+        Others are left over from workers that died between file and row. Files of a later claim
+        stay: then this claim is lost, and will find out.
+        """
+        claim, found = self.claim, self.artefacts.of_run(self.claim.run_id)
+        usable = [f for f in found if f.round_index < claim.rounds_done and not f.partial]
+        # Of one round, the file that the run points to is the newest.
+        usable.sort(key=lambda f: (f.round_index, f.name == claim.checkpoint, f.fence))
+        newest = usable[-self.keep_checkpoints :]
+        self.kept = [file.name for file in newest]
+        for file in found:
+            if file not in newest and file.fence < claim.fence:
+                self.artefacts.drop(file.name)
+
+    def _resumed(self, start: Start) -> Training:
+        """The run as its newest readable checkpoint has it.
+
+        Rounds after an older one, or all, are trained again to get back to where the run stands.
+        """
+        claim = self.claim
+        if claim.checkpoint is None:
+            return start(claim.config, None)
+        trouble: str | None = None
+        spare = [name for name in self.kept if name != claim.checkpoint]
+        self.kept = [*spare, claim.checkpoint]
+        for name in reversed(self.kept.copy()):
+            try:
+                training = self._patiently(partial(self._started, start, name))
+            except CheckpointError as error:
+                trouble = trouble or str(error)
+                self.kept.remove(name)
+                if name != claim.checkpoint:  # that one is written again
+                    self.artefacts.drop(name)
+                continue
+            if trouble is not None:
+                self._note(f"{trouble}; goes on from {name} and trains later rounds again")
+            return training
+        self._note(f"{trouble}; no other is left, so all rounds are trained again")
+        return start(claim.config, None)
+
+    def _started(self, start: Start, name: str) -> Training:
+        with self.artefacts.fetched(name) as path:
+            return start(self.claim.config, path)
+
+    def _relive(self, finished: Finished) -> None:
+        """Keep the checkpoint of a round that is stored already; the stored record stays."""
+        claim, record = self.claim, finished.record
+        index = record.round_index
+        newest = index + 1 == claim.rounds_done
+        self._save(claim.checkpoint if newest and claim.checkpoint else self._name(index), finished)
+        self._forget()
+        stored = self._patiently(partial(self._stored, index))
+        if not self.differed and stored.model_copy(update={"wall_s": record.wall_s}) != record:
+            self.differed = True
+            self._note(
+                f"round {index + 1}, trained again, differs from the stored one; "
+                "the run goes on from the new state"
+            )
+
+    def _stored(self, round_index: int) -> RoundRecord:
+        with reading(self.store) as session:
+            [record] = runs.rounds(session, self.claim.run_id, after=round_index - 1, limit=1)
+        return record
+
+    def _note(self, detail: str) -> None:
+        log.warning("run %d: %s", self.claim.run_id, detail)
+        self._store(lambda s: recovery.note(s, self.claim, "recovered", detail))
+
+    # Obeying
 
     def check(self, progress: float) -> None:
         """Called by the engine before each step: obey, and say how far it is.
@@ -230,60 +308,51 @@ class Trainer:
                 raise Interrupted(order.value)
             self.finish_round = True
 
-    def _keep(self, folder: Path, finished: Finished) -> bool:
-        """File first, then the pointer to it together with the round; whether to cancel."""
+    # Storing
+
+    def _keep(self, finished: Finished) -> bool:
+        """File first, then the pointer to it together with the round; whether to stop."""
         claim, record = self.claim, finished.record
-        # The fence in the name: a worker presumed dead cannot overwrite the file of its heir.
-        name = f"{claim.run_id}-{record.round_index}-f{claim.fence}.safetensors"
-        finished.save(folder / name)
-        _sync_folder(folder)
+        name = self._name(record.round_index)
+        self._save(name, finished)
         lease_s = self.settings.lease_s
-        cancel = self._store(lambda s: runs.append_round(s, claim, record, name, lease_s=lease_s))
-        self.kept.append(name)
-        while len(self.kept) > KEPT_CHECKPOINTS:
-            (folder / self.kept.pop(0)).unlink(missing_ok=True)
-        return cancel
+        asked = self._store(lambda s: runs.append_round(s, claim, record, name, lease_s=lease_s))
+        self._forget()
+        return asked
+
+    def _forget(self) -> None:
+        while len(self.kept) > self.keep_checkpoints:
+            self.artefacts.drop(self.kept.pop(0))
+
+    def _save(self, name: str, finished: Finished) -> None:
+        self._patiently(lambda: self.artefacts.keep(name, finished.save))
+        if name not in self.kept:
+            self.kept.append(name)
+
+    def _name(self, round_index: int) -> str:
+        return Kept(self.claim.run_id, round_index, self.claim.fence).name
 
     def _store(self, write: Callable[[Session], T]) -> T:
-        """One transaction, tried again while the database is locked or its disk is full."""
+        """One transaction, patiently."""
+
+        def transaction() -> T:
+            with writing(self.store) as session:
+                return write(session)
+
+        return self._patiently(transaction)
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """The result; tried again while a database is locked, a disk full or a store away."""
         patience = time.monotonic() + STORE_PATIENCE_S
         while True:
             try:
-                with writing(self.store) as session:
-                    return write(session)
+                return act()
             except StoreUnavailable as error:
                 if time.monotonic() > patience:
                     raise
                 log.warning("run %d waits: %s", self.claim.run_id, error)
             time.sleep(STORE_RETRY_S)
             self._hear()
-
-    def _tidy(self, folder: Path) -> None:
-        """Keep the file that the run points to and the one before it, of what is there.
-
-        Others are left over from workers that died between file and row. Files of a later claim
-        stay: then this claim is lost, and will find out.
-        """
-        found = [
-            (int(round_index), int(fence), path)
-            for path in folder.glob(f"{self.claim.run_id}-*.safetensors*")
-            for round_index, fence in FILE_NAME.findall(path.name)
-        ]
-        for round_index, fence, path in sorted(found):
-            spare = round_index == self.claim.rounds_done - 2 and path.suffix == ".safetensors"
-            if path.name == self.claim.checkpoint or spare:
-                self.kept.append(path.name)
-            elif fence < self.claim.fence:
-                path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power loss."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _share_processor(slots: int) -> None:

@@ -49,12 +49,10 @@ class Child:
 def parts_of(port: int, api_port: int) -> list[Part]:
     """API, worker and dashboard, as commands of this Python."""
     api_url = f"http://{HOST}:{api_port}"
-    api = ("uvicorn", "backend.app:create_app", "--factory", f"--host={HOST}", f"--port={api_port}")
-    # An open event stream would keep the API from ever stopping.
-    quiet = ("--timeout-graceful-shutdown=3", "--no-access-log")
+    api = ("backend.serve", f"--host={HOST}", f"--port={api_port}")
     dashboard = ("dashboard", f"--port={port}", f"--host={HOST}", f"--api-url={api_url}")
     return [
-        Part("api", _python(*api, *quiet), f"{api_url}/health"),
+        Part("api", _python(*api), f"{api_url}/health/live"),
         Part("worker", _python("backend.cli", "worker")),
         Part("dashboard", _python(*dashboard), f"http://{HOST}:{port}/_stcore/health"),
     ]

@@ -1,9 +1,9 @@
 """The worker: a light supervisor that claims runs, and one child process per run that trains.
 
-The supervisor holds the lease (heartbeat), watches for cancel, and can end a child that does not
-obey. It never loads torch. One spare child waits with the engine loaded, so that a run starts at
-once. First SIGTERM or Ctrl-C: children finish their round and the runs go back to the queue;
-second: at once.
+The supervisor holds the lease (heartbeat), watches for pause and cancel, and can end a child that
+does not obey. It never loads torch. One spare child waits with the engine loaded, so that a run
+starts at once. First SIGTERM or Ctrl-C: children finish their round and the runs go back to the
+queue; second: at once.
 """
 
 import logging
@@ -25,7 +25,8 @@ from types import FrameType
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from backend import trainer
+from backend import logs, trainer
+from backend.artefacts import open_artefacts
 from backend.settings import Settings, open_store
 from backend.trainer import Ended, Message, Order, Outcome, Progress, Ready, Start, Stored
 from db import runs
@@ -39,13 +40,16 @@ log = logging.getLogger(__name__)
 PROGRESS_BEAT_S = 1.0  # how often progress inside a round is stored
 SPAWN_RETRY_MAX_S = 30.0
 EXIT_PATIENCE_S = 2.0
+LOAD_MAX_S = 600.0  # a process that has not loaded the engine by then never will
+PURGE_EVERY_S = 600.0  # runs that were deleted a day ago may wait that much longer
 
 
 def main(settings: Settings | None = None, load: Callable[[], Start] = trainer.load_engine) -> int:
     """Work on queued runs until told to stop; the exit code."""
     chosen = settings or Settings()
-    trainer.log_to_stderr()
+    logs.set_up(chosen.log)
     try:
+        open_artefacts(chosen)  # an address that cannot be used is told here, in one sentence
         store = open_store(chosen)
     except StoreUnavailable as error:
         sys.stderr.write(f"{error}\n")
@@ -111,6 +115,7 @@ class Supervisor:
         self.unsettled: list[Callable[[Session], object]] = []
         self.signals = 0
         self.alive_at = float("-inf")
+        self.purge_at = time.monotonic()
         self.spawn_at = 0.0
         self.spawn_failures = 0
 
@@ -124,6 +129,7 @@ class Supervisor:
         try:
             while self.signals < 2 and not (self.signals and not self._busy()):
                 self._stay_alive()
+                self.purge()
                 self._stock()
                 self._listen()
                 self._tend()
@@ -146,6 +152,9 @@ class Supervisor:
     def _stock(self) -> None:
         """Keep a process ready for each free slot, and one spare for the next run."""
         busy, idle = self._busy(), self._idle()
+        for child in idle:
+            if not child.ready and time.monotonic() - child.heard_at > LOAD_MAX_S:
+                child.process.kill()  # its death is heard of next
         free = self.settings.worker_slots - len(busy)
         # Loading an engine costs seconds of processor: not while a run is in its first round.
         spare = 1 if all(child.rounds for child in busy) else 0
@@ -157,8 +166,13 @@ class Supervisor:
         process = context.Process(
             target=trainer.main, args=(theirs, self.settings, self.load, os.getpid()), daemon=True
         )
-        process.start()
-        theirs.close()  # so that its death is an end of file
+        try:
+            process.start()
+        except OSError as error:  # no memory or no process left
+            self._no_spawn(error.strerror or str(error))
+            return
+        finally:
+            theirs.close()  # so that its death is an end of file
         self.children.append(Child(process, ours))
 
     def _listen(self) -> None:
@@ -215,14 +229,17 @@ class Supervisor:
             log.warning("a spare process ended by %s", how)
             return
         if claim is None:
-            self.spawn_failures += 1
-            pause_s = min(2.0**self.spawn_failures, SPAWN_RETRY_MAX_S)
-            self.spawn_at = time.monotonic() + pause_s
-            log.error("a process could not load the engine (%s); next try in %g s", how, pause_s)
+            self._no_spawn(how)
             return
         reason = child.killed_for or f"its training process ended by {how}"
         log.warning("run %d: %s", claim.run_id, reason)
         self.unsettled.append(partial(runs.report_loss, claim=claim, reason=reason))
+
+    def _no_spawn(self, how: str) -> None:
+        self.spawn_failures += 1
+        pause_s = min(2.0**self.spawn_failures, SPAWN_RETRY_MAX_S)
+        self.spawn_at = time.monotonic() + pause_s
+        log.error("a process could not load the engine (%s); next try in %g s", how, pause_s)
 
     def _remove(self, child: Child) -> None:
         self.children.remove(child)
@@ -261,7 +278,7 @@ class Supervisor:
                 want = wanted.get(_claim_of(child).run_id)
                 if want is None:
                     self._kill(child, "its lease was lost")
-                elif want is Wanted.CANCEL:
+                elif want is not Wanted.RUN:
                     child.tell(Order.STOP)
                 self._beat(child)
         for child in busy:
@@ -328,6 +345,18 @@ class Supervisor:
                 lease_s=self.settings.lease_s,
             )
             runs.requeue_stale(session, actor=self.name, is_dead=is_dead)
+
+    def purge(self) -> None:
+        """Remove for good what was deleted long ago, files first: rows lead to forgotten files."""
+        if time.monotonic() < self.purge_at:
+            return
+        self.purge_at = time.monotonic() + PURGE_EVERY_S
+        with self._store_may_rest(), writing(self.store) as session:
+            artefacts = open_artefacts(self.settings)
+            for run_id in runs.purge_deleted(session):
+                for kept in artefacts.of_run(run_id):
+                    artefacts.drop(kept.name)
+                log.info("run %d: purged", run_id)
 
     @contextmanager
     def _store_may_rest(self) -> Iterator[None]:

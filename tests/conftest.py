@@ -1,4 +1,8 @@
-"""What every test shares: no network, no settings from the shell, a database."""
+"""What every test shares: no network, no settings from the shell, a database.
+
+Tests of `ON_BOTH` run twice, on SQLite and on a real PostgreSQL, without knowing of it: the address
+of the database is where every part finds it, in the environment.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
 from backend.settings import Settings, open_store
+from tests.support import postgres as private
 
 # Before any test imports transformers, which reads these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -31,6 +36,62 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="store new golden records")
 
 
+# What reads or writes the store by way of the fixtures `store` and `settings`.
+ON_BOTH = {
+    "tests/integration/test_live.py",
+    "tests/integration/test_recovery.py",
+    "tests/integration/test_worker.py",
+    "tests/unit/backend/test_api.py",
+    "tests/unit/backend/test_auth.py",
+    "tests/unit/backend/test_control_api.py",
+    "tests/unit/backend/test_health.py",
+    "tests/unit/backend/test_live.py",
+    "tests/unit/backend/test_metrics.py",
+    "tests/unit/backend/test_sweep_api.py",
+    "tests/unit/db/test_control.py",
+    "tests/unit/db/test_runs.py",
+    "tests/unit/db/test_sweeps.py",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks of our own."""
+    config.addinivalue_line("markers", "sqlite: asks for what only SQLite does")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of the store on both databases."""
+    path = metafunc.definition.path.relative_to(metafunc.config.rootpath).as_posix()
+    if path not in ON_BOTH or not {"store", "settings"} & set(metafunc.fixturenames):
+        return
+    if metafunc.definition.get_closest_marker("sqlite") is None:
+        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[private.Server]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    try:
+        programs = private.programs()
+    except private.NoPostgres as error:
+        # Whoever changes code elsewhere is told; where all must have run it is a failure.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+    with private.running(bin_dir=programs) as server:
+        yield server
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Address of the database of a test; None for a SQLite file in its state folder."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield None
+        return
+    server: private.Server = request.getfixturevalue("postgres")
+    url = server.new_database()
+    yield url
+    server.drop(url)
+
+
 @pytest.fixture
 def rewrite(request: pytest.FixtureRequest) -> bool:
     """Whether golden records are to be stored anew."""
@@ -38,10 +99,12 @@ def rewrite(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of the person who runs the tests must not reach them."""
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, database: str | None) -> None:
+    """Settings of the person who runs the tests must not reach them; the database does."""
     for name in [name for name in os.environ if name.startswith("MESHTUNE_")]:
         monkeypatch.delenv(name)
+    if database is not None:
+        monkeypatch.setenv("MESHTUNE_DATABASE_URL", database)
 
 
 @pytest.fixture
@@ -53,6 +116,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Engine]:
     """An empty database."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)  # tests put logs there
     engine = open_store(settings)
     yield engine
     engine.dispose()

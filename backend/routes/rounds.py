@@ -1,18 +1,25 @@
-"""Rounds of a run, in pages after the last one seen."""
+"""Rounds of a run, in pages after the last one seen; totals of several runs side by side."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
+from backend import replies
 from backend.deps import ID_MAX, Reading, RunId
 from backend.errors import NOT_FOUND
-from backend.schemas import RoundPage
+from backend.schemas import Comparison, RoundPage
 from db import runs
 
-router = APIRouter(prefix="/runs", tags=["rounds"])
+router = APIRouter(tags=["rounds"])
+
+CountedId = Annotated[int, Field(ge=1, le=ID_MAX)]
+Every = Annotated[
+    int, Query(ge=1, le=10_000, description="Every so many rounds, from the first; and the last")
+]
 
 
-@router.get("/{run_id}/rounds", responses=NOT_FOUND)
+@router.get("/runs/{run_id}/rounds", responses=NOT_FOUND)
 def list_rounds(
     run_id: RunId,
     session: Reading,
@@ -22,6 +29,7 @@ def list_rounds(
         runs.Detail,
         Query(description="summary: totals; scores: and devices and scores; full: and links"),
     ] = runs.Detail.FULL,
+    every: Every = 1,
 ) -> RoundPage:
     """Rounds after `after`, oldest first. Lists that were not asked for come empty."""
     run = runs.get(session, run_id)
@@ -29,5 +37,27 @@ def list_rounds(
         status=run.status,
         rounds_done=run.rounds_done,
         rounds_total=run.rounds_total,
-        rounds=runs.rounds(session, run_id, after=after, limit=limit, detail=detail),
+        rounds=runs.rounds(session, run_id, after=after, limit=limit, detail=detail, every=every),
     )
+
+
+@router.get("/compare", responses=NOT_FOUND)
+def compare_runs(
+    session: Reading,
+    run: Annotated[
+        list[CountedId],
+        Query(min_length=1, max_length=runs.COMPARED_MAX, description="Repeat for several"),
+    ],
+    field: Annotated[
+        list[runs.Total] | None,
+        Query(
+            max_length=len(runs.Total),
+            description="Repeat for several; `total_` adds up over the rounds so far",
+        ),
+    ] = None,
+    every: Every = 1,
+) -> Comparison:
+    """Curves of several runs, ready to draw; both accuracies where no field is named."""
+    fields = field or [runs.Total.ACCURACY_OWN, runs.Total.ACCURACY_ALL]
+    found = runs.curves(session, run, fields, every=every)
+    return Comparison(runs=[replies.curves(each) for each in found])

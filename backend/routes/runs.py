@@ -1,16 +1,18 @@
-"""Runs: ask for one, list them, look at one, stop it, take it away."""
+"""Runs: ask for one, list them, look at one, steer it, take it away."""
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from backend import replies
-from backend.deps import ID_MAX, Reading, RunId, Store, Writing
+from backend.deps import ID_MAX, Actor, Reading, RunId, Store, Writing
 from backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
 from backend.export import csv_lines, jsonl_lines, stored_rounds
-from backend.schemas import RunCreate, RunDetail, RunList
+from backend.schemas import RunCreate, RunDetail, RunList, RunPatch
 from db import runs
+from db.errors import RunNotFound
 from db.session import reading
 from engine.plan import problems
 from engine.records import RunStatus
@@ -18,24 +20,46 @@ from engine.records import RunStatus
 router = APIRouter(prefix="/runs", tags=["runs"])
 
 
+Words = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+
+
 @router.post("", status_code=201, responses=BODY)
-def create_run(body: RunCreate, session: Writing) -> RunDetail:
+def create_run(body: RunCreate, session: Writing, actor: Actor) -> RunDetail:
     """Queue a run; refused if the radio or the files of its config cannot work."""
     found = problems(body.config)
     if found:
         raise InvalidConfig(found)
-    return replies.detail(session, runs.create(session, body.config))
+    try:
+        run = runs.create(
+            session, body.config, cloned_from=body.cloned_from, note=body.note, actor=actor
+        )
+    except RunNotFound as error:
+        raise InvalidConfig([("cloned_from", str(error))]) from error
+    return replies.detail(session, run)
+
+
+def _only(
+    status: Annotated[
+        list[RunStatus] | None,
+        Query(max_length=len(RunStatus), description="Repeat for several"),
+    ] = None,
+    name: Annotated[Words | None, Query(description="Exactly this name")] = None,
+    method: Annotated[Words | None, Query(description="Kind of the method, e.g. so_lora")] = None,
+    text: Annotated[Words | None, Query(description="Part of name, method, note or reason")] = None,
+    deleted: Annotated[bool, Query(description="Those deleted within the last day")] = False,
+) -> runs.Only:
+    return runs.Only(status or (), name, method, text, deleted)
 
 
 @router.get("")
 def list_runs(
     session: Reading,
+    only: Annotated[runs.Only, Depends(_only)],
     before: Annotated[int | None, Query(ge=1, le=ID_MAX)] = None,
     limit: Annotated[int, Query(ge=1, le=runs.PAGE_MAX)] = 50,
-    status: Annotated[list[RunStatus] | None, Query(description="Repeat for several")] = None,
 ) -> RunList:
     """Runs, newest first."""
-    found = runs.listed(session, before=before, limit=limit + 1, status=status or ())
+    found = runs.listed(session, before=before, limit=limit + 1, only=only)
     page = found[:limit]
     return RunList(
         runs=[replies.summary(run) for run in page],
@@ -49,10 +73,52 @@ def get_run(run_id: RunId, session: Reading) -> RunDetail:
     return replies.detail(session, runs.get(session, run_id))
 
 
+@router.patch("/{run_id}", responses=NOT_FOUND | BODY)
+def patch_run(run_id: RunId, body: RunPatch, session: Writing, actor: Actor) -> RunDetail:
+    """Change priority, note or name of a run."""
+    if body.priority is not None:
+        runs.set_priority(session, run_id, body.priority, actor=actor)
+    if body.note is not None:
+        runs.annotate(session, run_id, body.note, actor=actor)
+    if body.name is not None:
+        runs.rename(session, run_id, body.name, actor=actor)
+    return replies.detail(session, runs.get(session, run_id))
+
+
 @router.post("/{run_id}/cancel", responses=NOT_FOUND | CONFLICT)
-def cancel_run(run_id: RunId, session: Writing) -> RunDetail:
-    """Stop a run: at once if queued, within one local step if running. Its rounds are kept."""
-    return replies.detail(session, runs.request_cancel(session, run_id))
+def cancel_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
+    """Stop a run for good: at once, or within one local step if running. Its rounds are kept."""
+    return replies.detail(session, runs.request_cancel(session, run_id, actor=actor))
+
+
+@router.post("/{run_id}/pause", responses=NOT_FOUND | CONFLICT)
+def pause_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
+    """Halt a run: at once if queued, within one local step if running. It can be resumed."""
+    return replies.detail(session, runs.request_pause(session, run_id, actor=actor))
+
+
+@router.post("/{run_id}/resume", responses=NOT_FOUND | CONFLICT)
+def resume_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
+    """Queue a paused run again; it goes on after its last finished round."""
+    return replies.detail(session, runs.request_resume(session, run_id, actor=actor))
+
+
+@router.post("/{run_id}/retry", responses=NOT_FOUND | CONFLICT)
+def retry_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
+    """Queue a failed run again; it goes on after its last finished round."""
+    return replies.detail(session, runs.retry(session, run_id, actor=actor))
+
+
+@router.delete("/{run_id}", status_code=204, responses=NOT_FOUND | CONFLICT)
+def delete_run(run_id: RunId, session: Writing, actor: Actor) -> None:
+    """Hide a run for a day, then forget it. One that waits or is paused is cancelled first."""
+    runs.delete(session, run_id, actor=actor)
+
+
+@router.post("/{run_id}/restore", responses=NOT_FOUND)
+def restore_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
+    """Take back the deletion of a run."""
+    return replies.detail(session, runs.restore(session, run_id, actor=actor))
 
 
 @router.get(

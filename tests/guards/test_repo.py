@@ -12,46 +12,111 @@ import pytest
 import yaml
 
 from backend.cli import app
+from backend.routes.health import router as health
 from backend.settings import Settings
+from dashboard.launch import HEALTH_PATH
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+IGNORED = (ROOT / ".dockerignore").read_text().split()
+API_PATHS = {getattr(route, "path", "") for route in health.routes}
+# Of the compose specification, those that this project uses.
+KEYS = {
+    *("build", "image", "command", "environment", "volumes", "ports", "profiles"),
+    *("depends_on", "healthcheck", "restart", "init", "stop_grace_period"),
+    *("cap_drop", "security_opt"),
+}
+OURS = ["api", "worker", "dashboard"]
 
 
 def commands() -> set[str]:
     return {str(c.name or c.callback.__name__) for c in app.registered_commands if c.callback}
 
 
-@pytest.mark.parametrize("name", ["api", "worker", "dashboard"])
+@pytest.mark.parametrize("name", OURS)
 def test_every_service_runs_a_command_that_exists(name: str) -> None:
-    program, *rest = COMPOSE["services"][name]["command"]
+    program, *rest = SERVICES[name]["command"]
     assert shutil.which(program, path=Path(sys.executable).parent), program
     if program == "meshtune":
         assert rest[0] in commands()
-    elif program == "uvicorn":
-        module, _, factory = rest[0].partition(":")
-        assert find_spec(module)
-        assert factory == "create_app"
     else:
         assert program == "python"
         assert rest[0] == "-m"
         assert find_spec(rest[1])
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_every_service_says_whether_it_is_well(name: str) -> None:
+    kind, program, flag, code = SERVICES[name]["healthcheck"]["test"]
+    assert (kind, program, flag) == ("CMD", "python", "-c")
+    compile(code, name, "exec")
+    (host, port, path) = re.findall(r"http://([\w.]+):(\d+)(/[\w/]+)", code)[0]
+    assert host == "127.0.0.1" or host in SERVICES
+    assert port in str(SERVICES["api" if host == "api" else name]["command"])
+    assert path == HEALTH_PATH if name == "dashboard" else path in API_PATHS
+
+
 def test_services_share_one_volume_and_open_ports_to_this_machine_only() -> None:
-    services = COMPOSE["services"]
-    volumes = {tuple(service["volumes"]) for service in services.values()}
-    assert volumes == {("state:/state",)}
-    assert list(COMPOSE["volumes"]) == ["state"]
-    assert re.search(r"^VOLUME /state$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    ports = {port for service in services.values() for port in service.get("ports", [])}
+    assert {tuple(SERVICES[name]["volumes"]) for name in OURS} == {("state:/state",)}
+    assert {SERVICES[name]["environment"]["MESHTUNE_STATE_DIR"] for name in OURS} == {"/state"}
+    assert re.search(r"^VOLUME /state$", DOCKERFILE, re.MULTILINE)
+    ports = {port for service in SERVICES.values() for port in service.get("ports", [])}
     assert ports == {"127.0.0.1:8700:8700", "127.0.0.1:8701:8701"}
 
 
+def test_there_may_be_any_number_of_workers() -> None:
+    """Compose cannot start a second container with the name or the port of the first."""
+    assert SERVICES["worker"].keys().isdisjoint({"container_name", "ports", "hostname"})
+
+
 def test_the_dashboard_container_finds_the_api_container() -> None:
-    url = COMPOSE["services"]["dashboard"]["environment"]["MESHTUNE_API_URL"]
+    url = SERVICES["dashboard"]["environment"]["MESHTUNE_API_URL"]
     assert url == f"http://api:{Settings().api_port}"
-    assert "--port=8701" in COMPOSE["services"]["api"]["command"]
+    assert "--port=8701" in SERVICES["api"]["command"]
+
+
+def test_a_database_server_is_there_only_on_demand() -> None:
+    optional = [name for name, service in SERVICES.items() if "profiles" in service]
+    assert optional == ["postgres"]
+    assert SERVICES["api"]["depends_on"]["postgres"]["required"] is False
+    given = {SERVICES[name]["environment"]["MESHTUNE_DATABASE_URL"] for name in OURS}
+    assert given == {"${MESHTUNE_DATABASE_URL:-}"}
+    # What compose writes where nothing is set must mean the same as nothing.
+    assert Settings(database_url="").store_url == Settings().store_url
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_whatever_a_service_refers_to_is_there(name: str) -> None:
+    service = SERVICES[name]
+    assert service.keys() <= KEYS
+    for volume in service["volumes"]:
+        assert volume.partition(":")[0] in COMPOSE["volumes"]
+    for needed, how in service.get("depends_on", {}).items():
+        assert "healthcheck" in SERVICES[needed]
+        assert how["condition"] == "service_healthy"
+
+
+def test_the_image_is_built_apart_and_runs_without_rights() -> None:
+    stages = re.findall(r"^FROM (.*)$", DOCKERFILE, re.MULTILINE)
+    assert len(stages) == 2
+    last = DOCKERFILE.rpartition("FROM ")[2]
+    assert "COPY --from=build" in last
+    assert re.search(r"^USER meshtune$", last, re.MULTILINE)
+    assert "pip install" not in last
+
+
+def test_the_image_gets_what_it_copies() -> None:
+    """`.dockerignore` lets in what it names and nothing else."""
+    let_in = {line[1:] for line in IGNORED if line.startswith("!")}
+    copied = {
+        word
+        for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+        for word in line.split()
+    }
+    assert copied <= let_in
+    assert all((ROOT / name).exists() for name in copied)
 
 
 def test_every_dependency_is_pinned() -> None:

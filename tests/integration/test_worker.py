@@ -13,9 +13,9 @@ from db import runs
 from db.models import Worker
 from db.session import reading, writing
 from engine.config import RunConfig
-from engine.records import RoundRecord, RunStatus
-from tests.support import fake_engine
+from engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
+from tests.support.fake_engine import uninterrupted
 from tests.support.workers import (
     BROKEN,
     REAL,
@@ -34,12 +34,6 @@ pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="looks at pro
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(state_dir=tmp_path / ".state", lease_s=5.0, poll_s=0.05, grace_s=0.5)
-
-
-def uninterrupted(config: RunConfig) -> list[RoundRecord]:
-    """What the fake engine gives when nobody disturbs it."""
-    rounds = fake_engine.load()(config, None).rounds(lambda _progress: None)
-    return [done.record.model_copy(update={"wall_s": 0.0}) for done in rounds]
 
 
 def long_config(**changes: object) -> RunConfig:

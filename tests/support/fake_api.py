@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from backend.schemas import (
+    Comparison,
+    CurvesOut,
     FieldProblem,
     Health,
     PlanOut,
@@ -34,6 +37,7 @@ from backend.schemas import (
     RunDetail,
     RunEventOut,
     RunList,
+    RunPatch,
     RunSummary,
 )
 from engine.config import (
@@ -313,6 +317,12 @@ class FakeRun:
     done: int = 0  # rounds stored, when fixed
     reason: str | None = None
     cancelled_at: float | None = None
+    name: str | None = None  # else that of the config
+    note: str | None = None
+    priority: int = 0
+    cloned_from: int | None = None
+    deleted: bool = False
+    pause_asked: bool = False  # of a running run that does not obey, to look at it
     events: list[tuple[str, str | None]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     records: dict[int, RoundRecord] = field(default_factory=dict)
@@ -327,6 +337,17 @@ class FakeRun:
             return RunStatus.COMPLETED, self.config.rounds
         return (RunStatus.CANCELLED if self.cancelled_at else RunStatus.RUNNING), done
 
+    def pause(self) -> None:
+        """Stand still where it is."""
+        if self.state()[0] in {RunStatus.QUEUED, RunStatus.RUNNING}:
+            self.done = self.state()[1]
+            self.fixed = RunStatus.PAUSED
+
+    def resume(self) -> None:
+        """Go on by the clock from where it stands."""
+        self.began = time.monotonic() - self.first_round_s - self.done * self.round_s
+        self.fixed = self.cancelled_at = self.reason = None
+
     def record(self, index: int) -> RoundRecord:
         """One stored round."""
         if index not in self.records:
@@ -340,7 +361,7 @@ class FakeRun:
         evaluated = [record for record in stored if record.scores]
         return {
             "id": self.id,
-            "name": self.config.name,
+            "name": self.name or self.config.name,
             "status": status,
             "method": self.config.method.kind,
             "seed": self.config.seed,
@@ -348,6 +369,11 @@ class FakeRun:
             "rounds_done": done,
             "rounds_total": self.config.rounds,
             "cancel_requested": self.cancelled_at is not None,
+            "pause_requested": self.pause_asked,
+            "priority": self.priority,
+            "note": self.note,
+            "cloned_from": self.cloned_from,
+            "deleted_at": datetime.now(UTC) if self.deleted else None,
             "created_at": self.created,
             "started_at": None if status is RunStatus.QUEUED else self.created,
             "finished_at": self.created + timedelta(minutes=1) if status in ENDED else None,
@@ -370,7 +396,13 @@ class FakeRun:
         if summary["status"] in ENDED:
             kinds.append((str(summary["status"]), summary["reason"]))
         events = [
-            RunEventOut(id=n, at=self.created + timedelta(seconds=n), kind=kind, detail=detail)
+            RunEventOut(
+                id=n,
+                at=self.created + timedelta(seconds=n),
+                kind=kind,
+                actor="worker-1" if kind == "claimed" else "person",
+                detail=detail,
+            )
             for n, (kind, detail) in enumerate(kinds)
         ]
         provenance = Provenance(
@@ -488,9 +520,16 @@ class FakeApi:
                 Route("/plan", self._plan, methods=["POST"]),
                 Route("/runs", self._list, methods=["GET"]),
                 Route("/runs", self._create, methods=["POST"]),
-                Route("/runs/{run_id:int}", self._run),
+                Route("/compare", self._compare),
+                Route("/runs/{run_id:int}", self._run, methods=["GET"]),
+                Route("/runs/{run_id:int}", self._patch, methods=["PATCH"]),
+                Route("/runs/{run_id:int}", self._delete, methods=["DELETE"]),
+                Route("/runs/{run_id:int}/restore", self._restore, methods=["POST"]),
                 Route("/runs/{run_id:int}/rounds", self._rounds),
                 Route("/runs/{run_id:int}/cancel", self._cancel, methods=["POST"]),
+                Route("/runs/{run_id:int}/pause", self._pause, methods=["POST"]),
+                Route("/runs/{run_id:int}/resume", self._resume, methods=["POST"]),
+                Route("/runs/{run_id:int}/retry", self._retry, methods=["POST"]),
                 Route("/runs/{run_id:int}/export", self._export),
             ]
         )
@@ -522,7 +561,10 @@ class FakeApi:
         return await _with_body(request, RunConfig, planned)
 
     async def _list(self, request: Request) -> Response:
-        newest = sorted(self.runs.values(), key=lambda run: -run.id)
+        deleted = request.query_params.get("deleted") == "true"
+        newest = sorted(
+            (run for run in self.runs.values() if run.deleted == deleted), key=lambda run: -run.id
+        )
         limit = int(request.query_params.get("limit", 50))
         summaries = [RunSummary(**run.summary()) for run in newest[:limit]]
         return _json(RunList(runs=summaries, next_before=None))
@@ -533,7 +575,13 @@ class FakeApi:
                 fields = [each.model_dump() for each in self.problems]
                 detail = f"{self.problems[0].field}: {self.problems[0].message}"
                 return _problem(422, "InvalidInput", detail, fields=fields)
-            run = self.add(body.config, fixed=self.start_as, created=datetime.now(UTC))
+            run = self.add(
+                body.config,
+                fixed=self.start_as,
+                created=datetime.now(UTC),
+                cloned_from=body.cloned_from,
+                note=body.note,
+            )
             return _json(run.detail(), 201)
 
         return await _with_body(request, RunCreate, created)
@@ -546,7 +594,9 @@ class FakeApi:
             status, done = run.state()
             after = int(request.query_params.get("after", -1))
             limit = int(request.query_params.get("limit", 200))
-            shown = range(after + 1, min(done, after + 1 + limit))
+            every = int(request.query_params.get("every", 1))
+            kept = [i for i in range(after + 1, done) if i % every == 0 or i == done - 1]
+            shown = kept[:limit]
             records = [_reduced(run.record(i), request.query_params.get("detail")) for i in shown]
             return _json(
                 RoundPage(
@@ -568,6 +618,69 @@ class FakeApi:
 
         return self._on_run(request, cancel)
 
+    async def _pause(self, request: Request) -> Response:
+        return self._steer(request, FakeRun.pause, {*ENDED})
+
+    async def _resume(self, request: Request) -> Response:
+        def resume(run: FakeRun) -> None:
+            if run.state()[0] is RunStatus.PAUSED:
+                run.resume()
+
+        return self._steer(request, resume, {*ENDED})
+
+    async def _retry(self, request: Request) -> Response:
+        return self._steer(request, FakeRun.resume, set(RunStatus) - {RunStatus.FAILED})
+
+    def _steer(
+        self, request: Request, move: Callable[[FakeRun], None], refused: set[RunStatus]
+    ) -> Response:
+        def steered(run: FakeRun) -> Response:
+            status = run.state()[0]
+            if status in refused:
+                detail = f"run {run.id} is {status}; clone it to run it again"
+                return _problem(409, "IllegalTransition", detail)
+            move(run)
+            return _json(run.detail())
+
+        return self._on_run(request, steered)
+
+    async def _patch(self, request: Request) -> Response:
+        def changed(body: RunPatch) -> Response:
+            def change(run: FakeRun) -> Response:
+                run.priority = run.priority if body.priority is None else body.priority
+                run.note = run.note if body.note is None else body.note or None
+                run.name = body.name or run.name
+                return _json(run.detail())
+
+            return self._on_run(request, change)
+
+        return await _with_body(request, RunPatch, changed)
+
+    async def _delete(self, request: Request) -> Response:
+        def delete(run: FakeRun) -> Response:
+            status = run.state()[0]
+            if status is RunStatus.RUNNING:
+                detail = f"run {run.id} is running and cannot be deleted; cancel it first"
+                return _problem(409, "IllegalTransition", detail)
+            run.deleted = True
+            if status not in ENDED:
+                run.fixed = RunStatus.CANCELLED
+            return Response(status_code=204)
+
+        return self._on_run(request, delete)
+
+    async def _restore(self, request: Request) -> Response:
+        run = self.runs.get(request.path_params["run_id"])
+        if run is not None:
+            run.deleted = False
+        return await self._run(request)
+
+    async def _compare(self, request: Request) -> Response:
+        asked = request.query_params
+        fields = asked.getlist("field") or ["accuracy_own", "accuracy_all"]
+        found = [self.runs[int(number)] for number in asked.getlist("run")]
+        return _json(Comparison(runs=[_curves(run, fields) for run in found]))
+
     async def _export(self, request: Request) -> Response:
         def export(run: FakeRun) -> Response:
             records = [run.record(i) for i in range(run.state()[1])]
@@ -581,6 +694,9 @@ class FakeApi:
 
     def _on_run(self, request: Request, answer: Callable[[FakeRun], Response]) -> Response:
         run = self.runs.get(request.path_params["run_id"])
+        if run is not None and run.deleted:
+            detail = f"run {run.id} was deleted; POST /runs/{run.id}/restore brings it back"
+            return _problem(404, "RunDeleted", detail, run_id=run.id)
         if run is None:
             number = request.path_params["run_id"]
             return _problem(404, "RunNotFound", f"there is no run {number}; see the list of runs")
@@ -591,6 +707,24 @@ def _reduced(record: RoundRecord, detail: str | None) -> RoundRecord:
     gone: dict[str, Any] = {"summary": {"devices": (), "scores": (), "links": ()}}
     gone["scores"] = {"devices": (), "links": ()}
     return record.model_copy(update=gone.get(detail or "summary", {}))
+
+
+def _curves(run: FakeRun, fields: list[str]) -> CurvesOut:
+    summary = run.summary()
+    records = [run.record(index) for index in range(summary["rounds_done"])]
+    sums = {"total_bits": "sent_bits", "total_airtime_s": "airtime_s", "total_energy_j": "energy_j"}
+    values = {
+        each: list(accumulate(getattr(record, sums[each]) for record in records))
+        if each in sums
+        else [getattr(record, each) for record in records]
+        for each in fields
+    }
+    kept = ("id", "name", "method", "seed", "status", "rounds_done", "rounds_total")
+    return CurvesOut(
+        **{name: summary[name] for name in kept},
+        round_index=[record.round_index for record in records],
+        values=values,
+    )
 
 
 def _json(body: BaseModel, status: int = 200) -> Response:
@@ -648,6 +782,7 @@ def showcase() -> FakeApi:
     api.add(fixed=RunStatus.FAILED, done=0, reason="gave up after 3 attempts (worker lost)")
     api.add(fixed=RunStatus.CANCELLED, done=9, reason="cancelled by a person")
     api.add(fixed=RunStatus.QUEUED)
+    api.add(fake_config(name="halted"), fixed=RunStatus.PAUSED, done=7, note="waits for the night")
     big = {"devices": 64, "tasks": [*FOUR_TASKS, "entailment", "ending"]}
     long = fake_config(
         name="long", rounds=500, fleet=big, topology={"kind": "geometric", "range_m": 40.0}

@@ -9,6 +9,7 @@ from pathlib import Path
 from backend.trainer import Check, Finished, Start, Training
 from engine.config import RunConfig
 from engine.errors import CheckpointError, ConfigMismatch, NumericsError
+from engine.records import RoundRecord
 from tests.support.builders import sample_provenance, sample_record
 
 STEP_S = 0.02
@@ -22,6 +23,12 @@ def load() -> Start:
 def load_and_break() -> Start:
     """An engine that cannot be loaded."""
     raise ImportError("no such engine")
+
+
+def uninterrupted(config: RunConfig) -> list[RoundRecord]:
+    """What this engine gives when nobody disturbs it, without the time it took."""
+    rounds = load()(config, None).rounds(lambda _progress: None)
+    return [done.record.model_copy(update={"wall_s": 0.0}) for done in rounds]
 
 
 def _start(config: RunConfig, checkpoint: Path | None) -> Training:
@@ -64,6 +71,6 @@ def _saver(done: int, total: int) -> Callable[[Path], None]:
 def _load(path: Path) -> tuple[int, int]:
     try:
         done, total = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {path.name} cannot be read: {error}") from error
     return done, total

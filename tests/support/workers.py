@@ -33,17 +33,8 @@ class WorkerProcess:
             f"import sys; from backend.worker import main; {engine}\n"
             "if __name__ == '__main__': sys.exit(main(load=load))"
         )
-        shown = json.loads(settings.model_dump_json(exclude_none=True))
-        given = {f"MESHTUNE_{name.upper()}": str(value) for name, value in shown.items()}
         self.log = settings.state_dir / f"worker-{time.monotonic_ns()}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code],
-                env=os.environ | given,
-                cwd=REPOSITORY,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.process = start(settings, ["-c", code], self.log)
 
     def children(self) -> list[int]:
         """Numbers of the processes that train or wait to."""
@@ -66,6 +57,29 @@ class WorkerProcess:
         """Send a signal and wait for the end; the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_S)
+
+
+class ShippedWorker(WorkerProcess):
+    """`meshtune worker`, as people start it."""
+
+    def __init__(self, settings: Settings, logs: Path) -> None:
+        self.log = logs / f"worker-{time.monotonic_ns()}.log"
+        self.process = start(settings, ["-m", "backend.cli", "worker"], self.log)
+
+
+def start(settings: Settings, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """A Python of our own with these settings; what it says goes to `log`."""
+    shown = json.loads(settings.model_dump_json(exclude_none=True))
+    given = {f"MESHTUNE_{name.upper()}": str(value) for name, value in shown.items()}
+    with log.open("wb") as said:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env=os.environ | given,
+            cwd=REPOSITORY,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
 
 
 @contextmanager

@@ -3,13 +3,16 @@
 import io
 import json
 import socket
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas
 import pytest
 from rich.console import Console
 from sqlalchemy import Engine
 
+from backend import worker
 from backend.cli import Refused, app, table_of, write_whole
 from backend.doctor import check_database, check_port
 from backend.settings import Settings
@@ -20,6 +23,7 @@ from engine.cli import EXIT_REFUSED, answer
 from engine.doctor import Check, Verdict
 from engine.records import RoundRecord, RunStatus
 from tests.support.builders import stored_run
+from tests.support.bundles import kept_run
 
 
 class Said(NamedTuple):
@@ -131,6 +135,72 @@ def test_without_a_file_the_export_goes_to_the_screen(call, store: Engine) -> No
     assert about.startswith("# {")
     assert "accuracy" in header.split(",")
     assert len(rows) == 4  # two devices on two tasks
+
+
+def test_a_run_goes_into_a_bundle_and_comes_out_as_another_run(
+    call, store: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    run_id = kept_run(store, settings)
+    for out in (tmp_path / "run.zip", tmp_path / "run"):
+        assert call("export", run_id, "--out", out).code == 0
+        said = call("import", out)
+        assert said.code == 0
+        assert said.out.endswith("tiny, completed, 2 of 2 rounds\n")
+    assert zipfile.is_zipfile(tmp_path / "run.zip")
+    assert (tmp_path / "run" / "manifest.json").is_file()
+    with reading(store) as session:
+        assert len(runs.listed(session)) == 3
+
+
+def test_a_bundle_needs_a_place(call, store: Engine, settings: Settings, tmp_path: Path) -> None:
+    run_id = kept_run(store, settings)
+    refused(call("export", run_id), "--out FOLDER", "FILE.zip", "--format csv")
+    refused(call("export", run_id, "--format", "parquet"), "--out")
+    refused(call("export", run_id, "--out", tmp_path / "none" / "run.zip"), "none")
+    (tmp_path / "precious").write_text("x", encoding="utf-8")
+    refused(call("export", run_id, "--out", tmp_path / "precious"), "exists")
+    refused(call("export", 77, "--out", tmp_path / "run"), "no run 77")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_bundle_is_refused(call, tmp_path: Path) -> None:
+    refused(call("import", tmp_path / "none.zip"), "there is no", "none.zip")
+    (tmp_path / "text.zip").write_text("hello", encoding="utf-8")
+    refused(call("import", tmp_path / "text.zip"), "text.zip is no zip file")
+    (tmp_path / "empty").mkdir()
+    refused(call("import", tmp_path / "empty"), "no manifest.json")
+
+
+def test_a_table_in_parquet_holds_what_the_csv_holds(
+    call, store: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    run_id = kept_run(store, settings)
+    for name in ("csv", "parquet"):
+        assert call("export", run_id, "--format", name, "--out", tmp_path / name).code == 0
+    found = pandas.read_parquet(tmp_path / "parquet")
+    told = pandas.read_csv(tmp_path / "csv", comment="#")
+    assert found.to_csv(index=False) == told.to_csv(index=False)
+    assert len(found) == 8  # two rounds of two devices on two tasks
+
+
+def test_a_run_without_rounds_cannot_be_verified(call, store: Engine) -> None:
+    refused(call("verify", stored_run(store)), "no finished round")
+    refused(call("verify", 77), "no run 77")
+
+
+def test_a_worker_takes_as_many_slots_as_it_is_told(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+
+    def work(settings: Settings) -> int:
+        given.append(settings.worker_slots)
+        return 0
+
+    monkeypatch.setattr(worker, "main", work)
+    monkeypatch.setenv("MESHTUNE_WORKER_SLOTS", "2")
+    assert call("worker", "--slots", 3).code == 0
+    assert call("worker").code == 0
+    assert given == [3, 2]
+    assert call("worker", "--slots", 0).code == EXIT_REFUSED
 
 
 def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path) -> None:

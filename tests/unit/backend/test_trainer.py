@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from backend import trainer as trainer_module
+from backend.artefacts import open_artefacts
 from backend.settings import Settings
 from backend.trainer import Ended, Order, Outcome, Progress, Stored, Trainer
 from db import runs
@@ -15,7 +17,8 @@ from db.session import reading, writing
 from engine.config import RunConfig
 from engine.records import RunStatus
 from tests.support.builders import LEASE_S, expire_lease, stored_run, tiny_config
-from tests.support.fake_engine import load
+from tests.support.fake_engine import load, uninterrupted
+from tests.support.workers import records
 
 
 class Bench:
@@ -117,12 +120,148 @@ def test_only_the_last_files_are_kept_and_left_overs_removed(bench: Bench) -> No
     assert bench.files() == ["1-4-f3.safetensors", "1-5-f3.safetensors", *others]
 
 
-def test_a_missing_checkpoint_is_told_in_plain_words(bench: Bench) -> None:
-    stored_run(bench.store, rounds=1)
-    ended = bench.work(bench.claim())
-    assert ended.outcome is RunStatus.FAILED
+def stopped_after(bench: Bench, rounds: int, config: RunConfig | None = None) -> runs.Claim:
+    """A claim on a run that stands after so many rounds, with its checkpoints."""
+    for done in range(rounds):
+        claim = bench.claim(config if done == 0 else None)
+        bench.ours.send(Order.FINISH_ROUND)
+        assert bench.work(claim) == Ended(Outcome.INTERRUPTED)
+        with writing(bench.store) as session:
+            runs.release(session, claim, "")
+    bench.heard()
+    return bench.claim()
+
+
+def told(bench: Bench, claim: runs.Claim) -> list[str | None]:
+    with reading(bench.store) as session:
+        return [e.detail for e in runs.events(session, claim.run_id) if e.kind == "recovered"]
+
+
+def spoil(path: Path, how: str) -> None:
+    match how:
+        case "missing":
+            path.unlink()
+        case "empty":
+            path.write_bytes(b"")
+        case "cut":
+            path.write_bytes(path.read_bytes()[:3])
+        case _:
+            path.write_bytes(b"x" * 100)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "cut", "other bytes"])
+@pytest.mark.parametrize("spoiled", [1, 2])
+def test_damaged_checkpoints_cost_no_round_and_change_none(
+    bench: Bench, how: str, spoiled: int
+) -> None:
+    config = tiny_config(rounds=5, training__local_steps=1)
+    claim = stopped_after(bench, 3, config)
+    before = records(bench.store, claim.run_id)
+    for name in ("1-2-f3.safetensors", "1-1-f2.safetensors")[:spoiled]:
+        spoil(bench.settings.checkpoint_dir / name, how)
+    assert bench.work(claim) == Ended(RunStatus.COMPLETED)
+    assert records(bench.store, claim.run_id) == uninterrupted(config)
+    assert records(bench.store, claim.run_id)[:3] == before
+    assert bench.files() == ["1-3-f4.safetensors", "1-4-f4.safetensors"]
+    [detail] = told(bench, claim)
+    assert detail is not None
+    assert "checkpoint 1-2-f3.safetensors" in detail
+    goes_on = "goes on from 1-1-f2" if spoiled == 1 else "all rounds are trained again"
+    assert goes_on in detail
+
+
+def test_rounds_trained_again_are_not_stored_again(bench: Bench) -> None:
+    claim = stopped_after(bench, 3, tiny_config(rounds=4, training__local_steps=1))
+    spoil(bench.settings.checkpoint_dir / "1-2-f3.safetensors", "cut")
+    bench.work(claim)
+    assert [each for each in bench.heard() if isinstance(each, Stored)] == [Stored(3)]
+    with reading(bench.store) as session:
+        run = runs.get(session, claim.run_id)
+        assert run.sent_bits == sum(r.sent_bits for r in runs.rounds(session, claim.run_id))
+
+
+def test_a_run_told_to_stop_while_it_recovers_has_a_sound_checkpoint_again(bench: Bench) -> None:
+    config = tiny_config(rounds=4, training__local_steps=1)
+    claim = stopped_after(bench, 3, config)
+    spoil(bench.settings.checkpoint_dir / "1-2-f3.safetensors", "cut")
+    bench.ours.send(Order.FINISH_ROUND)
+    assert bench.work(claim) == Ended(Outcome.INTERRUPTED)
+    assert bench.rounds(claim) == 3
+    with writing(bench.store) as session:
+        runs.release(session, claim, "")
+    heir = bench.claim()
+    assert bench.work(heir) == Ended(RunStatus.COMPLETED)
+    assert len(told(bench, heir)) == 1  # nothing was left to recover
+    assert records(bench.store, heir.run_id) == uninterrupted(config)
+
+
+def test_a_round_that_comes_out_otherwise_is_told_and_the_stored_one_stays(bench: Bench) -> None:
+    run_id = stored_run(bench.store, tiny_config(rounds=3), rounds=1)  # by another engine
+    before = records(bench.store, run_id)
+    claim = bench.claim()
+    assert bench.work(claim) == Ended(RunStatus.COMPLETED)
+    assert records(bench.store, run_id)[:1] == before
+    assert [detail for detail in told(bench, claim) if detail and "differs" in detail]
+
+
+def test_as_many_checkpoints_are_kept_as_asked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESHTUNE_KEEP_CHECKPOINTS", "3")
+    bench.work(bench.claim(tiny_config(rounds=5, training__local_steps=1)))
+    assert bench.files() == [f"1-{index}-f1.safetensors" for index in (2, 3, 4)]
+
+
+def test_a_full_disk_delays_a_round_and_costs_none(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(rounds=2, training__local_steps=1)
+    claim = bench.claim(config)
+    trainer = Trainer(bench.theirs, bench.settings, bench.store, claim)
+    waits: list[float] = []
+    folder = bench.settings.checkpoint_dir
+    folder.mkdir(parents=True)
+    in_the_way = folder / "1-0-f1.safetensors.tmp"
+    in_the_way.mkdir()  # a file cannot be written there, for root neither
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            in_the_way.rmdir()
+
+    monkeypatch.setattr(trainer_module.time, "sleep", wait)
+    assert trainer.work(load()) == Ended(RunStatus.COMPLETED)
+    assert len(waits) >= 3
+    assert records(bench.store, claim.run_id) == uninterrupted(config)
+
+
+def test_a_disk_that_stays_full_gives_the_run_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = bench.claim(tiny_config())
+    monkeypatch.setattr(trainer_module, "STORE_PATIENCE_S", 0.0)
+    monkeypatch.setattr(trainer_module, "STORE_RETRY_S", 0.0)
+    bench.settings.checkpoint_dir.write_text("a file where the folder should be", encoding="utf-8")
+    ended = bench.work(claim)
+    assert ended.outcome is Outcome.STORE_LOST
     assert ended.reason is not None
-    assert ended.reason.startswith("checkpoint 1-0-f1.safetensors cannot be read")
+    assert "nothing stored is lost" in ended.reason
+
+
+def test_a_run_goes_on_from_a_store_that_is_no_folder(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESHTUNE_ARTEFACTS", "memory://trainer/checkpoints")
+    config = tiny_config(rounds=4, training__local_steps=1)
+    claim = stopped_after(bench, 2, config)
+    assert bench.work(claim) == Ended(RunStatus.COMPLETED)
+    assert records(bench.store, claim.run_id) == uninterrupted(config)
+    assert not bench.settings.checkpoint_dir.exists()
+    assert told(bench, claim) == []
+    kept = open_artefacts(bench.settings).of_run(claim.run_id)
+    assert [file.round_index for file in kept] == [2, 3]
+    for file in kept:
+        open_artefacts(bench.settings).drop(file.name)
 
 
 def test_a_state_folder_that_is_gone_is_made_again(bench: Bench, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
 
 from backend.schemas import Health, Problem
-from dashboard.client import ApiClient, ApiProblem
+from dashboard.client import ApiClient, ApiProblem, own_token
+from engine.records import RunStatus
 from tests.support.fake_api import FakeApi, fake_config, served
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -70,7 +72,40 @@ def test_all_calls_work_against_a_served_api() -> None:
         run = client.create(config)
         assert client.runs().runs[0].id == run.id
         assert client.rounds(run.id, detail="full").rounds_total == config.rounds
+        assert client.pause(run.id).status is RunStatus.PAUSED
+        assert client.resume(run.id).status is RunStatus.RUNNING
+        (compared,) = client.compare([run.id], ["accuracy_all", "total_bits"]).runs
+        assert set(compared.values) == {"accuracy_all", "total_bits"}
+        assert client.patch(run.id, note="n", priority=3).note == "n"
+        assert client.create(config, cloned_from=run.id).cloned_from == run.id
         assert client.cancel(run.id).cancel_requested
+        client.delete(run.id)
+        assert [each.id for each in client.runs(deleted=True).runs] == [run.id]
+        assert client.restore(run.id).id == run.id
         assert client.export(run.id, "csv").startswith(b"round_index")
         with pytest.raises(ApiProblem, match="no run 77"):
             client.run(77)
+
+
+def test_the_token_comes_from_the_environment_or_from_the_file_that_the_api_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESHTUNE_STATE_DIR", str(tmp_path))
+    monkeypatch.delenv("MESHTUNE_TOKEN", raising=False)
+    assert own_token() is None
+    (tmp_path / "dashboard.token").write_text("left-by-the-api\n")
+    assert own_token() == "left-by-the-api"
+    monkeypatch.setenv("MESHTUNE_TOKEN", " given ")
+    assert own_token() == "given"
+
+
+def test_every_request_shows_the_token() -> None:
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("authorization"))
+        return httpx.Response(200, json=[])
+
+    for token in ("secret", None):
+        ApiClient("http://api", httpx.MockTransport(answer), token=token).presets()
+    assert seen == ["Bearer secret", None]

@@ -1,0 +1,229 @@
+"""Who may call which route: a table of scopes as data, and the gate that asks for tokens.
+
+The gate stands before the router, so that nothing of a request is parsed, and no address told,
+before its token is good. Whatever the table does not name needs `admin`: a route that was
+forgotten is closed, not open.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from re import Pattern
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from backend.errors import problem
+from backend.settings import is_loopback
+from db import tokens
+from db.errors import StoreUnavailable
+from db.runs import PERSON
+from db.session import reading, writing
+from db.tokens import Bearer
+from db.tokens import Scope as Needs
+
+log = logging.getLogger(__name__)
+
+OPEN = None  # says no more than that the service is there, or what its source code says
+SCOPES: dict[tuple[str, str], Needs | None] = {
+    ("GET", "/health/live"): OPEN,
+    ("GET", "/health/ready"): OPEN,
+    ("GET", "/docs"): OPEN,
+    ("GET", "/docs/{file}"): OPEN,
+    ("GET", "/openapi.json"): OPEN,
+    ("GET", "/health"): Needs.READ,
+    ("GET", "/metrics"): Needs.READ,
+    ("GET", "/presets"): Needs.READ,
+    ("GET", "/schema/run-config"): Needs.READ,
+    ("POST", "/plan"): Needs.READ,
+    ("POST", "/topology/import"): Needs.READ,
+    ("GET", "/runs"): Needs.READ,
+    ("POST", "/runs"): Needs.RUN,
+    ("GET", "/runs/{run_id}"): Needs.READ,
+    ("PATCH", "/runs/{run_id}"): Needs.RUN,
+    ("DELETE", "/runs/{run_id}"): Needs.ADMIN,
+    ("POST", "/runs/{run_id}/restore"): Needs.ADMIN,
+    ("POST", "/runs/{run_id}/pause"): Needs.RUN,
+    ("POST", "/runs/{run_id}/resume"): Needs.RUN,
+    ("POST", "/runs/{run_id}/cancel"): Needs.RUN,
+    ("POST", "/runs/{run_id}/retry"): Needs.RUN,
+    ("GET", "/runs/{run_id}/rounds"): Needs.READ,
+    ("GET", "/runs/{run_id}/export"): Needs.READ,
+    ("GET", "/runs/{run_id}/bundle"): Needs.READ,
+    ("POST", "/runs/import"): Needs.ADMIN,
+    ("GET", "/runs/{run_id}/events/stream"): Needs.READ,
+    ("GET", "/events/stream"): Needs.READ,
+    ("GET", "/compare"): Needs.READ,
+    ("GET", "/sweeps"): Needs.READ,
+    ("POST", "/sweeps"): Needs.RUN,
+    ("GET", "/sweeps/{sweep_id}"): Needs.READ,
+    ("POST", "/sweeps/{sweep_id}/stop"): Needs.RUN,
+    ("GET", "/sweeps/{sweep_id}/table.csv"): Needs.READ,
+}
+
+
+class _Rule(NamedTuple):
+    method: str
+    path: Pattern[str]
+    needs: Needs | None
+
+
+def _rules() -> Sequence[_Rule]:
+    # Addresses without a parameter first: /runs/import is not the run named "import".
+    ordered = sorted(SCOPES.items(), key=lambda entry: entry[0][1].count("{"))
+    return [_Rule(method, compile_path(path)[0], needs) for (method, path), needs in ordered]
+
+
+def needs_of(method: str, path: str, rules: Sequence[_Rule]) -> Needs | None:
+    """Scope that a request needs; `admin` if no rule names it."""
+    method = "GET" if method == "HEAD" else method
+    for rule in rules:
+        if rule.method == method and rule.path.match(path):
+            return rule.needs
+    return Needs.ADMIN
+
+
+class TokenGate:
+    """ASGI middleware that lets a request in by its token, or refuses it with 401 or 403.
+
+    A token is asked for if the settings say so, and also of a request that reached an address
+    beyond this machine: whoever binds the server by hand must not open the door by that.
+    """
+
+    def __init__(self, app: ASGIApp, *, required: bool) -> None:
+        self.app = app
+        self.required = required
+        self.rules = _rules()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Name the caller for those behind, or refuse."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+        needs = needs_of(scope.get("method", ""), path, self.rules)
+        secret = bearer_secret(Headers(scope=scope).get("authorization"))
+        required = needs is not OPEN and (self.required or _from_beyond(scope))
+        try:
+            bearer = await self._bearer(scope, secret)
+        except StoreUnavailable as error:
+            if required:
+                await problem(503, "StoreUnavailable", str(error))(scope, receive, send)
+                return
+            bearer = None
+        refusal = _refusal(needs, secret, bearer) if required and needs is not None else None
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        scope.setdefault("state", {})["actor"] = PERSON if bearer is None else actor(bearer.name)
+        await self.app(scope, receive, send)
+
+    async def _bearer(self, scope: Scope, secret: str | None) -> Bearer | None:
+        if secret is None:
+            return None
+        return await run_in_threadpool(_looked_up, scope["app"].state.engine, secret)
+
+
+def actor(token_name: str) -> str:
+    """How events name the bearer of a token."""
+    return f"token {token_name}"
+
+
+def bearer_secret(header: str | None) -> str | None:
+    """What follows "Bearer" in the header; None without such a header."""
+    kind, _, secret = (header or "").partition(" ")
+    return secret.strip() or None if kind.lower() == "bearer" else None
+
+
+def _looked_up(engine: Engine, secret: str) -> Bearer | None:
+    with reading(engine) as session:
+        return tokens.bearer_of(session, secret)
+
+
+def _from_beyond(scope: Scope) -> bool:
+    """Whether the request reached an address that other machines can reach."""
+    host = (scope.get("server") or ("",))[0]
+    try:
+        ip_address(host)
+    except ValueError:
+        return False  # a socket file, or a test
+    return not is_loopback(host)
+
+
+def _refusal(needs: Needs, secret: str | None, bearer: Bearer | None) -> ASGIApp | None:
+    if bearer is None:
+        told = "" if secret is None else ', error="invalid_token"'
+        detail = (
+            "this API asks for a token: send it as `Authorization: Bearer TOKEN`; "
+            f"`meshtune token create NAME --scope {needs}` makes one"
+            if secret is None
+            else "this token is unknown, revoked or too old; "
+            f"`meshtune token create NAME --scope {needs}` makes a new one"
+        )
+        answer = problem(401, "Unauthorized", detail)
+        answer.headers["www-authenticate"] = f'Bearer realm="meshtune"{told}'
+        return answer
+    if bearer.scope.covers(needs):
+        return None
+    answer = problem(
+        403,
+        "ScopeTooSmall",
+        f"the token {bearer.name} has the scope {bearer.scope}, this needs {needs}; "
+        f"`meshtune token create NAME --scope {needs}` makes one that may",
+        {"scope": bearer.scope, "needs": needs},
+    )
+    answer.headers["www-authenticate"] = (
+        f'Bearer realm="meshtune", error="insufficient_scope", scope="{needs}"'
+    )
+    return answer
+
+
+def leave_dashboard_token(engine: Engine, file: Path, name: str) -> None:
+    """See that `file` holds a good token, for the dashboard that shares the folder.
+
+    So a dashboard in a container of its own works from the first start, without anybody copying
+    a secret. It may do everything, because whoever opens the dashboard sees all its buttons.
+
+    Raises:
+        StoreUnavailable: the database or the folder cannot be written.
+    """
+    for _ in range(2):  # two processes that start together may both find no row to lock
+        with contextlib.suppress(IntegrityError), writing(engine) as session:
+            kept = _read(file)
+            if kept is not None and tokens.bearer_of(session, kept) is not None:
+                return
+            secret = tokens.replace(session, name, Needs.ADMIN)
+            _write(file, secret)
+            log.info("the token of the dashboard is in %s", file)
+            return
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _write(file: Path, secret: str) -> None:
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        # Readable by this user from its first moment on.
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(secret + "\n")
+        part.replace(file)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot write {file} ({error.strerror}); "
+            "set MESHTUNE_STATE_DIR to a folder that you may write to"
+        ) from error

@@ -1,0 +1,162 @@
+"""Bundles: take a run away whole, and rebuild it from such a file."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from backend import replies
+from backend.bundle import CHUNK_BYTES, BundleError, BundleTooLarge, bundle_bytes, export_zip
+from backend.bundle_import import Limits, import_run
+from backend.deps import Actor, RunId, Store
+from backend.errors import NOT_FOUND, problem
+from backend.schemas import Problem, RunDetail
+from backend.settings import Settings
+from db import runs
+from db.errors import StoreUnavailable
+from db.session import reading
+
+router = APIRouter(prefix="/runs", tags=["bundles"])
+
+BUNDLE_MAX_BYTES = 1 << 30  # unpacked; the command line takes more
+UPLOAD_MAX_S = 600.0
+BUILT_AT_ONCE = 2  # each reads all rounds and writes the bundle to the disk twice
+ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
+ANY_ZIP: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+TOO_LARGE: dict[int | str, dict[str, Any]] = {
+    413: {"model": Problem, "description": "The bundle is too large"}
+}
+NOT_ZIP: dict[int | str, dict[str, Any]] = {
+    415: {"model": Problem, "description": "The body is not sent as a zip file"}
+}
+
+_building = threading.BoundedSemaphore(BUILT_AT_ONCE)
+
+
+@router.get(
+    "/{run_id}/bundle",
+    response_class=StreamingResponse,
+    responses=NOT_FOUND
+    | TOO_LARGE
+    | {200: {"content": {"application/zip": ANY_ZIP}, "description": "The file"}},
+)
+def take_bundle(run_id: RunId, store: Store, request: Request) -> Response:
+    """A zip file from which `POST /runs/import` or `meshtune import` rebuilds the run."""
+    size = bundle_bytes(store, _settings(request), run_id)
+    if size > BUNDLE_MAX_BYTES:
+        return problem(
+            413,
+            "BundleTooLarge",
+            f"the bundle has about {size:,} bytes, more than {BUNDLE_MAX_BYTES:,}; "
+            f"use `meshtune export {run_id} --out FOLDER` on the machine of the lab",
+        )
+    with _room(_settings(request)) as folder:
+        export_zip(store, _settings(request), run_id, folder / "bundle.zip")
+        length = (folder / "bundle.zip").stat().st_size
+        file = (folder / "bundle.zip").open("rb")  # it outlives its name
+    headers = {
+        "content-disposition": f'attachment; filename="run-{run_id}.zip"',
+        "content-length": str(length),
+    }
+    return StreamingResponse(_chunks(file), media_type="application/zip", headers=headers)
+
+
+@router.post(
+    "/import",
+    status_code=201,
+    response_model=RunDetail,
+    responses=NOT_ZIP | TOO_LARGE,
+    openapi_extra={
+        "requestBody": {"required": True, "content": dict.fromkeys(ZIP_TYPES[:1], ANY_ZIP)}
+    },
+)
+async def import_bundle(request: Request, store: Store, actor: Actor) -> Response | RunDetail:
+    """Rebuild a run from a bundle; one that has not ended comes in paused."""
+    given = request.headers.get("content-type", "nothing").partition(";")[0].strip().lower()
+    if given not in ZIP_TYPES:
+        return problem(
+            415,
+            "UnsupportedMediaType",
+            f"send the bundle with content-type application/zip, not {given[:80]}",
+        )
+    settings = _settings(request)
+    with _writable(), _scratch(settings) as folder:
+        try:
+            async with asyncio.timeout(UPLOAD_MAX_S):
+                await _receive(request, folder / "bundle.zip")
+        except (TimeoutError, ClientDisconnect):
+            return problem(
+                408, "BodyTooSlow", f"the bundle did not arrive in {UPLOAD_MAX_S:g} s; try again"
+            )
+        return await run_in_threadpool(_imported, folder / "bundle.zip", store, settings, actor)
+
+
+def _imported(path: Path, store: Engine, settings: Settings, actor: str) -> Response | RunDetail:
+    limits = Limits(unpacked_bytes=BUNDLE_MAX_BYTES)
+    try:
+        number = import_run(path, store, settings, actor, limits)
+    except BundleTooLarge as error:
+        return problem(413, "BundleTooLarge", str(error))
+    except BundleError as error:
+        return problem(422, "BundleUnusable", str(error))
+    with reading(store) as session:
+        return replies.detail(session, runs.get(session, number))
+
+
+async def _receive(request: Request, path: Path) -> None:
+    # The middleware counts the bytes and ends the stream when there are too many.
+    with path.open("wb") as file:
+        async for chunk in request.stream():
+            await run_in_threadpool(file.write, chunk)
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+@contextmanager
+def _room(settings: Settings) -> Iterator[Path]:
+    """A folder for one of the few bundles that are built at a time."""
+    if not _building.acquire(blocking=False):
+        raise StoreUnavailable("other bundles are being made; try again in a moment")
+    try:
+        with _writable(), _scratch(settings) as folder:
+            yield folder
+    finally:
+        _building.release()
+
+
+@contextmanager
+def _scratch(settings: Settings) -> Iterator[Path]:
+    """A folder that is gone afterwards, on the disk of the state, which is large enough."""
+    with TemporaryDirectory(
+        dir=settings.state_dir, prefix=".bundle-", ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the state folder cannot be used ({error.strerror}); "
+            "free space there or make it writable, nothing stored is lost"
+        ) from error
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings | None = getattr(request.app.state, "settings", None)
+    return settings or Settings()

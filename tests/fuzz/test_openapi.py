@@ -1,0 +1,90 @@
+"""Any request that the OpenAPI of the API allows, and many that it forbids, is answered as it says.
+
+Every answer has a documented status, fits its schema, and is never a 5xx. Streams of events do not
+end, so they are left out.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import Phase
+from hypothesis import settings as budget
+from schemathesis.specs.openapi.checks import (
+    negative_data_rejection,
+    positive_data_acceptance,
+)
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from backend.app import create_app
+from backend.settings import Settings, open_store
+from db import runs
+from db.session import writing
+from engine.records import RunStatus
+from tests.support.builders import stored_run
+
+
+class Relay:
+    """The app that a test has set; until then one that has no store and only tells its OpenAPI."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp = create_app()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        assert scope["type"] == "http", "the fixture starts and stops the app"
+        await self.app(scope, receive, send)
+
+
+RELAY = Relay()
+# A schema cannot say what fields demand of one another, and pydantic reads the text "3" as a 3.
+SILENT = [positive_data_acceptance, negative_data_rejection]
+STREAM = r"/stream$"
+# Bodies that are whole configs have thousands of edge cases: test_configs.py draws among them.
+LARGE = r"^/(runs|plan|sweeps)$"
+SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", RELAY).exclude(path_regex=STREAM)
+# What a zip file may hold is fuzzed where bundles are tested.
+SMALL_BODIES = SCHEMA.exclude(path_regex=LARGE, method="POST").exclude(path="/runs/import")
+LARGE_BODIES = schemathesis.openapi.from_asgi("/openapi.json", RELAY).include(
+    path_regex=LARGE, method="POST"
+)
+LARGE_BODIES.config.phases.coverage.enabled = False
+BOUNDED = budget(
+    max_examples=10,
+    derandomize=True,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),  # shrinking a failure would take minutes
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _app_with_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An app over a store with a run of every kind; fuzzing is no script gone wild."""
+    settings = Settings(
+        state_dir=tmp_path_factory.mktemp("fuzz"), writes_per_s=1e6, writes_burst=10**6
+    )
+    store = open_store(settings)
+    for status in (RunStatus.COMPLETED, RunStatus.QUEUED, RunStatus.FAILED, RunStatus.RUNNING):
+        stored_run(store, rounds=int(status is not RunStatus.QUEUED), status=status)
+    with writing(store) as session:
+        runs.worker_beat(session, "w", slots=1, lease_s=3600.0)
+    store.dispose()
+    app = create_app(settings)
+    with TestClient(app):
+        RELAY.app = app
+        yield
+
+
+@SMALL_BODIES.parametrize()
+@BOUNDED
+def test_every_answer_is_as_documented(case: schemathesis.Case) -> None:
+    case.call_and_validate(excluded_checks=SILENT)
+
+
+# Numbers at the edge of what floats can hold are warned of in a log; the answer must be right.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@LARGE_BODIES.parametrize()
+@BOUNDED
+def test_every_answer_to_a_config_is_as_documented(case: schemathesis.Case) -> None:
+    case.call_and_validate(excluded_checks=SILENT)
