@@ -3,15 +3,18 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/meshtune
 ENV PATH=/opt/meshtune/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# torch is by far the largest layer: it changes only with its pin.
+# torch is by far the largest layer: it changes only with its pin. Where the default index has
+# builds for GPUs only, TORCH_INDEX names one with the far smaller builds for processors.
+ARG TORCH_INDEX=
 COPY constraints.txt ./
-RUN pip install "$(grep '^torch==' constraints.txt)"
+RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$(grep '^torch==' constraints.txt)"
 COPY pyproject.toml README.md LICENSE ./
 COPY engine engine
 COPY db db
 COPY backend backend
 COPY dashboard dashboard
-RUN pip install -c constraints.txt ".[postgres]"
+# The PostgreSQL driver is in, so that one image serves both databases.
+RUN pip install -c constraints.txt ".[postgres]" && pip check
 
 FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 meshtune && install -d -o meshtune /state

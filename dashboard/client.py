@@ -1,7 +1,10 @@
 """The API as typed calls. The only place in the dashboard that speaks HTTP."""
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import httpx
@@ -9,6 +12,7 @@ import streamlit as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from backend.schemas import (
+    Comparison,
     Health,
     PlanOut,
     PresetOut,
@@ -17,6 +21,7 @@ from backend.schemas import (
     RunCreate,
     RunDetail,
     RunList,
+    RunPatch,
 )
 from dashboard.launch import API_URL_VARIABLE, DEFAULT_API_URL
 from engine.config import RunConfig
@@ -52,11 +57,19 @@ class ApiProblem(Exception):
 class ApiClient:
     """Typed calls to one API. Every call raises `ApiProblem` and nothing else."""
 
-    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        transport: httpx.BaseTransport | None = None,
+        token: str | None = None,
+    ) -> None:
         self.base_url = base_url.rstrip("/")
-        # trust_env off: a proxy of the environment must not see calls to this machine
         self._http = httpx.Client(
-            base_url=self.base_url, timeout=TIMEOUT_S, transport=transport, trust_env=False
+            base_url=self.base_url,
+            headers={"authorization": f"Bearer {token}"} if token else None,
+            timeout=TIMEOUT_S,
+            transport=transport,
+            trust_env=False,  # a proxy of the environment must not see calls to this machine
         )
 
     def close(self) -> None:
@@ -76,29 +89,65 @@ class ApiClient:
         """Mesh, radio and costs of a config, nothing trained; and what keeps it from running."""
         return self._model(PlanOut, "POST", "/plan", json=config.model_dump(mode="json"))
 
-    def create(self, config: RunConfig) -> RunDetail:
-        """Queue a run."""
-        body = RunCreate(config=config).model_dump(mode="json")
+    def create(self, config: RunConfig, *, cloned_from: int | None = None) -> RunDetail:
+        """Queue a run, perhaps with the config of another, edited."""
+        body = RunCreate(config=config, cloned_from=cloned_from).model_dump(mode="json")
         return self._model(RunDetail, "POST", "/runs", json=body)
 
-    def runs(self, limit: int = 50) -> RunList:
-        """The newest runs."""
-        return self._model(RunList, "GET", "/runs", params={"limit": limit})
+    def runs(self, limit: int = 50, **only: Any) -> RunList:
+        """The newest runs; `only` may name status, name, method, text, deleted, before."""
+        return self._model(RunList, "GET", "/runs", params={"limit": limit, **only})
 
     def run(self, run_id: int) -> RunDetail:
         """One run."""
         return self._model(RunDetail, "GET", f"/runs/{run_id}")
 
     def rounds(
-        self, run_id: int, after: int = -1, *, limit: int = PAGE, detail: Detail = "scores"
+        self,
+        run_id: int,
+        after: int = -1,
+        *,
+        limit: int = PAGE,
+        detail: Detail = "scores",
+        every: int = 1,
     ) -> RoundPage:
-        """Rounds of a run with an index above `after`."""
-        params: dict[str, Any] = {"after": after, "limit": limit, "detail": detail}
+        """Rounds of a run with an index above `after`: every so many of them, and the last."""
+        params: dict[str, Any] = {"after": after, "limit": limit, "detail": detail, "every": every}
         return self._model(RoundPage, "GET", f"/runs/{run_id}/rounds", params=params)
 
+    def compare(self, run_ids: Sequence[int], fields: Sequence[str], every: int = 1) -> Comparison:
+        """Totals of several runs over their rounds."""
+        params = {"run": list(run_ids), "field": list(fields), "every": every}
+        return self._model(Comparison, "GET", "/compare", params=params)
+
     def cancel(self, run_id: int) -> RunDetail:
-        """Ask a run to stop after what it is doing now."""
+        """Ask a run to stop for good, within the step it is doing now."""
         return self._model(RunDetail, "POST", f"/runs/{run_id}/cancel")
+
+    def pause(self, run_id: int) -> RunDetail:
+        """Ask a run to halt within the step it is doing now."""
+        return self._model(RunDetail, "POST", f"/runs/{run_id}/pause")
+
+    def resume(self, run_id: int) -> RunDetail:
+        """Let a paused run go on after its last finished round."""
+        return self._model(RunDetail, "POST", f"/runs/{run_id}/resume")
+
+    def retry(self, run_id: int) -> RunDetail:
+        """Let a failed run go on after its last finished round."""
+        return self._model(RunDetail, "POST", f"/runs/{run_id}/retry")
+
+    def patch(self, run_id: int, **changes: Any) -> RunDetail:
+        """Change priority, note or name of a run."""
+        body = RunPatch(**changes).model_dump(mode="json", exclude_unset=True)
+        return self._model(RunDetail, "PATCH", f"/runs/{run_id}", json=body)
+
+    def delete(self, run_id: int) -> None:
+        """Hide a run; it can be restored for a day."""
+        self._ask("DELETE", f"/runs/{run_id}")
+
+    def restore(self, run_id: int) -> RunDetail:
+        """Take back the deletion of a run."""
+        return self._model(RunDetail, "POST", f"/runs/{run_id}/restore")
 
     def export(self, run_id: int, form: ExportFormat) -> bytes:
         """All rounds of a run as a file."""
@@ -146,9 +195,21 @@ def _problem(answer: httpx.Response) -> ApiProblem:
     return ApiProblem(problem.error, problem.detail, answer.status_code, problem.context)
 
 
+def own_token() -> str | None:
+    """What the API is shown: MESHTUNE_TOKEN, or what the API left in the state folder."""
+    given = os.environ.get("MESHTUNE_TOKEN", "").strip()
+    if given:
+        return given
+    file = Path(os.environ.get("MESHTUNE_STATE_DIR", ".state")) / "dashboard.token"
+    with suppress(OSError, UnicodeDecodeError):
+        return file.read_text(encoding="ascii").strip() or None
+    return None
+
+
+# The token is part of the key, so that a new one is seen.
 @st.cache_resource(max_entries=4, on_release=ApiClient.close)
-def _client(base_url: str) -> ApiClient:
-    return ApiClient(base_url)
+def _client(base_url: str, token: str | None) -> ApiClient:
+    return ApiClient(base_url, token=token)
 
 
 def forget() -> None:
@@ -158,4 +219,4 @@ def forget() -> None:
 
 def api() -> ApiClient:
     """The client of this process; the address comes from MESHTUNE_API_URL."""
-    return _client(os.environ.get(API_URL_VARIABLE, DEFAULT_API_URL))
+    return _client(os.environ.get(API_URL_VARIABLE, DEFAULT_API_URL), own_token())

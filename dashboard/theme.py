@@ -113,6 +113,7 @@ class StatusLook:
 STATUSES: dict[RunStatus, StatusLook] = {
     RunStatus.QUEUED: StatusLook("Queued", "gray", ":material/schedule:"),
     RunStatus.RUNNING: StatusLook("Running", "blue", ":material/play_circle:"),
+    RunStatus.PAUSED: StatusLook("Paused", "gray", ":material/pause_circle:"),
     RunStatus.COMPLETED: StatusLook("Completed", "green", ":material/check_circle:"),
     RunStatus.DIVERGED: StatusLook("Diverged", "orange", ":material/trending_up:"),
     RunStatus.CANCELLED: StatusLook("Cancelled", "gray", ":material/cancel:"),

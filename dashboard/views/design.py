@@ -213,7 +213,8 @@ pressed = run_place.button(
 )
 if pressed and config is not None:
     try:
-        created = api().create(config)
+        origin = begun["source"].removeprefix("run ")
+        created = api().create(config, cloned_from=int(origin) if origin.isdigit() else None)
     except ApiProblem as refused:
         homeless = form.show_errors(list(refused.fields.items()))
         if homeless or not refused.fields:

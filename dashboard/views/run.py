@@ -1,5 +1,8 @@
 """Run: one experiment, live while it trains, whole when it has ended. `?run=ID` says which."""
 
+import re
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 import tomli_w
@@ -14,8 +17,10 @@ from engine.records import ENDED, RoundRecord, RunStatus
 
 POLL_S = 0.7  # between looks at a run that is under way
 ALL_PAGES = 1_000_000
+NOTE_MAX = 2000  # characters, as the API takes them
 NEXT_STEP = {
-    RunStatus.FAILED: "Run it again; if it fails again, look at the worker's log.",
+    RunStatus.FAILED: "Retry goes on after the last finished round; if it fails again, "
+    "look at the worker's log.",
     RunStatus.DIVERGED: "The rounds before are kept. Clone and edit it: lower the learning rate.",
     RunStatus.CANCELLED: "The rounds before are kept. Clone and edit it to run it again.",
 }
@@ -37,33 +42,88 @@ def chosen_run(client: ApiClient) -> RunDetail:
     return client.run(int(wanted))
 
 
-def cancel(run: RunDetail) -> None:
-    """Ask for the end of a run, which may have ended by itself in the meantime."""
+def do(call: Callable[[], object]) -> None:
+    """Ask for a change of a run, which may have ended by itself in the meantime."""
     try:
-        api().cancel(run.id)
+        call()
     except ApiProblem as problem:
         state.show_problem(problem)
     else:
         st.rerun()
 
 
+def literal(text: str) -> str:
+    """Text that Markdown shows as it was written."""
+    return re.sub(r"([^\w\s])", r"\\\1", text)
+
+
+def steering(run: RunDetail) -> None:
+    """What can be asked of a run where it stands."""
+    client = api()
+    if run.status in {RunStatus.QUEUED, RunStatus.RUNNING} and st.button(
+        "Pause", icon=":material/pause_circle:", key="pause"
+    ):
+        do(lambda: client.pause(run.id))
+    if run.status is RunStatus.PAUSED and st.button(
+        "Resume", icon=":material/play_circle:", key="resume", type="primary"
+    ):
+        do(lambda: client.resume(run.id))
+    if run.status is RunStatus.FAILED and st.button(
+        "Retry", icon=":material/replay:", key="retry", type="primary"
+    ):
+        do(lambda: client.retry(run.id))
+    if run.status not in ENDED:
+        with st.popover("Cancel", icon=":material/stop_circle:"):
+            st.markdown("Stop this run? Its finished rounds are kept; it cannot be continued.")
+            if st.button("Cancel the run", type="primary", key="cancel"):
+                do(lambda: client.cancel(run.id))
+
+
+def keeping(run: RunDetail) -> None:
+    """Note and deletion."""
+    with st.popover("More", icon=":material/more_vert:"):
+        with st.form("keeping", border=False):
+            note = st.text_area("Note", run.note or "", max_chars=NOTE_MAX, key=f"note-{run.id}")
+            if st.form_submit_button("Save the note", icon=":material/edit_note:", key="save-note"):
+                do(lambda: api().patch(run.id, note=note))
+        if run.status is RunStatus.RUNNING:
+            st.caption("A running run cannot be deleted; cancel it first.")
+        else:
+            st.caption("A deleted run can be brought back for a day.")
+        if st.button(
+            "Delete the run",
+            icon=":material/delete:",
+            key="delete",
+            disabled=run.status is RunStatus.RUNNING,
+        ):
+            do(lambda: api().delete(run.id))
+
+
+def deleted(run_id: int) -> None:
+    """Where a run was: the way back."""
+    st.title(f"Run {run_id}", anchor=False)
+    st.info("This run was deleted. It can be brought back for a day.", icon=":material/delete:")
+    if st.button("Undo", icon=":material/undo:", key="restore", type="primary"):
+        do(lambda: api().restore(run_id))
+
+
 def header(run: RunDetail) -> None:
     """Name and actions; the moving parts are below."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.title(run.name, anchor=False, width="stretch")
-        if run.status not in ENDED:
-            with st.popover("Cancel", icon=":material/stop_circle:"):
-                st.markdown("Stop this run? Its finished rounds are kept; it cannot be continued.")
-                if st.button("Cancel the run", type="primary", key="cancel"):
-                    cancel(run)
+        st.title(literal(run.name), anchor=False, width="stretch")
+        steering(run)
         if st.button("Clone and edit", icon=":material/content_copy:", key="clone"):
             state.go_to(state.DESIGN, clone=str(run.id))
         if st.button("Compare", icon=":material/stacked_line_chart:", key="compare"):
             state.go_to(state.COMPARE, runs=str(run.id))
+        keeping(run)
+    origin = f" · cloned from run {run.cloned_from}" if run.cloned_from else ""
     st.caption(
         f"Run {run.id} · {theme.method_look(run.method).title} · seed {run.seed} · "
-        f"{fmt.count(run.devices, 'device')} · created {fmt.ago(run.created_at)}"
+        f"{fmt.count(run.devices, 'device')} · created {fmt.ago(run.created_at)}{origin}"
     )
+    if run.note:
+        st.text(run.note)
 
 
 def status_line(run: RunDetail, seen_rounds: int) -> None:
@@ -75,6 +135,7 @@ def status_line(run: RunDetail, seen_rounds: int) -> None:
         if run.status is RunStatus.RUNNING:
             words.append(f"{fmt.seconds(run.seconds_left)} left" if run.seconds_left else "")
             words.append("cancelling after this step" if run.cancel_requested else "")
+            words.append("pausing after this step" if run.pause_requested else "")
         st.markdown(" · ".join(word for word in words if word), width="stretch")
     if run.status is RunStatus.RUNNING:
         share = (run.rounds_done + run.progress) / max(run.rounds_total, 1)
@@ -223,11 +284,12 @@ def events(run: RunDetail) -> None:
             {
                 "time": f"{e.at:%H:%M:%S}",
                 "event": e.kind.replace("_", " "),
+                "by": e.actor,
                 "detail": e.detail or "",
             }
             for e in reversed(run.events)
         ],
-        columns=["time", "event", "detail"],
+        columns=["time", "event", "by", "detail"],
     )
     st.dataframe(table, hide_index=True, height=min(220, 38 + 35 * max(1, len(table))))
 
@@ -268,7 +330,10 @@ def config_and_downloads(run: RunDetail) -> None:
 try:
     opened = chosen_run(api())
 except ApiProblem as trouble:
-    state.show_problem(trouble)
+    if trouble.error == "RunDeleted":
+        deleted(int(trouble.context["run_id"]))
+    else:
+        state.show_problem(trouble)
     st.page_link(state.GALLERY, label="Open the gallery", icon=":material/grid_view:")
     st.stop()
 
@@ -293,10 +358,15 @@ def live() -> None:
                 waiting(client)
     except ApiProblem as problem:
         state.show_problem(problem, where=note)
+    if run.status is not opened.status and RunStatus.PAUSED in {run.status, opened.status}:
+        st.rerun()  # other buttons
     if active and run.status in ENDED and history.last_round_index + 1 >= run.rounds_done:
         st.rerun()
     with note:
         reason(run)
+        if run.status is RunStatus.PAUSED:
+            halted = f"Paused. Resume goes on after round {run.rounds_done}."
+            st.info(halted if run.rounds_done else "Paused.", icon=":material/pause_circle:")
     status_line(run, history.last_round_index + 1)
     if not history.rounds:
         if run.status not in ENDED:

@@ -104,7 +104,7 @@ def test_the_first_round_has_its_places_reserved(open_view: Opener, api: FakeApi
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (RunStatus.FAILED, "Run it again"),
+        (RunStatus.FAILED, "Retry goes on"),
         (RunStatus.DIVERGED, "lower the learning rate"),
         (RunStatus.CANCELLED, "Clone and edit"),
     ],
@@ -164,6 +164,119 @@ def test_an_ended_run_cannot_be_cancelled(open_view: Opener, api: FakeApi) -> No
     api.add(fixed=RunStatus.COMPLETED, done=2)
     page = open_view("run", run=1)
     assert "cancel" not in {each.key for each in page.button}
+
+
+def keys(page: AppTest) -> set[str | None]:
+    """What can be clicked."""
+    return {each.key for each in page.button}
+
+
+STEERING = {"pause", "resume", "cancel", "retry"}
+
+
+@pytest.mark.parametrize(
+    ("status", "offered"),
+    [
+        (RunStatus.QUEUED, {"pause", "cancel"}),
+        (RunStatus.RUNNING, {"pause", "cancel"}),
+        (RunStatus.PAUSED, {"resume", "cancel"}),
+        (RunStatus.FAILED, {"retry"}),
+        (RunStatus.COMPLETED, set()),
+        (RunStatus.DIVERGED, set()),
+        (RunStatus.CANCELLED, set()),
+    ],
+)
+def test_a_run_offers_the_moves_that_it_can_make(
+    open_view: Opener, api: FakeApi, status: RunStatus, offered: set[str]
+) -> None:
+    api.add(fixed=status, done=0 if status is RunStatus.QUEUED else 3, reason="why")
+    page = open_view("run", run=1)
+    assert keys(page) & STEERING == offered
+    assert {"clone", "compare", "delete"} <= keys(page)
+
+
+def test_a_paused_run_says_where_it_goes_on_and_resumes(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fake_config(rounds=500), round_s=0.2)
+    page = open_view("run", run=1)
+    page.button(key="pause").click().run()
+    assert run.state()[0] is RunStatus.PAUSED
+    run.done = 4
+    page.run()
+    assert "Resume goes on after round 4" in said(page)
+    page.button(key="resume").click().run()
+    assert not page.exception
+    assert run.state()[0] is RunStatus.RUNNING
+    assert "pause" in keys(page)
+
+
+def test_a_run_that_somebody_else_paused_changes_its_buttons(
+    open_view: Opener, api: FakeApi
+) -> None:
+    run = api.add(fake_config(rounds=500), round_s=0.2)
+    page = open_view("run", run=1)
+    run.pause()
+    page.run()
+    assert "resume" in keys(page)
+
+
+def test_a_pause_that_is_not_yet_obeyed_is_shown(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.RUNNING, done=3, pause_asked=True)
+    assert "pausing after this step" in said(open_view("run", run=1))
+
+
+def test_a_failed_run_is_retried(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fake_config(rounds=500), fixed=RunStatus.FAILED, done=3, reason="why")
+    page = open_view("run", run=1)
+    page.button(key="retry").click().run()
+    assert not page.exception
+    assert run.state()[0] is RunStatus.RUNNING
+    assert "retry" not in keys(page)
+
+
+def test_a_note_is_kept_and_shown_as_written(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fixed=RunStatus.COMPLETED, done=2)
+    page = open_view("run", run=1)
+    note = "**look** at <b>device 3</b>"
+    page.text_area(key="note-1").set_value(note)
+    page.button(key="save-note").click().run()
+    assert run.note == note
+    assert [each.value for each in page.text] == [note]
+
+
+def test_a_deleted_run_can_be_brought_back(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fixed=RunStatus.COMPLETED, done=2)
+    page = open_view("run", run=1)
+    page.button(key="delete").click().run()
+    assert run.deleted
+    assert "can be brought back for a day" in said(page)
+    assert keys(page) == {"restore"}
+    page.button(key="restore").click().run()
+    assert not run.deleted
+    assert page.title[0].value == "quick"
+
+
+def test_a_running_run_cannot_be_deleted(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.RUNNING, done=2)
+    page = open_view("run", run=1)
+    assert page.button(key="delete").disabled
+    assert "cancel it first" in said(page)
+
+
+def test_a_name_is_shown_as_it_was_written(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(name="**a** [b](c) :d: $e$"), fixed=RunStatus.COMPLETED, done=1)
+    shown = open_view("run", run=1).title[0].value
+    assert shown == r"\*\*a\*\* \[b\]\(c\) \:d\: \$e\$"
+
+
+def test_events_say_who_asked(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=1)
+    table = open_view("run", run=1).dataframe[0].value
+    assert list(table["by"]) == ["person", "worker-1", "person"]
+
+
+def test_a_clone_names_its_origin(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=1, cloned_from=12)
+    assert "cloned from run 12" in said(open_view("run", run=1))
 
 
 def test_rounds_without_evaluation_leave_the_last_value(open_view: Opener, api: FakeApi) -> None:
