@@ -8,7 +8,6 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import Engine
 
-from db import tokens  # noqa: F401 - its table is one of the store, whoever opens it
 from db.session import open_engine, upgrade
 
 

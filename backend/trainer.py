@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from backend import logs
 from backend.artefacts import ArtefactSettings, Kept, open_artefacts
 from backend.settings import Settings
-from db import recovery, runs
+from db import runs
 from db.errors import ClaimLost, StoreUnavailable
 from db.session import open_engine, reading, writing
 from engine.config import RunConfig
@@ -285,7 +285,7 @@ class Trainer:
 
     def _note(self, detail: str) -> None:
         log.warning("run %d: %s", self.claim.run_id, detail)
-        self._store(lambda s: recovery.note(s, self.claim, "recovered", detail))
+        self._store(lambda s: runs.note(s, self.claim, "recovered", detail))
 
     # Obeying
 

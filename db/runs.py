@@ -554,6 +554,15 @@ def record_provenance(session: Session, claim: Claim, provenance: Provenance) ->
     run.provenance = now
 
 
+def note(session: Session, claim: Claim, kind: str, detail: str) -> None:
+    """Add an event to a run that is held.
+
+    Raises:
+        ClaimLost: another claim owns the run.
+    """
+    _note(session, _held(session, claim), kind, actor=claim.worker, detail=detail)
+
+
 def append_round(
     session: Session, claim: Claim, record: RoundRecord, checkpoint: str, *, lease_s: float
 ) -> bool:

@@ -17,12 +17,12 @@ from engine.channels.fading import (
 from engine.channels.ideal import IdealMedium
 from engine.channels.propagation import build_propagation
 from engine.channels.radio import Radio, Reliability, Sharing
+from engine.geometry import MEAN_LEG
 from engine.units import db_to_ratio, dbm_to_w
 
 __all__ = ["Channel", "Delivery", "LinkQuality", "Radio", "build_channel"]
 
 THERMAL_NOISE_DBM_HZ = -174.0
-MEAN_LEG = 128.0 / (45.0 * math.pi)  # mean distance of two points in a disc of radius one
 
 
 def build_channel(config: c.RunConfig) -> IdealMedium | Radio:

@@ -14,6 +14,7 @@ from scipy import special
 
 from engine import config as c
 from engine.errors import ConfigMismatch
+from engine.geometry import MEAN_LEG
 from engine.inputs import input_path
 from engine.rng import stream
 
@@ -21,8 +22,6 @@ from engine.rng import stream
 DRAWN_RADIUS_MIN_M = 10.0
 # Devices that cross the whole disc more often between two rounds stand anywhere: time wasted.
 LEGS_PER_INTERVAL_MAX = 100.0
-# Mean distance of two uniform points in a disc of radius 1.
-MEAN_LEG = 128.0 / (45.0 * math.pi)
 # Draws and states are kept in blocks of so many rounds (or legs); no number depends on it, but the
 # names of the streams do.
 BLOCK = 64

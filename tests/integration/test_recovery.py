@@ -17,13 +17,13 @@ from db import runs
 from db.errors import ClaimLost, RunNotFound
 from db.models import Wanted
 from db.session import reading, writing
-from engine.config import RunConfig
 from engine.records import RunStatus
 from tests.support.builders import expire_lease, play, stored_run, tiny_config
 from tests.support.fake_engine import uninterrupted
 from tests.support.workers import (
     await_end,
     await_rounds,
+    long_config,
     look,
     records,
     starts,
@@ -37,10 +37,6 @@ pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="looks at pro
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(state_dir=tmp_path / ".state", lease_s=5.0, poll_s=0.05, grace_s=0.5)
-
-
-def long_config(**changes: object) -> RunConfig:
-    return tiny_config(rounds=12, training__local_steps=10, seed=5, **changes)
 
 
 def kinds(store: Engine, run_id: int) -> list[str]:

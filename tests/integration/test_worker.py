@@ -12,7 +12,6 @@ from backend.settings import Settings
 from db import runs
 from db.models import Worker
 from db.session import reading, writing
-from engine.config import RunConfig
 from engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
 from tests.support.fake_engine import uninterrupted
@@ -21,6 +20,7 @@ from tests.support.workers import (
     REAL,
     await_end,
     await_rounds,
+    long_config,
     look,
     records,
     starts,
@@ -34,10 +34,6 @@ pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="looks at pro
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(state_dir=tmp_path / ".state", lease_s=5.0, poll_s=0.05, grace_s=0.5)
-
-
-def long_config(**changes: object) -> RunConfig:
-    return tiny_config(rounds=12, training__local_steps=10, seed=5, **changes)
 
 
 def test_a_run_is_trained_and_stored(store: Engine, settings: Settings) -> None:

@@ -16,7 +16,9 @@ from backend.settings import Settings
 from db import runs
 from db.models import Run
 from db.session import reading
+from engine.config import RunConfig
 from engine.records import RoundRecord, RunStatus
+from tests.support.builders import tiny_config
 
 PATIENCE_S = 120.0  # a loaded machine loads an engine slowly
 REPOSITORY = Path(__file__).parents[2]
@@ -130,3 +132,8 @@ def records(store: Engine, run_id: int) -> list[RoundRecord]:
     with reading(store) as session:
         found = runs.rounds(session, run_id)
     return [record.model_copy(update={"wall_s": 0.0}) for record in found]
+
+
+def long_config(**changes: object) -> RunConfig:
+    """A run that lasts long enough to be disturbed."""
+    return tiny_config(rounds=12, training__local_steps=10, seed=5, **changes)
