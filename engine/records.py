@@ -150,3 +150,4 @@ class Provenance(Record):
     numpy: str | None = None
     scipy: str | None = None
     device: str | None = None
+    weights_sha256: str | None = None

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from engine.adapters import Adapters
-from engine.backbone.embedded import load_embedded
+from engine.backbone.embedded import load_embedded, weights_sha256
 from engine.backbone.forward import (
     Backbone,
     backbone_from_llama,
@@ -153,6 +153,7 @@ def provenance(world: World) -> Provenance:
         numpy=importlib.metadata.version("numpy"),
         scipy=importlib.metadata.version("scipy"),
         device="cpu",
+        weights_sha256=weights_sha256(),
     )
 
 

@@ -1,5 +1,7 @@
 """The language model that ships inside the package."""
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 from transformers import (
@@ -15,6 +17,13 @@ from engine.errors import AssetMissing
 def embedded_folder() -> Path:
     """Folder of weights, tokenizer and model card, readable by plain transformers."""
     return Path(__file__).parent / "weights"
+
+
+@cache
+def weights_sha256() -> str:
+    """SHA-256 of the file that holds the weights."""
+    with (embedded_folder() / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_embedded() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

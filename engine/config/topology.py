@@ -12,7 +12,7 @@ class Area(Part):
 
     radius_m: Metres = Field(
         100.0,
-        gt=0,
+        ge=0.01,  # far below it, products of two places round to nothing
         le=100_000,
         title="Radius",
         description="Radius of the disc that holds the devices. Larger means weaker links.",

@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100, help="of workers, at least so many")
     parser.add_argument("--rounds", type=int, default=40, help="of each run")
     parser.add_argument("--seed", type=int, default=None, help="of the dice; another each time")
+    parser.add_argument("--lock-s", type=float, default=60.0, help="another program writes")
     chosen = parser.parse_args()
     for name in [name for name in os.environ if name.startswith("MESHTUNE_")]:
         del os.environ[name]
@@ -33,7 +34,7 @@ def main() -> int:
     from tests.torture.storm import Storm, Wish  # noqa: PLC0415 - loads what the above prepares
 
     seed = chosen.seed if chosen.seed is not None else int.from_bytes(os.urandom(4), "big")
-    wish = Wish(chosen.kills, chosen.minutes * 60.0, chosen.rounds, seed)
+    wish = Wish(chosen.kills, chosen.minutes * 60.0, chosen.rounds, seed, chosen.lock_s)
     with tempfile.TemporaryDirectory(prefix="meshtune-torture-") as folder:
         return Storm(wish, Path(folder)).run()
 

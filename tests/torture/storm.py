@@ -46,6 +46,7 @@ class Wish:
     seconds: float
     rounds: int
     seed: int
+    lock_s: float
 
 
 class Service:
@@ -297,7 +298,7 @@ class Storm:
             ("api killed", api.kill),
             ("dashboard killed", dashboard.kill),
             ("worker slept", self._sleep),
-            ("database locked", lambda: weather.lock(self.store, 6.0)),
+            ("database locked", lambda: weather.lock(self.store, self.wish.lock_s)),
             ("disk full", self._full),
             ("read-only", self._read_only),
             ("checkpoint spoiled", self._spoil),

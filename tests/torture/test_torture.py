@@ -13,10 +13,9 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks at processes in /proc")
 @pytest.mark.timeout(900)
 def test_random_kills_of_real_runs_lose_double_and_change_nothing() -> None:
-    storm = [sys.executable, "-m", "tests.torture", "--minutes", "8", "--kills", "12"]
-    done = subprocess.run(
-        [*storm, "--rounds", "24"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    wish = ["--minutes", "8", "--kills", "12", "--rounds", "24", "--lock-s", "6"]
+    command = [sys.executable, "-m", "tests.torture", *wish]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.splitlines()[-1]
     assert re.fullmatch(r"kills=\d+ rounds=\d+ lost=0 doubled=0 differing=0", last)

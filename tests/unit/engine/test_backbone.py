@@ -1,5 +1,6 @@
 """The embedded model: loads plainly, is small, knows the language and not the tasks."""
 
+import hashlib
 import re
 from itertools import islice
 from pathlib import Path
@@ -39,6 +40,8 @@ from engine.errors import AssetMissing
 from engine.tasks import build_task
 from engine.tasks import test_samples as held_out_samples
 from engine.tasks.encode import Encoded, choice_tokens, encode
+from engine.world import build_world, provenance
+from tests.support.builders import tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +222,9 @@ def test_the_probe_writes_one_table_row_per_task() -> None:
     head, rule, row = table_lines(["addition"], setup)
     assert head.count("|") == rule.count("|") == row.count("|") == 7
     assert row.startswith("| `addition` | ")
+
+
+def test_the_digest_of_the_weights_is_that_of_the_file_and_stands_in_the_provenance() -> None:
+    file = embedded_folder() / "model.safetensors"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert provenance(build_world(tiny_config())).weights_sha256 == digest

@@ -181,3 +181,8 @@ def test_every_field_that_a_form_shows_has_title_and_help(part: type[BaseModel])
 
 def test_the_drawing_of_the_default_is_drawable() -> None:
     assert len(Drawn().positions) == 2
+
+
+def test_a_disc_smaller_than_a_centimetre_is_refused_at_its_field() -> None:
+    with pytest.raises(ValidationError, match="radius_m"):
+        RunConfig.model_validate({"topology": {"kind": "grid", "radius_m": 5e-324}})
