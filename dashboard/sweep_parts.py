@@ -137,6 +137,28 @@ def listed_values(text: str) -> list[Any]:
     return found
 
 
+RANGE = re.compile(r"\s*(\S+?)\s*\.\.\s*(\S+?)(?:\s+in\s+(\d+))?\s*")
+
+
+def axis_values(text: str) -> list[Any] | dict[str, Any]:
+    """A range for `0.001 .. 0.1`, or `0.001 .. 0.1 in 5` steps; else the listed values.
+
+    Ends of one sign that are a factor of ten or more apart are stepped by even ratios.
+    """
+    found = RANGE.fullmatch(text)
+    ends = [_one_value(found[1]), _one_value(found[2])] if found else []
+    if found is None or not all(type(end) in (int, float) for end in ends):
+        return listed_values(text)
+    low, high = min(ends), max(ends)
+    span = {
+        "from": float(ends[0]),
+        "to": float(ends[1]),
+        "scale": "log" if low > 0 and high >= 10 * low else "linear",
+        "whole": all(type(end) is int for end in ends),
+    }
+    return span | ({"steps": int(found[3])} if found[3] else {})
+
+
 def _one_value(text: str) -> Any:
     try:
         return tomllib.loads(f"x = {text}")["x"]

@@ -13,11 +13,12 @@ from dashboard.client import ApiProblem, api
 from dashboard.components import live_chart
 from engine.config import plain_errors
 from engine.records import ENDED
-from engine.sweep import METRICS, Metric, SweepRefused, SweepSpec, cells
+from engine.sweep import CELLS_MAX, METRICS, Metric, SweepRefused, SweepSpec, cells
 
 POLL_S = 2.0
 OVER = {*map(str, ENDED), "deleted"}
 FIRST_FIELD = "training.learning_rate"
+MODES = {"grid": "All", "random": "Drawn at random"}
 HERE = str(state.VIEWS / "sweeps.py")
 COLUMN_HELP = {
     "Best": "Best mean so far by the chosen metric.",
@@ -92,7 +93,27 @@ def start_form(presets: dict[str, PresetOut]) -> None:
         fields = sweep_parts.fields_of(presets[chosen])
         axes = dict([*axis("first", fields, FIRST_FIELD), *axis("second", fields, None)])
         tree = {"name": name, "preset": chosen, "axes": axes, "seeds": int(seeds)}
-        begin(tree)
+        begin(tree | sampling())
+
+
+def sampling() -> dict[str, Any]:
+    """All combinations of the values, or some drawn at random."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        mode = st.segmented_control(
+            "Combinations",
+            list(MODES),
+            default="grid",
+            required=True,
+            format_func=MODES.__getitem__,
+            key="sweep-mode",
+            help="A range is drawn from as a whole when at random, in steps otherwise.",
+        )
+        if mode == "grid":
+            return {}
+        count = st.number_input(
+            "How many", min_value=1, max_value=CELLS_MAX, value=10, key="sweep-samples"
+        )
+    return {"mode": mode, "samples": int(count)}
 
 
 def axis(place: str, fields: dict[str, Any], start: str | None) -> list[tuple[str, Any]]:
@@ -110,12 +131,13 @@ def axis(place: str, fields: dict[str, Any], start: str | None) -> list[tuple[st
             return []
         now = fmt.plain(fields[field])
         text = st.text_input(
-            "Values, with commas",
+            "Values, with commas, or a range",
             key=f"sweep-{place}-values-{field}",
             placeholder=f"the preset has {now}",
-            help="For example 0.001, 0.01, 0.1 or lora_gossip, so_lora.",
+            help="For example 0.001, 0.01, 0.1 or lora_gossip, so_lora. A range is 0.001 .. 0.1, "
+            "and 0.001 .. 0.1 in 7 has seven steps.",
         )
-    return [(field, sweep_parts.listed_values(text))] if text.strip() else []
+    return [(field, sweep_parts.axis_values(text))] if text.strip() else []
 
 
 def begin(tree: dict[str, Any]) -> None:

@@ -98,6 +98,21 @@ def test_the_form_counts_the_runs_and_starts_them(open_view: Opener, store: Engi
         assert sweeps.status_counts(session, [1])[1] == {"queued": 18}
 
 
+def test_values_of_a_range_are_drawn_at_random(open_view: Opener, store: Engine) -> None:
+    page = open_view("sweeps")
+    page.text_input(key="sweep-first-values-training.learning_rate").set_value("0.001 .. 0.1").run()
+    page.segmented_control(key="sweep-mode").set_value("random").run()
+    page.number_input(key="sweep-samples").set_value(4).run()
+    button = page.button(key="sweep-start")
+    assert button.label.replace("\u00a0", " ") == "Start 12 runs"
+    button.click().run()
+    with reading(store) as session:
+        found = sweeps.states(session, 1)
+    rates = {each.outcome.values["training.learning_rate"] for each in found}
+    assert len(rates) == 4
+    assert all(0.001 <= rate <= 0.1 for rate in rates)
+
+
 @pytest.mark.parametrize(
     ("text", "part"), [("0.1, -1", "the value \u22121 does not work"), ("x", "the value x")]
 )

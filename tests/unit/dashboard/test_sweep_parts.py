@@ -187,3 +187,21 @@ def test_costs_are_drawn_in_a_handy_unit() -> None:
     assert figure is not None
     assert figure.layout.yaxis.title.text == "Bits sent (Mbit)"
     assert list(figure.data[0].y) == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("0.001 .. 0.1", {"from": 0.001, "to": 0.1, "scale": "log", "whole": False}),
+        ("0.1..0.5 in 3", {"from": 0.1, "to": 0.5, "scale": "linear", "whole": False, "steps": 3}),
+        ("2 .. 64", {"from": 2.0, "to": 64.0, "scale": "log", "whole": True}),
+        ("-10 .. 10", {"from": -10.0, "to": 10.0, "scale": "linear", "whole": True}),
+    ],
+)
+def test_two_numbers_with_dots_between_are_a_range(text: str, span: dict[str, object]) -> None:
+    assert sweep_parts.axis_values(text) == span
+
+
+@pytest.mark.parametrize("text", ["a .. b", "1, 2", "../x", "1 ..", "0.1 .. nan in"])
+def test_other_text_is_a_list_of_values(text: str) -> None:
+    assert sweep_parts.axis_values(text) == sweep_parts.listed_values(text)
