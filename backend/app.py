@@ -14,6 +14,7 @@ from backend import errors
 from backend.auth import SCOPES, TokenGate, leave_dashboard_token
 from backend.limits import SAFE, BodyLimit, WriteRate
 from backend.origins import OwnPagesOnly, SecurityHeaders
+from backend.pages import Pages
 from backend.routes import (
     bundles,
     design,
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = chosen
     app.state.metrics = numbers
+    app.state.pages = Pages()
     errors.install(app)
     for module in (bundles, runs, rounds, live, sweeps, design, health, metrics, docs):
         app.include_router(module.router)

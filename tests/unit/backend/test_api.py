@@ -288,7 +288,7 @@ def test_health_counts_the_queue(api: TestClient, shared: Engine) -> None:
 @pytest.mark.parametrize(
     ("sent", "field", "says"),
     [
-        ({"topology": {"kind": "ring", "radius_m": -1}}, "topology.radius_m", "greater than 0"),
+        ({"topology": {"kind": "ring", "radius_m": -1}}, "topology.radius_m", "0.01"),
         ({"fleet": {"devices": 0}}, "fleet.devices", "greater than or equal to 1 (got 0)"),
         ({"fleet": {"tasks": ["chess"]}}, "fleet.tasks.0", "'reading'"),
         ({"channel": {"bandwidth": 1}}, "channel", "say which kind it is"),
