@@ -336,7 +336,6 @@ class _Asking:
 
     def _spoken(self, name: ArmName, logits: Logits) -> ArmReply:
         """The answer, always the most likely token, until the end or enough of it."""
-        tokenizer = self.lab.tokenizer
         first = logits(torch.tensor([self.tokens]))
         probabilities = first.softmax(dim=0)
         options = self._options(probabilities)
@@ -348,7 +347,7 @@ class _Asking:
         if options:
             text = max(options, key=lambda option: option[1])[0]
         else:
-            text = tokenizer.decode(self._continued(logits, first))
+            text = self._text(self._continued(logits, first))
         answer = self.question.answer
         return ArmReply(
             name,
@@ -377,11 +376,11 @@ class _Asking:
         return tuple(zip(self.question.choices, share.tolist(), strict=True))
 
     def _shown(self, token: int) -> str:
-        return (
-            "end of answer"
-            if token == self.lab.tokenizer.eos_token_id
-            else (self.lab.tokenizer.decode([token]))
-        )
+        end = self.lab.tokenizer.eos_token_id
+        return "end of answer" if token == end else self._text([token])
+
+    def _text(self, tokens: list[int]) -> str:
+        return str(self.lab.tokenizer.decode(tokens))
 
     # Telling
 
@@ -401,7 +400,7 @@ class _Asking:
         mean = prompt.mean(dim=(0, 1)) if modules else torch.zeros(k)
         tasks = lab.world.tasks
         return Answered(
-            tokens=tuple(lab.tokenizer.decode([token]) for token in self.tokens),
+            tokens=tuple(self._text([token]) for token in self.tokens),
             arms=tuple(replies[name] for name in get_args(ArmName) if name in replies),
             missing=missing,
             experts=tuple(
