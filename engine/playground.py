@@ -33,8 +33,9 @@ from engine.tasks import test_samples as held_out_samples
 from engine.world import State, World, build_world
 
 ArmName = Literal["base", "own", "merged", "gated", "oracle"]
-ANSWER_TOKENS = 24  # longer than any answer of the embedded tasks
-Logits = Callable[[Tensor], Tensor]  # of the next token, from (1, t) token ids
+ANSWER_TOKENS = 40  # longer than any answer of the embedded tasks
+# Logits (s, vocab) after each of the last s of the tokens (1, t).
+Logits = Callable[[Tensor, int], Tensor]
 Weigh = Callable[[Tensor], Tensor]
 LIKELY = 8  # next tokens that are told, the most likely ones
 
@@ -182,9 +183,13 @@ class _Asking:
     held: Int[Tensor, " k"] = field(init=False)
     gate: Gate = field(init=False)
     on: Bool[Tensor, " k"] = field(init=False)
+    draft: list[int] = field(init=False)  # what an arm will perhaps say
 
     def __post_init__(self) -> None:
         self.tokens = prompt_tokens(self.lab, self.question.prompt)
+        answer, tokenizer = self.question.answer or "", self.lab.tokenizer
+        known: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        self.draft = [*known, int(tokenizer.eos_token_id)] if answer else []
         row = self.lab.bank.held[self.device]
         single = self.lab.bank.gate.kind == "single"
         self.held = row[row >= 0][: 1 if single else None]
@@ -272,9 +277,9 @@ class _Asking:
     def _alone(self, name: ArmName, adapter: Adapters) -> ArmReply:
         scaling, backbone = self.lab.world.rule.scaling, self.lab.world.backbone
 
-        def logits(tokens: Int[Tensor, "1 t"]) -> Float[Tensor, " vocab"]:
-            place = torch.tensor([[[tokens.shape[1] - 1]]])
-            return forward(backbone, tokens[None], adapter, scaling, place)[0, 0, 0]
+        def logits(tokens: Int[Tensor, "1 t"], count: int) -> Float[Tensor, "s vocab"]:
+            places = _last(tokens, count)[None]
+            return forward(backbone, tokens[None], adapter, scaling, places)[0, 0]
 
         return self._spoken(name, logits)
 
@@ -288,9 +293,10 @@ class _Asking:
             return self._alone(name, Adapters({}, mean))
         scaling, backbone = self.lab.world.rule.scaling, self.lab.world.backbone
 
-        def logits(tokens: Int[Tensor, "1 t"]) -> Float[Tensor, " vocab"]:
-            place = torch.tensor([[tokens.shape[1] - 1]])
-            return forward_experts(backbone, tokens, experts, weights, scaling, places=place)[0, 0]
+        def logits(tokens: Int[Tensor, "1 t"], count: int) -> Float[Tensor, "s vocab"]:
+            return forward_experts(
+                backbone, tokens, experts, weights, scaling, places=_last(tokens, count)
+            )[0]
 
         return self._spoken(name, logits)
 
@@ -309,8 +315,7 @@ class _Asking:
         ranks = self.gate.top_ranks
         top = TopRanks(ranks, self.gate.top_ranks_over) if ranks else None
 
-        def logits(tokens: Int[Tensor, "1 t"]) -> Float[Tensor, " vocab"]:
-            place = torch.tensor([[tokens.shape[1] - 1]])
+        def logits(tokens: Int[Tensor, "1 t"], count: int) -> Float[Tensor, "s vocab"]:
             return forward_experts(
                 lab.world.backbone,
                 tokens,
@@ -318,14 +323,14 @@ class _Asking:
                 gates,
                 lab.world.rule.scaling,
                 top_ranks=top,
-                places=place,
-            )[0, 0]
+                places=_last(tokens, count),
+            )[0]
 
         reply = self._spoken("gated", logits)
         if not isinstance(gates, Watched):
             return reply, gates
         gates.seen.clear()
-        logits(torch.tensor([self.tokens]))
+        logits(torch.tensor([self.tokens]), 1)
         return reply, gates.seen
 
     def _right(self, numbers: Int[Tensor, " k"]) -> Bool[Tensor, " k"]:
@@ -336,7 +341,7 @@ class _Asking:
 
     def _spoken(self, name: ArmName, logits: Logits) -> ArmReply:
         """The answer, always the most likely token, until the end or enough of it."""
-        first = logits(torch.tensor([self.tokens]))
+        first = logits(torch.tensor([self.tokens]), 1)[0]
         probabilities = first.softmax(dim=0)
         options = self._options(probabilities)
         top = probabilities.topk(min(LIKELY, len(probabilities)))
@@ -358,10 +363,21 @@ class _Asking:
         )
 
     def _continued(self, logits: Logits, first: Float[Tensor, " vocab"]) -> list[int]:
-        said = [int(first.argmax())]
-        end = self.lab.tokenizer.eos_token_id
+        """The most likely tokens up to the end, in as few passes as the draft allows.
+
+        A draft is what another arm said, or the right answer: one pass tells how much of it this
+        arm would say as well, as one pass decides an exact match in the exam.
+        """
+        said, end = [int(first.argmax())], self.lab.tokenizer.eos_token_id
         while said[-1] != end and len(said) < ANSWER_TOKENS:
-            said.append(int(logits(torch.tensor([[*self.tokens, *said]])).argmax()))
+            guess = self.draft[len(said) : ANSWER_TOKENS - 1]
+            tokens = torch.tensor([[*self.tokens, *said, *guess]])
+            best = logits(tokens, len(guess) + 1).argmax(dim=1).tolist()
+            agreed = next((i for i, g in enumerate(guess) if best[i] != g), len(guess))
+            said += best[: agreed + 1]
+            if end in said:
+                said = said[: said.index(end) + 1]
+        self.draft = said
         return [token for token in said if token != end]
 
     def _options(self, probabilities: Float[Tensor, " vocab"]) -> tuple[tuple[str, float], ...]:
@@ -413,3 +429,7 @@ class _Asking:
             kinds=gate_kinds(lab.bank),
             merged_of=self._merged_of,
         )
+
+
+def _last(tokens: Int[Tensor, "1 t"], count: int) -> Int[Tensor, "1 s"]:
+    return torch.arange(tokens.shape[1] - count, tokens.shape[1])[None]
