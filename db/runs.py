@@ -254,7 +254,15 @@ _TOTALS = (
 _READ = {
     Detail.SUMMARY: _TOTALS,
     Detail.SCORES: (*_TOTALS, Round.devices, Round.scores),
-    Detail.FULL: (*_TOTALS, Round.devices, Round.scores, Round.links, Round.merges),
+    Detail.FULL: (
+        *_TOTALS,
+        Round.devices,
+        Round.scores,
+        Round.links,
+        Round.merges,
+        Round.layers,
+        Round.routes,
+    ),
 }
 
 
