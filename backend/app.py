@@ -16,6 +16,7 @@ from backend.limits import SAFE, BodyLimit, WriteRate
 from backend.origins import OwnPagesOnly, SecurityHeaders
 from backend.routes import (
     bundles,
+    compare,
     design,
     docs,
     health,
@@ -54,7 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = chosen
     app.state.metrics = numbers
     errors.install(app)
-    for module in (bundles, runs, rounds, live, sweeps, design, health, metrics, docs):
+    for module in (bundles, compare, runs, rounds, live, sweeps, design, health, metrics, docs):
         app.include_router(module.router)
     _guard(app, chosen, numbers)
     _document(app, tokens=chosen.tokens_required)
