@@ -65,6 +65,7 @@ SCOPES: dict[tuple[str, str], Needs | None] = {
     ("GET", "/compare/candidates"): Needs.READ,
     ("GET", "/compare/study"): Needs.READ,
     ("GET", "/compare/paired"): Needs.READ,
+    ("GET", "/compare/table"): Needs.READ,
     ("GET", "/sweeps"): Needs.READ,
     ("POST", "/sweeps"): Needs.RUN,
     ("GET", "/sweeps/{sweep_id}"): Needs.READ,

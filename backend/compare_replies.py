@@ -23,6 +23,7 @@ from backend.compare_schemas import (
     Study,
 )
 from backend.compare_statistics import holm, paired
+from backend.schemas import RunSummary
 from db import curves
 from db.models import Run
 from engine.records import ENDED, Provenance, RunStatus
@@ -137,11 +138,16 @@ def _curves(session: Session, run: Run, points: int, memory: Memory) -> RunCurve
 
 
 def compared_groups(
-    session: Session, found: Sequence[Run], reference: int, memory: Memory
+    found: Sequence[Run | RunSummary], group: Mapping[int, str], reference: int
 ) -> Paired:
-    """Estimates of every group of these runs, and tests against the group of the reference."""
-    group = groups(session, found, memory)
-    members: dict[str, list[Run]] = {}
+    """Estimates of every group of these runs, and tests against the group of the reference.
+
+    Args:
+        found: the runs.
+        group: of each of them, by number.
+        reference: number of one of them.
+    """
+    members: dict[str, list[Run | RunSummary]] = {}
     for run in found:
         members.setdefault(group[run.id], []).append(run)
     finals = {name: _finals(of_group) for name, of_group in members.items()}
@@ -167,11 +173,11 @@ def compared_groups(
 Finals = dict[Metric, dict[int, float]]  # by seed
 
 
-def _counts(run: Run) -> bool:
+def _counts(run: Run | RunSummary) -> bool:
     return run.status is RunStatus.COMPLETED
 
 
-def _finals(members: Sequence[Run]) -> Finals:
+def _finals(members: Sequence[Run | RunSummary]) -> Finals:
     """Last values of the completed runs by seed; of two runs with one seed, the newer one's."""
     completed = sorted((run for run in members if _counts(run)), key=lambda run: run.id)
     return {

@@ -120,3 +120,24 @@ class Paired(Wire):
     reference: str = Field(description="Group of the reference run")
     groups: list[GroupOut]
     tests: list[PairedTest] = Field(description="For every other group and metric")
+
+
+class Shown(Wire):
+    """How a comparison is looked at."""
+
+    axis: Axis = Field("round", description="Along the horizontal axis")
+    metric: Accuracy = Field("accuracy_all", description="Of costs, levels and tests")
+    who: Literal["own", "all"] = Field(
+        "all", description="Per task: the devices that hold it, or all devices"
+    )
+    level: int = Field(50, ge=1, le=LEVELS, description="Accuracy to reach, in percent")
+    tasks: tuple[TaskName, ...] = Field((), description="With a chart of their own; all if empty")
+    together: bool = Field(True, description="The seeds of a group are one line")
+
+
+class ReportInput(Wire):
+    """Everything that a report is made of."""
+
+    study: Study
+    paired: Paired
+    shown: Shown

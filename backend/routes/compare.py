@@ -1,18 +1,20 @@
 """Several runs side by side: which there are, their curves, their statistics."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from backend import compare_replies
+from backend import compare_replies, compare_table, replies
 from backend.compare_replies import Memory
 from backend.compare_schemas import POINTS_MAX, Candidates, Paired, Study
-from backend.deps import ID_MAX, Reading
+from backend.deps import ID_MAX, Reading, Store
 from backend.errors import NOT_FOUND
 from backend.routes.runs import only_these
 from db import runs
 from db.models import Run
+from db.session import reading
 
 router = APIRouter(prefix="/compare", tags=["compare"])
 
@@ -93,4 +95,34 @@ def pair_groups(
     numbers = [run.id for run in found]
     if reference is not None and reference not in numbers:
         found = [*found, runs.get(session, reference)]
-    return compare_replies.compared_groups(session, found, reference or numbers[0], memory)
+    group = compare_replies.groups(session, found, memory)
+    return compare_replies.compared_groups(found, group, reference or numbers[0])
+
+
+@router.get(
+    "/table",
+    response_class=StreamingResponse,
+    responses=NOT_FOUND
+    | {
+        200: {
+            "content": {"text/csv": {}, "application/vnd.apache.parquet": {}},
+            "description": "The file",
+        }
+    },
+)
+def table_of_runs(
+    store: Store,
+    numbers: Compared,
+    file_format: Annotated[Literal["csv", "parquet"], Query(alias="format")] = "csv",
+) -> Response:
+    """Every round of several runs, one row each; its head says configs, seeds and versions."""
+    with reading(store) as session:
+        found = [
+            replies.detail(session, runs.get(session, number)) for number in dict.fromkeys(numbers)
+        ]
+    headers = {"content-disposition": f'attachment; filename="comparison.{file_format}"'}
+    if file_format == "csv":
+        lines = compare_table.csv_lines(store, found)
+        return StreamingResponse(lines, media_type="text/csv", headers=headers)
+    content = compare_table.parquet(store, found)
+    return Response(content, media_type="application/vnd.apache.parquet", headers=headers)
