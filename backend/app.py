@@ -19,6 +19,7 @@ from backend.pages import Pages
 from backend.playground import Playground
 from backend.routes import (
     bundles,
+    compare,
     design,
     docs,
     health,
@@ -61,7 +62,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = numbers
     app.state.pages = Pages()
     errors.install(app)
-    for module in (bundles, runs, rounds, live, sweeps, design, playground, health, metrics, docs):
+    for module in (
+        *(bundles, compare, runs, rounds, live, sweeps),
+        *(design, playground, health, metrics, docs),
+    ):
         app.include_router(module.router)
     _guard(app, chosen, numbers)
     _document(app, tokens=chosen.tokens_required)

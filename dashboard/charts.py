@@ -3,7 +3,7 @@
 Text, grid and paper take the colours of the page in static/chart.js; only data colours are here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ from dashboard import format as fmt
 from dashboard import theme
 from dashboard.frames import thinned
 from dashboard.words import word
-from engine.config import RunConfig, TaskName
+from engine.config import RunConfig
 from engine.plan import Plan, PlannedLink, Spread
 
 MARKERS_UP_TO = 60  # points; more would hide the line
@@ -28,17 +28,6 @@ TASK_COLUMN_TITLES = {
     "all": "Accuracy of all devices on each task",
 }
 
-COMPARED = {
-    "accuracy_own": "Accuracy on the own task",
-    "accuracy_all": "Accuracy over all tasks",
-    "exchange_loss": "Forgotten in each exchange",
-    "forgetting": "Forgetting on the own task",
-}
-LOSSES = {  # in points, zero is good
-    "exchange_loss": "Own accuracy lost (pt)",
-    "forgetting": "Below the best so far (pt)",
-}
-
 XAxis = Literal["round", "total_bits", "total_airtime_s", "total_energy_j"]
 XAXES: dict[XAxis, tuple[str, str]] = {
     "round": ("Rounds finished", ""),
@@ -46,20 +35,6 @@ XAXES: dict[XAxis, tuple[str, str]] = {
     "total_airtime_s": ("Airtime", "s"),
     "total_energy_j": ("Transmit energy", "J"),
 }
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One run in a comparison."""
-
-    run_id: int
-    label: str
-    method: str
-    config: RunConfig
-    rounds: pd.DataFrame
-    tasks: pd.DataFrame
-    dash: theme.Dash
-    reference: bool = False
 
 
 def step_up(largest: float) -> float:
@@ -302,111 +277,6 @@ def _outline(figure: go.Figure, column: int, row: int, mode: theme.Mode, *, thin
             y1=row + half,
             line={"color": tint.of(mode), "width": width},
         )
-
-
-def comparison(arms: Sequence[Arm], column: str, xaxis: XAxis, mode: theme.Mode) -> go.Figure:
-    """One round quantity of several runs against rounds or a cost; the reference is drawn first."""
-    every = {arm.run_id: arm.config.evaluation.every_rounds for arm in arms}
-    frames = {arm.run_id: _with_gaps(arm.rounds, column, every[arm.run_id]) for arm in arms}
-    figure = _overlay(COMPARED[column], arms, frames, column, xaxis, mode)
-    if column in LOSSES:
-        values = pd.concat([100 * frame[column] for frame in frames.values()]).dropna()
-        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
-        figure.layout.yaxis.dtick = None
-        figure.update_yaxes(
-            title={"text": LOSSES[column]},
-            range=[-step_up(-low) if low < -0.05 else 0, max(10.0, step_up(high))],
-            zeroline=low < 0,
-        )
-        figure.update_traces(hovertemplate="%{y:.1f} pt")
-    return figure
-
-
-def task_comparison(
-    arms: Sequence[Arm], task: TaskName, xaxis: XAxis, mode: theme.Mode
-) -> go.Figure:
-    """Accuracy of all devices on one task, of several runs."""
-    frames = {}
-    for arm in arms:
-        rows = arm.tasks[arm.tasks["task"] == task]
-        costs = arm.rounds[["round", "total_bits", "total_airtime_s", "total_energy_j"]]
-        merged = rows.merge(costs, on="round", how="left")
-        frames[arm.run_id] = _with_gaps(merged, "all", arm.config.evaluation.every_rounds)
-    figure = _overlay(theme.TASKS[task].title, arms, frames, "all", xaxis, mode)
-    return unlabelled(figure)
-
-
-def unlabelled(figure: go.Figure) -> go.Figure:
-    """The same figure without names at its lines, for a grid of small ones with one legend."""
-    figure.layout.annotations = ()
-    return figure.update_layout(showlegend=False, margin={"r": 12}, height=theme.SMALL)
-
-
-def _overlay(
-    title: str,
-    arms: Sequence[Arm],
-    frames: Mapping[int, pd.DataFrame],
-    column: str,
-    xaxis: XAxis,
-    mode: theme.Mode,
-) -> go.Figure:
-    name, unit = XAXES[xaxis]
-    ordered = sorted(arms, key=lambda arm: not arm.reference)
-    largest = max((float(f[xaxis].max()) for f in frames.values() if len(f)), default=0.0)
-    scale = fmt.scale_for(largest, unit)
-    reference = next((frames[arm.run_id] for arm in ordered if arm.reference), None)
-    figure = _figure(title, theme.MEDIUM)
-    ends: dict[str, tuple[float, str]] = {}
-    for arm in ordered:
-        frame = frames[arm.run_id]
-        color = theme.method_look(arm.method).tint.of(mode)
-        silent = unit and len(frame) and float(frame[xaxis].max()) == 0 and largest > 0
-        rows = _level(frame, column, xaxis, largest) if silent else thinned(frame, column)
-        against = None if arm.reference else _difference(rows, reference, column, xaxis)
-        figure.add_trace(
-            go.Scatter(
-                x=[scale.of(value) for value in rows[xaxis]],
-                y=_percent(rows[column]),
-                name=f"{arm.label} (sends nothing)" if silent else arm.label,
-                mode="lines",
-                line={"color": color, "width": 2, "dash": "dot" if silent else arm.dash},
-                customdata=against,
-                hovertemplate="%{y:.1f} %" + (" (%{customdata})" if against else ""),
-            )
-        )
-        if rows[column].notna().any():
-            ends[arm.label] = (100 * float(rows[column].dropna().iloc[-1]), color)
-    _percent_axis(figure)
-    label = name if not unit else f"{name}, added up ({scale.unit})"
-    planned = max((arm.config.rounds for arm in arms), default=1)
-    limit = scale.of(largest) if unit else planned
-    figure.update_xaxes(title={"text": label}, range=[0, limit * 1.01 or 1])
-    _name_lines(figure, ends, len(ordered))
-    return figure
-
-
-def _level(frame: pd.DataFrame, column: str, xaxis: XAxis, largest: float) -> pd.DataFrame:
-    """A run that sends nothing has no cost axis: its last value, drawn as a level to beat."""
-    last = frame[column].dropna().iloc[-1] if frame[column].notna().any() else None
-    return pd.DataFrame({xaxis: [0.0, largest], column: [last, last]}, dtype="float64")
-
-
-def _difference(
-    rows: pd.DataFrame, reference: pd.DataFrame | None, column: str, xaxis: XAxis
-) -> list[str] | None:
-    """Difference to the reference at the same round or the same cost, in points."""
-    if reference is None or reference[column].dropna().empty or rows.empty:
-        return None
-    known = reference.dropna(subset=[column])[[xaxis, column]]
-    left = rows[[xaxis, column]].reset_index(drop=True)
-    left["place"] = left.index
-    joined = pd.merge_asof(
-        left.astype({xaxis: "float64"}).sort_values(xaxis, kind="stable"),
-        known.astype({xaxis: "float64"}).sort_values(xaxis, kind="stable"),
-        on=xaxis,
-        suffixes=("", "_reference"),
-    ).sort_values("place")
-    return [fmt.points(value) for value in joined[column] - joined[f"{column}_reference"]]
 
 
 def _with_gaps(frame: pd.DataFrame, column: str, every_rounds: int) -> pd.DataFrame:

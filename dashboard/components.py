@@ -35,11 +35,16 @@ def asset_url(name: str, **parameters: str) -> str:
     return f"{ASSETS_PATH}/{name}?v={version}{rest}"
 
 
+def plotly_url() -> str:
+    """Address of plotly.js, out of the installed package."""
+    return f"{PLOTLY_PATH}/plotly.min.js?v={plotly.__version__}"
+
+
 @st.cache_resource
 def _component(name: str, place: str) -> Callable[..., Any]:
     parameters = {}
     if name == "chart":
-        parameters["plotly"] = f"{PLOTLY_PATH}/plotly.min.js%3Fv={plotly.__version__}"
+        parameters["plotly"] = plotly_url().replace("?", "%3F")
     return st.components.v2.component(
         f"meshtune_{name}",
         html=f'<div class="{place}"></div>',
@@ -80,3 +85,9 @@ def network_map(payload: dict[str, Any], *, key: str, height: int) -> None:
     revision = hashlib.sha256(json.dumps(payload).encode()).hexdigest()[:12]
     mount = _component("map", "mt-map-host")
     mount(key=key, data={**payload, "height": height, "rev": revision})
+
+
+def copy_link(label: str, *, key: str) -> None:
+    """A button that copies the address of the page, which restores the view."""
+    mount = _component("share", "mt-share")
+    mount(key=key, height=40, data={"label": label})

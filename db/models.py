@@ -12,6 +12,7 @@ from sqlalchemy import (
     Double,
     Enum,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -196,6 +197,31 @@ class Round(Base):
     merges: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
     layers: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
     routes: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+
+
+class RoundCurve(Base):
+    """What curves need of the scores of an evaluated round, in a row that is short.
+
+    The scores themselves are lists in `rounds`: 20 runs x 500 rounds of them are 25 MB of JSON for
+    a small fleet and 400 MB for a large one. It goes with its round.
+    """
+
+    __tablename__ = "round_curves"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "round_index"],
+            ["rounds.run_id", "rounds.round_index"],
+            name="fk_round_curves_run_id_rounds",
+            ondelete="CASCADE",
+        ),
+        {"sqlite_with_rowid": False},  # the rows of a run lie side by side
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    round_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    own: Mapped[list[float | None]] = mapped_column(JSON())  # per device, on its own task
+    tasks: Mapped[dict[str, list[float | None]]] = mapped_column(JSON())  # of its devices, of all
+    own_before_exchange: Mapped[float | None]
 
 
 class RunEvent(Base):

@@ -19,7 +19,8 @@ from sqlalchemy import delete as deletion
 from sqlalchemy.orm import Session, defer
 
 from db.errors import ClaimLost, IllegalTransition, RunDeleted, RunNotFound, UnreadableConfig
-from db.models import Round, Run, RunEvent, Wanted, Worker
+from db.models import Round, RoundCurve, Run, RunEvent, Wanted, Worker
+from db.round_curves import curve_values
 from engine.config import RunConfig, config_hash, plain_errors
 from engine.records import ENDED, LEGAL_MOVES, Provenance, RoundRecord, RunStatus
 
@@ -625,7 +626,10 @@ def append_round(
     )
     if wanted is None:
         raise ClaimLost(claim.run_id, claim.fence)
-    session.add(Round(run_id=claim.run_id, fence=claim.fence, **record.model_dump(mode="json")))
+    stored = record.model_dump(mode="json")
+    session.add(Round(run_id=claim.run_id, fence=claim.fence, **stored))
+    if record.scores:
+        session.add(RoundCurve(run_id=claim.run_id, **curve_values(stored)))
     return wanted is not Wanted.RUN
 
 

@@ -38,7 +38,7 @@ def create_run(body: RunCreate, session: Writing, actor: Actor) -> RunDetail:
     return replies.detail(session, run)
 
 
-def _only(
+def only_these(
     status: Annotated[
         list[RunStatus] | None,
         Query(max_length=len(RunStatus), description="Repeat for several"),
@@ -48,13 +48,14 @@ def _only(
     text: Annotated[Words | None, Query(description="Part of name, method, note or reason")] = None,
     deleted: Annotated[bool, Query(description="Those deleted within the last day")] = False,
 ) -> runs.Only:
+    """Which runs a list holds."""
     return runs.Only(status or (), name, method, text, deleted)
 
 
 @router.get("")
 def list_runs(
     session: Reading,
-    only: Annotated[runs.Only, Depends(_only)],
+    only: Annotated[runs.Only, Depends(only_these)],
     before: Annotated[int | None, Query(ge=1, le=ID_MAX)] = None,
     limit: Annotated[int, Query(ge=1, le=runs.PAGE_MAX)] = 50,
 ) -> RunList:

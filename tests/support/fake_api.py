@@ -67,6 +67,7 @@ from engine.records import (
     RunStatus,
     ScoreRecord,
 )
+from tests.support.fake_comparisons import comparison_routes
 
 # Where own-task and other-task accuracy of each method end up, and bits per parameter message.
 ENDS = {"local": (0.66, 0.15), "lora_gossip": (0.42, 0.24), "so_lora": (0.84, 0.72)}
@@ -521,6 +522,7 @@ class FakeApi:
                 Route("/runs", self._list, methods=["GET"]),
                 Route("/runs", self._create, methods=["POST"]),
                 Route("/compare", self._compare),
+                *comparison_routes(self.runs),
                 Route("/runs/{run_id:int}", self._run, methods=["GET"]),
                 Route("/runs/{run_id:int}", self._patch, methods=["PATCH"]),
                 Route("/runs/{run_id:int}", self._delete, methods=["DELETE"]),

@@ -21,21 +21,6 @@ def history_of(config: RunConfig, rounds: int) -> History:
     return history
 
 
-def arm(run_id: int, *, reference: bool = False, rounds: int = 6, **changes: Any) -> charts.Arm:
-    config = fake_config(rounds=6, **changes)
-    history = history_of(config, rounds)
-    return charts.Arm(
-        run_id=run_id,
-        label=f"{config.method.kind} #{run_id}",
-        method=config.method.kind,
-        config=config,
-        rounds=history.round_frame(),
-        tasks=history.task_frame(),
-        dash="solid",
-        reference=reference,
-    )
-
-
 def axis_titles(figure: go.Figure) -> tuple[str, str]:
     return str(figure.layout.xaxis.title.text), str(figure.layout.yaxis.title.text)
 
@@ -52,9 +37,6 @@ def test_every_chart_says_what_and_in_which_unit() -> None:
         charts.task_curves(tasks, "own", config),
         charts.task_curves(tasks, "all", config),
         *(charts.total_curve(rounds, cost, config, "light") for cost in COSTS),
-        *(charts.comparison([arm(1)], "accuracy_own", x, "dark") for x in charts.XAXES),
-        *(charts.comparison([arm(1)], loss, "round", "light") for loss in charts.LOSSES),
-        charts.task_comparison([arm(1)], "reading", "round", "light"),
     ]
     for figure in figures:
         assert figure.layout.title.text
@@ -106,44 +88,8 @@ def test_rounds_between_evaluations_are_no_gaps_but_lost_rounds_are() -> None:
     assert [math.isnan(value) for value in torn["accuracy_own"]].count(True) == 1
 
 
-def test_the_reference_is_drawn_first_and_grey() -> None:
-    arms = [arm(1), arm(2, reference=True, method={"kind": "lora_gossip"})]
-    figure = charts.comparison(arms, "accuracy_own", "round", "light")
-    assert figure.data[0].name == "lora_gossip #2"
-    assert figure.data[0].line.color == theme.MUTED.light
-    assert figure.data[0].customdata is None
-    assert all(str(text).endswith("pt") for text in figure.data[1].customdata)
-
-
-def test_losses_are_drawn_in_points_around_zero() -> None:
-    gossip = arm(1, reference=True, method={"kind": "lora_gossip"})
-    gossip.rounds["exchange_loss"] = [0.2, 0.1, -0.03, 0.0, 0.05, float("nan")]
-    figure = charts.comparison([gossip], "exchange_loss", "round", "light")
-    low, high = figure.layout.yaxis.range
-    assert low <= -3 < 0 < 20 <= high
-    assert list(figure.data[0].y)[:2] == [20.0, 10.0]
-
-
-def test_a_run_that_sends_nothing_is_a_level_on_cost_axes() -> None:
-    arms = [
-        arm(1, method={"kind": "local"}),
-        arm(2, reference=True, method={"kind": "lora_gossip"}),
-    ]
-    for cost in COSTS:
-        figure = charts.comparison(arms, "accuracy_own", cost, "light")
-        silent = figure.data[1]
-        assert "sends nothing" in silent.name
-        assert silent.y[0] == silent.y[1]
-        assert silent.x[1] == pytest.approx(max(figure.data[0].x))
-
-
-@pytest.mark.parametrize("xaxis", list(charts.XAXES))
-def test_charts_of_runs_without_rounds_are_empty_not_broken(xaxis: charts.XAxis) -> None:
+def test_charts_of_runs_without_rounds_are_empty_not_broken() -> None:
     config = fake_config()
-    empty = arm(1, rounds=0)
-    for column in charts.COMPARED:
-        charts.comparison([empty], column, xaxis, "light")
-    charts.task_comparison([empty, arm(2, reference=True)], "addition", xaxis, "light")
     history = History(config)
     charts.task_curves(history.task_frame(), "own", config)
     charts.total_curve(history.round_frame(), "total_bits", config, "dark")

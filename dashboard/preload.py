@@ -1,0 +1,78 @@
+"""Starts the scripts of the charts together with Streamlit's own, not a second later.
+
+Plotly is 4.7 MB, which a browser reads for half a second. Left to the first chart, that comes after
+everything else; begun with the page, it falls into the time in which Streamlit waits for its parts.
+"""
+
+from html import escape
+from pathlib import Path
+
+import streamlit
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboard.components import asset_url, plotly_url
+
+CHARTED = ("/compare", "/run")  # pages that open with charts
+HEAD_END = b"</head>"
+SCRIPTS = Path(streamlit.__file__).parent / "static" / "static" / "js"
+# Parts of Streamlit that such a page needs and that it would ask for one after the other.
+PARTS = (
+    "BidiComponent",
+    "Html",
+    "ButtonGroup",
+    "Multiselect",
+    "Selectbox",
+    "Slider",
+    "DownloadButton",
+    "Checkbox",
+    "TextInput",
+)
+
+
+class ChartsAhead:
+    """ASGI middleware that adds the scripts of the charts to the pages that open with charts."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.scripts = scripts().encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; add to its answer if it is such a page."""
+        if scope["type"] != "http" or scope["path"].rstrip("/") not in CHARTED:
+            await self.app(scope, receive, send)
+            return
+        start: Message = {}
+        body = b""
+
+        async def added(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            whole = body.replace(HEAD_END, self.scripts + HEAD_END, 1)
+            if whole != body:
+                headers = MutableHeaders(scope=start)
+                headers["content-length"] = str(len(whole))
+                del headers["etag"]  # it is that of the page without them
+                del headers["last-modified"]
+            await send(start)
+            await send({"type": "http.response.body", "body": whole})
+
+        await self.app(scope, receive, added)
+
+
+def scripts() -> str:
+    """What is added to the head of a page."""
+    files = [file for part in PARTS for file in sorted(SCRIPTS.glob(f"{part}.*.js"))]
+    ahead = [*(f"/static/js/{file.name}" for file in files), chart_url()]
+    links = "".join(f'<link rel="modulepreload" href="{escape(url)}">' for url in ahead)
+    return f'<script type="module" async src="{escape(plotly_url())}"></script>{links}'
+
+
+def chart_url() -> str:
+    """Address of chart.js as a chart asks for it."""
+    return asset_url("chart.js", plotly=plotly_url().replace("?", "%3F"))
