@@ -68,6 +68,7 @@ SCOPES: dict[tuple[str, str], Needs | None] = {
     ("GET", "/compare/study"): Needs.READ,
     ("GET", "/compare/paired"): Needs.READ,
     ("GET", "/compare/table"): Needs.READ,
+    ("GET", "/compare/report"): Needs.READ,
     ("GET", "/sweeps"): Needs.READ,
     ("POST", "/sweeps"): Needs.RUN,
     ("GET", "/sweeps/{sweep_id}"): Needs.READ,

@@ -39,10 +39,14 @@ class FileFormat(StrEnum):
 
     BUNDLE = "bundle"
     CSV = "csv"
+    HTML = "html"
     JSONL = "jsonl"
     PARQUET = "parquet"
 
 
+RunNumbers = Annotated[
+    list[int], typer.Argument(metavar="RUN...", min=1, help="Number of the run; several for html.")
+]
 RunNumber = Annotated[int, typer.Argument(metavar="RUN", min=1, help="Number of the run.")]
 
 
@@ -106,7 +110,7 @@ def worker(
 
 @app.command()
 def export(
-    run: RunNumber,
+    run: RunNumbers,
     file_format: Annotated[
         FileFormat, typer.Option("--format", help="A bundle that import takes, or a table.")
     ] = FileFormat.BUNDLE,
@@ -115,25 +119,29 @@ def export(
         typer.Option(help="File to write, the screen if none; for a bundle FOLDER or FILE.zip."),
     ] = None,
 ) -> None:
-    """Take a run away: all of it as a bundle, or its rounds as a table."""
-    from backend import bundle, replies
+    """Take a run away: all of it as a bundle, its rounds as a table, runs compared as a page."""
+    from backend import bundle, compare_cli, replies
     from backend.export import csv_lines, jsonl_lines, stored_rounds
     from db import runs
     from db.session import reading
 
-    if out is None and file_format in {FileFormat.BUNDLE, FileFormat.PARQUET}:
+    if out is None and file_format not in {FileFormat.CSV, FileFormat.JSONL}:
         raise Refused(
             "say where to write: --out FOLDER or --out FILE.zip; "
             "or take --format csv or jsonl on the screen"
         )
     settings = read_settings()
     with opened_store(settings) as store, plain_trouble(out):
+        if out is not None and file_format is FileFormat.HTML:
+            write_page(out, compare_cli.report(store, run))
+            return
+        only = compare_cli.single(run, file_format)
         if out is not None and file_format is FileFormat.BUNDLE:
             write = bundle.export_zip if out.suffix.lower() == ".zip" else bundle.export_folder
-            write(store, settings, run, out)
+            write(store, settings, only, out)
             return
         with reading(store) as session:
-            detail = replies.detail(session, runs.get(session, run))
+            detail = replies.detail(session, runs.get(session, only))
         records = stored_rounds(store, detail)
         if out is not None and file_format is FileFormat.PARQUET:
             write_table(out, detail, records)
@@ -301,6 +309,15 @@ def write_whole(out: Path | None, lines: Iterable[str]) -> None:
     _appear(out, write)
 
 
+def write_page(out: Path, page: bytes) -> None:
+    """Write a page to a file that appears complete or not at all.
+
+    Raises:
+        Refused: the file cannot be written.
+    """
+    _appear(out, lambda part: part.write_bytes(page))
+
+
 def write_table(out: Path, run: "RunDetail", records: Iterable["RoundRecord"]) -> None:
     """Write the rounds as Parquet, complete or not at all.
 
@@ -319,7 +336,7 @@ def write_table(out: Path, run: "RunDetail", records: Iterable["RoundRecord"]) -
         raise Refused("Parquet needs pyarrow: pip install pyarrow; or take --format csv") from error
 
 
-def _appear(out: Path, write: Callable[[Path], None]) -> None:
+def _appear(out: Path, write: Callable[[Path], object]) -> None:
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         write(part)

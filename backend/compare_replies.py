@@ -30,6 +30,7 @@ from engine.records import ENDED, Provenance, RunStatus
 from engine.reproduce.statistics import Estimate, estimate
 from engine.sweep import METRICS, Metric
 
+PLAIN_METHOD = "lora_gossip"  # the reference wherever it is among the runs
 GROUP_DIGITS = 12  # of the hash: enough for any store, short enough for an address
 NOT_IN_GROUP = ("seed", "name")  # what runs of one group may differ in
 CURVES_KEPT = 256  # curves of ended runs in memory; about 60 kB each

@@ -12,6 +12,7 @@ from engine.sweep import Metric
 Accuracy = Literal["accuracy_own", "accuracy_all"]
 Cost = Literal["total_bits", "total_airtime_s", "total_energy_j", "total_wall_s"]
 Axis = Literal["round", Cost]
+Who = Literal["own", "all"]
 ACCURACIES: tuple[Accuracy, ...] = get_args(Accuracy)
 COSTS: tuple[Cost, ...] = get_args(Cost)
 AXES: tuple[Axis, ...] = ("round", *COSTS)
@@ -127,9 +128,7 @@ class Shown(Wire):
 
     axis: Axis = Field("round", description="Along the horizontal axis")
     metric: Accuracy = Field("accuracy_all", description="Of costs, levels and tests")
-    who: Literal["own", "all"] = Field(
-        "all", description="Per task: the devices that hold it, or all devices"
-    )
+    who: Who = Field("all", description="Per task: the devices that hold it, or all devices")
     level: int = Field(50, ge=1, le=LEVELS, description="Accuracy to reach, in percent")
     tasks: tuple[TaskName, ...] = Field((), description="With a chart of their own; all if empty")
     together: bool = Field(True, description="The seeds of a group are one line")

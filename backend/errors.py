@@ -10,6 +10,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from backend.report import ReportFailed
 from backend.schemas import Problem
 from db.errors import IllegalTransition, RunNotFound, StoreUnavailable, UnreadableConfig
 from db.sweeps import SweepNotFound
@@ -31,6 +32,7 @@ STATUS: dict[type[Exception], int] = {
     StoreUnavailable: 503,
     UnreadableConfig: 500,
     PlaygroundBusy: 503,
+    ReportFailed: 503,
 }
 # Named in full: with a model alone, OpenAPI would say that streams refuse in their own format.
 _PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

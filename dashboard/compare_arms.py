@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.compare_schemas import COSTS, Accuracy, Axis, ComparedRun, Cost, RunCurves
+from backend.compare_schemas import COSTS, Accuracy, Axis, ComparedRun, Cost, RunCurves, Who
 from dashboard import format as fmt
 from dashboard import theme
 from dashboard.frames import flat
@@ -18,11 +18,21 @@ from engine.records import RunStatus
 from engine.reproduce.statistics import t_quantile
 
 Column = Literal["accuracy_own", "accuracy_all", "forgetting", "exchange_loss"]
-Who = Literal["own", "all"]
 Values = NDArray[np.float64]
 
 # Ended before their last round; a mean over seeds leaves them out and says so.
 BROKEN = (RunStatus.DIVERGED, RunStatus.FAILED, RunStatus.CANCELLED)
+NAME_SHORT = 16  # characters of a run's name at the end of its line
+# Method names where the full title of dashboard/theme.py has no room.
+SHORT_METHODS = {
+    "lora_gossip": "Plain LoRA",
+    "so_lora": "SO-LoRA",
+    "ffa_gossip": "Frozen A",
+    "choco_gossip": "CHOCO",
+    "centralised": "Centralised",
+    "full_gossip": "Full tuning",
+    "oracle_experts": "Oracle",
+}
 NAMED_FIELDS = 2  # differing config fields in the name of a group
 NOT_COMPARED = ("name", "seed", "schema_version")
 
@@ -67,6 +77,16 @@ class Arm:
         missing = len(self.members) - len(self.drawn)
         note = f", {missing} left out" if missing else ""
         return f"{self.label} (n = {len(self.drawn)}{note})"
+
+    @property
+    def short(self) -> str:
+        """A label for the end of a line, where the title would take the place of the chart."""
+        if len(self.members) == 1:
+            name = self.members[0].run.name
+            cut = name if len(name) <= NAME_SHORT else f"{name[: NAME_SHORT - 1]}…"
+            return f"{cut} #{self.lead}"
+        title = theme.method_look(self.method).title
+        return self.label.replace(title, SHORT_METHODS.get(self.method, title), 1)
 
     @property
     def rounds_total(self) -> int:

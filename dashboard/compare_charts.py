@@ -6,10 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from backend.compare_schemas import POINTS_MAX, Accuracy, Axis
+from backend.compare_schemas import POINTS_MAX, Accuracy, Axis, Who
 from dashboard import charts, theme
 from dashboard import format as fmt
-from dashboard.compare_arms import Arm, Band, Column, Who, largest_cost
+from dashboard.compare_arms import Arm, Band, Column, largest_cost
 from engine.config import TaskName
 
 Values = NDArray[np.float64]
@@ -116,7 +116,7 @@ def _overlay(
         lines[-1].customdata = words
         last, _ = band.last()
         if last is not None:
-            ends[arm.title] = (100 * last, color_of(arm, mode))
+            ends[arm.short] = (100 * last, color_of(arm, mode))
     figure.add_traces([*shades, *lines])
     charts._percent_axis(figure)
     label = name if axis == "round" else f"{name}, added up ({scale.unit})"

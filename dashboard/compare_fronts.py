@@ -65,7 +65,7 @@ def pareto(arms: Sequence[Arm], metric: Accuracy, cost: Cost, mode: theme.Mode) 
     figure.update_xaxes(title={"text": f"{name} in the whole run ({scale.unit})"})
     figure.update_xaxes(rangemode="tozero")
     figure.update_layout(hovermode="closest")
-    ends = {p.arm.title: (100 * p.accuracy, color_of(p.arm, mode)) for p in points}
+    ends = {p.arm.short: (100 * p.accuracy, color_of(p.arm, mode)) for p in points}
     charts._name_lines(figure, ends, len(points))
     return figure
 
@@ -178,9 +178,9 @@ def levels(
     found = reaches(arms, metric, axis, level)
     largest = max((place for each in found for place in each.places), default=0.0)
     scale = fmt.scale_for(largest, unit)
-    height = theme.SMALL if len(arms) <= 4 else 96 + ROW_PX * len(arms)
+    height = max(theme.MEDIUM, 96 + ROW_PX * len(arms))
     figure = charts._figure(f"{name} to reach {level} % {METRICS[metric].lower()}", height)
-    rows = [each.arm.title for each in found]
+    rows = [each.arm.short for each in found]
     for row, each in zip(rows, found, strict=True):
         if each.median is not None:
             figure.add_trace(_bar(each, row, scale, mode))

@@ -3,7 +3,7 @@
 Every choice is kept in the address, so that a link restores the whole view.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ def wanted_runs() -> list[int]:
     return [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 10]
 
 
-def seed_groups(listed: dict[int, Candidate]) -> dict[str, list[Candidate]]:
+def seed_groups(listed: Mapping[int, Candidate]) -> dict[str, list[Candidate]]:
     """Groups of at least two runs, by hash; in each the oldest run first."""
     groups: dict[str, list[Candidate]] = {}
     for run in sorted(listed.values(), key=lambda each: each.id):

@@ -64,7 +64,10 @@ def with_interval(mean: float | None, half: float | None) -> str:
 def summary(arms: Sequence[Arm]) -> pd.DataFrame:
     """Last values of every arm, with differences to the reference."""
     base = next((arm for arm in arms if arm.reference), None)
-    return pd.DataFrame([_summary_row(arm, base) for arm in arms if arm.drawn])
+    table = pd.DataFrame([_summary_row(arm, base) for arm in arms if arm.drawn])
+    if all(len(arm.members) > 1 for arm in arms) and len(table):
+        return table.drop(columns="Method")  # the groups are called by it
+    return table
 
 
 def _summary_row(arm: Arm, base: Arm | None) -> dict[str, str]:
@@ -183,13 +186,19 @@ def _needed(reach: Reach, axis: Axis) -> str:
 # Configs and versions
 
 
-def config_differences(arms: Sequence[Arm]) -> pd.DataFrame:
+def config_differences(arms: Sequence[Arm], *, shared: bool | None = None) -> pd.DataFrame:
     """Config fields in which the arms differ: one row per field, one column per arm.
 
     Seed and name are left out; a field that an arm does not have belongs to another kind.
+
+    Args:
+        arms: the columns.
+        shared: only fields that all arms have, or only those that not all have; both if None.
     """
     trees = [flat(arm.members[0].config) for arm in arms]
     names = differing_fields([arm.members[0].config for arm in arms])
+    if shared is not None:
+        names = [name for name in names if all(name in tree for tree in trees) == shared]
     rows = {name: [shown(tree.get(name)) for tree in trees] for name in names}
     titles = [arm.title for arm in arms]
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=titles, dtype="object")

@@ -10,16 +10,18 @@ from html import escape
 import pandas as pd
 
 STYLE = """<style>
-.mt-table { overflow-x: auto; border: 1px solid var(--st-border-color); border-radius: 6px; }
-.mt-table:focus-visible { outline: 2px solid var(--st-primary-color); }
+.mt-table { --mt-line: color-mix(in srgb, currentColor 16%, transparent); overflow-x: auto;
+  border: 1px solid var(--mt-line); border-radius: 6px; }
+.mt-table:focus-visible { outline: 2px solid currentColor; }
 .mt-table table { border-collapse: collapse; width: 100%; margin: 0; font-size: 13px;
   font-variant-numeric: tabular-nums; }
 .mt-table th, .mt-table td { text-align: left; padding: 6px 10px; white-space: nowrap;
-  border: 0; border-bottom: 1px solid var(--st-border-color); }
+  border: 0; border-bottom: 1px solid var(--mt-line); }
 .mt-table tbody tr:last-child > * { border-bottom: 0; }
-.mt-table thead th { background: var(--st-secondary-background-color); font-weight: 600; }
-.mt-table tbody th { font-weight: 600; }
-.mt-table th[title] { cursor: help; text-decoration: underline dotted; text-underline-offset: 3px; }
+.mt-table thead th { background: color-mix(in srgb, currentColor 4%, transparent); }
+.mt-table th { font-weight: 600; }
+.mt-table th[title] { cursor: help; text-decoration: underline dotted;
+  text-underline-offset: 3px; }
 </style>"""
 
 

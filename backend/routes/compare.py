@@ -8,9 +8,21 @@ from pydantic import Field
 
 from backend import compare_replies, compare_table, replies
 from backend.compare_replies import Memory
-from backend.compare_schemas import POINTS_MAX, Candidates, Paired, Study
+from backend.compare_schemas import (
+    LEVELS,
+    POINTS_MAX,
+    Accuracy,
+    Axis,
+    Candidates,
+    Paired,
+    ReportInput,
+    Shown,
+    Study,
+    Who,
+)
 from backend.deps import ID_MAX, Reading, Store
 from backend.errors import NOT_FOUND
+from backend.report import report_html
 from backend.routes.runs import only_these
 from db import runs
 from db.models import Run
@@ -97,6 +109,47 @@ def pair_groups(
         found = [*found, runs.get(session, reference)]
     group = compare_replies.groups(session, found, memory)
     return compare_replies.compared_groups(found, group, reference or numbers[0])
+
+
+def _shown(
+    axis: Annotated[Axis, Query(description="Along the horizontal axis")] = "round",
+    metric: Annotated[Accuracy, Query(description="Of costs, levels and tests")] = "accuracy_all",
+    who: Annotated[Who, Query(description="Per task: of all devices, or of those it is own")] = (
+        "all"
+    ),
+    level: Annotated[int, Query(ge=1, le=LEVELS, description="To reach, in percent")] = 50,
+    together: Annotated[bool, Query(description="Seeds of a group are one line")] = True,
+) -> Shown:
+    return Shown(axis=axis, metric=metric, who=who, level=level, together=together)
+
+
+@router.get(
+    "/report",
+    response_class=Response,
+    responses=NOT_FOUND | {200: {"content": {"text/html": {}}, "description": "The page"}},
+)
+def report_of_runs(
+    store: Store,
+    memory: Remembered,
+    numbers: Compared,
+    shown: Annotated[Shown, Depends(_shown)],
+    reference: Annotated[
+        int | None, Query(ge=1, le=ID_MAX, description="One of the runs; the first if left out")
+    ] = None,
+) -> Response:
+    """One HTML page that needs no network: charts that hover, tables, configs, versions."""
+    with reading(store) as session:
+        wanted = dict.fromkeys([*numbers, reference or numbers[0]])
+        found = [runs.get(session, number) for number in wanted]
+        group = compare_replies.groups(session, found, memory)
+        given = ReportInput(
+            study=compare_replies.study(session, found, POINTS_MAX, memory),
+            paired=compare_replies.compared_groups(found, group, reference or numbers[0]),
+            shown=shown,
+        )
+    # No transaction stays open while another process makes the page.
+    headers = {"content-disposition": 'attachment; filename="comparison.html"'}
+    return Response(report_html(given), media_type="text/html", headers=headers)
 
 
 @router.get(

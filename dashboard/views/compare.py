@@ -4,12 +4,13 @@
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 
 import pandas as pd
 import streamlit as st
 
-from backend.compare_schemas import Accuracy, Axis, Cost, Paired, Shown
+from backend.compare_schemas import Accuracy, Axis, Candidate, Cost, Paired, Shown, Who
 from dashboard import (
     compare_charts,
     compare_client,
@@ -26,13 +27,12 @@ from dashboard.client import ApiProblem, api
 from dashboard.compare_arms import (
     BROKEN,
     Arm,
-    Who,
     arms_of,
     common_tasks,
     differing_fields,
     present_tasks,
 )
-from dashboard.compare_client import Seen
+from dashboard.compare_client import Seen, TableFormat
 from dashboard.compare_rail import keep, parameter
 from dashboard.components import copy_link, live_chart
 from engine.config import TaskName
@@ -49,6 +49,7 @@ AXIS_WORDS: dict[Axis, str] = {
 METRIC_WORDS: dict[Accuracy, str] = {"accuracy_all": "All tasks", "accuracy_own": "Own task"}
 WHO_WORDS: dict[Who, str] = {"all": "All devices", "own": "Devices of the task"}
 LEVEL_START = 50  # percent
+SUGGESTED = 4  # groups
 STYLE = """<style>
 .st-key-compare-layout > div > [data-testid="stHorizontalBlock"],
 .st-key-compare-layout > [data-testid="stHorizontalBlock"] { flex-wrap: nowrap; }
@@ -292,7 +293,11 @@ def configs(arms: Sequence[Arm], mode: theme.Mode) -> None:
     if not differing_fields([arm.members[0].config for arm in arms]):
         st.caption("Nothing but name and seed: these runs have equal configs.")
     else:
-        table(compare_tables.config_differences(arms), "Config differences", "configs")
+        table(compare_tables.config_differences(arms, shared=True), "Config differences", "configs")
+        rest = compare_tables.config_differences(arms, shared=False)
+        if len(rest):
+            with st.expander(f"{fmt.count(len(rest), 'field')} that not all of them have"):
+                table(rest, "Fields of some", "some-configs")
     with st.expander("Seeds, versions and commits", icon=":material/fingerprint:"):
         runs = [each for arm in arms for each in arm.members]
         table(compare_tables.provenance(runs), "Seeds, versions and commits", "provenance")
@@ -315,10 +320,11 @@ def arms_now(choice: compare_rail.Choice, reference: str) -> list[Arm]:
 
 
 def downloads(choice: compare_rail.Choice, reference: str) -> None:
-    """Link, tables and report of what is shown."""
-    ids = choice.run_ids
-    copy_link("Copy link", key="compare-share")
-    st.download_button(
+    """Link, report and tables of what is shown."""
+    left, right = st.columns(2, gap="small")
+    with left:
+        copy_link("Copy link", key="compare-share")
+    right.download_button(
         "Report",
         lambda: report_of(choice, reference),
         "comparison.html",
@@ -330,15 +336,21 @@ def downloads(choice: compare_rail.Choice, reference: str) -> None:
         "without a network.",
         key="compare-report",
     )
-    for form, mime in (("csv", "text/csv"), ("parquet", "application/vnd.apache.parquet")):
-        st.download_button(
-            {"csv": "All rounds as CSV", "parquet": "All rounds as Parquet"}[form],
-            lambda form=form: compare_client.table(api(), ids, form),
+    forms: tuple[tuple[TableFormat, str, str], ...] = (
+        ("csv", "CSV", "text/csv"),
+        ("parquet", "Parquet", "application/vnd.apache.parquet"),
+    )
+    for column, (form, label, mime) in zip(st.columns(2, gap="small"), forms, strict=True):
+        column.download_button(
+            label,
+            partial(compare_client.table, api(), choice.run_ids, form),
             f"comparison.{form}",
             mime,
             icon=":material/download:",
             on_click="ignore",
             width="stretch",
+            help="Every round of these runs, one row each, with accuracy per task; its head says "
+            "config, seed, versions and commit of each run.",
             key=f"compare-{form}",
         )
 
@@ -387,6 +399,7 @@ def main() -> None:
                 "the density, or the seed.",
                 icon=":material/info:",
             )
+            suggestion(listed)
             return
         try:
             arms = arms_now(choice, parameter("ref"))
@@ -398,6 +411,19 @@ def main() -> None:
         downloads(choice, reference)
     with stage, state.steady():
         comparison(choice, reference)
+
+
+def suggestion(listed: Mapping[int, Candidate]) -> None:
+    """The newest groups of seeds at one click."""
+    newest = list(compare_rail.seed_groups(listed))[-SUGGESTED:]
+    if not newest:
+        return
+
+    def take() -> None:
+        st.session_state["compare-groups"] = newest
+
+    label = f"Compare the newest {fmt.count(len(newest), 'group')} of seeds"
+    st.button(label, icon=":material/stacked_line_chart:", on_click=take)
 
 
 def comparison(choice: compare_rail.Choice, reference: str) -> None:

@@ -227,8 +227,8 @@ def test_tables_and_report_can_be_taken_away(open_view: Opener) -> None:
     page = open_view("compare", runs="1,2,3")
     assert [getattr(each, "label", "") for each in page.get("download_button")] == [
         "Report",
-        "All rounds as CSV",
-        "All rounds as Parquet",
+        "CSV",
+        "Parquet",
     ]
 
 

@@ -196,7 +196,8 @@ def test_presets_schema_and_plan_help_to_design(api: TestClient) -> None:
 
 
 # -50 dBm over 100 km: the fields are valid one by one, the radio carries nothing.
-COMPARISONS = {"/compare", "/compare/study", "/compare/paired"}  # name runs behind the "?"
+# These name their runs behind the "?".
+COMPARISONS = {f"/compare{each}" for each in ("", "/study", "/paired", "/table", "/report")}
 DEAF = {
     "channel": {"kind": "paper", "tx_power_dbm": -50.0},
     "topology": {"kind": "ring", "radius_m": 100_000.0},

@@ -1,12 +1,17 @@
 """Comparing runs over HTTP: candidates, studies, groups and their tests."""
 
+import csv
+import io
+import json
 from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from pyarrow import parquet
 from sqlalchemy import Engine
 
+from backend import report
 from backend.app import create_app
 from backend.compare_schemas import Candidates, Paired, Study
 from backend.settings import Settings
@@ -129,8 +134,63 @@ def test_only_completed_runs_count(
     assert found.tests == []
 
 
-@pytest.mark.parametrize("path", ["study", "paired"])
+@pytest.mark.parametrize("path", ["study", "paired", "table", "report"])
 def test_what_cannot_be_compared_is_refused(api: TestClient, path: str) -> None:
     assert api.get(f"/compare/{path}").status_code == 422
     assert api.get(f"/compare/{path}?run=0").status_code == 422
     assert api.get(f"/compare/{path}?run=77").json()["error"] == "RunNotFound"
+
+
+def test_the_table_has_every_round_of_every_run(
+    api: TestClient, arms: dict[str, list[int]]
+) -> None:
+    asked = [arms["so_lora"][0], arms["lora_gossip"][1]]
+    answer = api.get(f"/compare/table?{query(asked)}")
+    first, *rest = answer.text.splitlines()
+    told = json.loads(first.removeprefix("# "))
+    assert [each["seed"] for each in told["runs"]] == [0, 1]
+    assert told["runs"][0]["provenance"]["meshtune"]
+    rows = list(csv.DictReader(rest))
+    assert [(row["run_id"], row["round"]) for row in rows] == [
+        (str(number), str(index)) for number in asked for index in range(1, 9)
+    ]
+    assert float(rows[7]["total_bits"]) == 8 * 5_600_000
+    assert 0 <= float(rows[7]["own_reading"]) <= 1
+    assert rows[0]["group"] != rows[8]["group"]
+
+
+def test_parquet_is_the_same_table(api: TestClient, arms: dict[str, list[int]]) -> None:
+    asked = [arms["so_lora"][0], arms["lora_gossip"][1]]
+    lines = api.get(f"/compare/table?{query(asked)}").text.splitlines()
+    answer = api.get(f"/compare/table?{query(asked)}&format=parquet")
+    read = parquet.read_table(io.BytesIO(answer.content))
+    wanted = list(csv.DictReader(lines[1:]))
+    assert read.num_rows == len(wanted) == 16
+    assert read.column_names == list(wanted[0])
+    assert read.column("total_bits").to_pylist() == [int(row["total_bits"]) for row in wanted]
+    assert read.column("forgetting").to_pylist() == [float(row["forgetting"]) for row in wanted]
+    assert json.loads(read.schema.metadata[b"meshtune"]) == json.loads(lines[0][2:])
+
+
+def test_the_report_is_one_page_with_everything_in_it(
+    api: TestClient, arms: dict[str, list[int]]
+) -> None:
+    asked = [*arms["so_lora"], *arms["lora_gossip"]]
+    reference = arms["lora_gossip"][0]
+    answer = api.get(f"/compare/report?{query(asked)}&reference={reference}&axis=total_bits")
+    assert answer.headers["content-type"].startswith("text/html")
+    page = answer.text
+    assert "plotly.js v" in page
+    assert 'src="' not in page.split("<script>")[0]
+    assert "Plain LoRA gossip (n = 3)" in page
+    assert page.count("<summary>Config of ") == 6
+    assert "Higher at the 5 % level." in page
+
+
+def test_a_report_that_fails_says_so(
+    api: TestClient, arms: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "COMMAND", ("-c", "raise SystemExit('out of ink')"))
+    answer = api.get(f"/compare/report?run={arms['so_lora'][0]}")
+    assert (answer.status_code, answer.json()["error"]) == (503, "ReportFailed")
+    assert "out of ink" in answer.json()["detail"]
