@@ -11,9 +11,12 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
 from backend import errors
+from backend.artefacts import open_artefacts
 from backend.auth import SCOPES, TokenGate, leave_dashboard_token
 from backend.limits import SAFE, BodyLimit, WriteRate
 from backend.origins import OwnPagesOnly, SecurityHeaders
+from backend.pages import Pages
+from backend.playground import Playground
 from backend.routes import (
     bundles,
     compare,
@@ -22,6 +25,7 @@ from backend.routes import (
     health,
     live,
     metrics,
+    playground,
     rounds,
     runs,
     sweeps,
@@ -38,7 +42,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engine = await run_in_threadpool(_opened, chosen, numbers)
+        app.state.playground = Playground(open_artefacts(chosen))
         yield
+        await run_in_threadpool(app.state.playground.close)
         app.state.engine.dispose()
 
     app = FastAPI(
@@ -54,8 +60,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = chosen
     app.state.metrics = numbers
+    app.state.pages = Pages()
     errors.install(app)
-    for module in (bundles, compare, runs, rounds, live, sweeps, design, health, metrics, docs):
+    for module in (
+        *(bundles, compare, runs, rounds, live, sweeps),
+        *(design, playground, health, metrics, docs),
+    ):
         app.include_router(module.router)
     _guard(app, chosen, numbers)
     _document(app, tokens=chosen.tokens_required)

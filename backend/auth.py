@@ -45,6 +45,8 @@ SCOPES: dict[tuple[str, str], Needs | None] = {
     ("GET", "/schema/run-config"): Needs.READ,
     ("POST", "/plan"): Needs.READ,
     ("POST", "/topology/import"): Needs.READ,
+    ("POST", "/playground"): Needs.READ,
+    ("GET", "/runs/{run_id}/playground"): Needs.READ,
     ("GET", "/runs"): Needs.READ,
     ("POST", "/runs"): Needs.RUN,
     ("GET", "/runs/{run_id}"): Needs.READ,

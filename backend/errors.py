@@ -17,6 +17,11 @@ from db.sweeps import SweepNotFound
 from engine.config import plain_errors
 from engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
 
+
+class PlaygroundBusy(Exception):
+    """The playground cannot answer now; trying again may help."""
+
+
 STATUS: dict[type[Exception], int] = {
     RunNotFound: 404,
     PresetNotFound: 404,
@@ -27,6 +32,7 @@ STATUS: dict[type[Exception], int] = {
     StoreUnavailable: 503,
     UnreadableConfig: 500,
     ReportFailed: 503,
+    PlaygroundBusy: 503,
 }
 # Named in full: with a model alone, OpenAPI would say that streams refuse in their own format.
 _PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -173,7 +173,8 @@ class ApiClient:
         except httpx.TimeoutException as error:
             raise ApiProblem(
                 "ApiTimeout",
-                f"the API at {self.base_url} did not answer within {TIMEOUT_S:.0f} s; "
+                f"the API at {self.base_url} did not answer within "
+                f"{kwargs.get('timeout', TIMEOUT_S):.0f} s; "
                 "it may be busy, try again",
             ) from error
         except httpx.HTTPError as error:

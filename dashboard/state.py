@@ -16,8 +16,8 @@ from engine.config import RunConfig, canonical_json
 from engine.records import RoundRecord
 
 VIEWS = Path(__file__).with_name("views")
-GALLERY, DESIGN, RUN, COMPARE = (
-    str(VIEWS / f"{name}.py") for name in ("gallery", "design", "run", "compare")
+GALLERY, DESIGN, RUN, COMPARE, PLAYGROUND = (
+    str(VIEWS / f"{name}.py") for name in ("gallery", "design", "run", "compare", "playground")
 )
 HISTORIES_KEPT = 24
 PAGES_PER_TICK = 2  # of a long history; the screen shows progress instead of waiting for all

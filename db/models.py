@@ -195,6 +195,8 @@ class Round(Base):
     links: Mapped[list[dict[str, Any]]]
     extra: Mapped[dict[str, float]]
     merges: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+    layers: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+    routes: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
 
 
 class RoundCurve(Base):

@@ -163,6 +163,31 @@ def get(session: Session, run_id: int) -> Run:
     return _seen(run_id, session.get(Run, run_id, populate_existing=True))
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands. While it is the same, so are all the rounds that are stored of it."""
+
+    status: RunStatus
+    rounds_done: int
+    rounds_total: int
+    fence: int
+
+
+def standing(session: Session, run_id: int) -> Standing:
+    """Where the run stands.
+
+    Raises:
+        RunNotFound: there is none, or it was deleted.
+    """
+    columns = (Run.status, Run.rounds_done, Run.rounds_total, Run.fence, Run.deleted_at)
+    row = session.execute(select(*columns).where(Run.id == run_id)).one_or_none()
+    if row is None:
+        raise RunNotFound(run_id)
+    if row.deleted_at is not None:
+        raise RunDeleted(run_id)
+    return Standing(row.status, row.rounds_done, row.rounds_total, row.fence)
+
+
 def config_of(run: Run) -> RunConfig:
     """The config of a stored run.
 
@@ -230,7 +255,15 @@ _TOTALS = (
 _READ = {
     Detail.SUMMARY: _TOTALS,
     Detail.SCORES: (*_TOTALS, Round.devices, Round.scores),
-    Detail.FULL: (*_TOTALS, Round.devices, Round.scores, Round.links, Round.merges),
+    Detail.FULL: (
+        *_TOTALS,
+        Round.devices,
+        Round.scores,
+        Round.links,
+        Round.merges,
+        Round.layers,
+        Round.routes,
+    ),
 }
 
 

@@ -42,7 +42,8 @@ class Answers:
     """What devices said to every question.
 
     `routed_right` is the share of modules (and of prompt tokens, if the gate decides per token)
-    whose best expert is one of the question's task. `entropy` is the mean over the same of the
+    whose best expert is one of the question's task, `routed` the share per task of the best expert.
+    `entropy` is the mean over the same of the
     entropy, in nats, of what the gate spreads over the experts, before a hard gate takes the best.
     """
 
@@ -50,6 +51,7 @@ class Answers:
     loss: Float[Tensor, "*n q"]
     routed_right: Float[Tensor, "*n q"]
     entropy: Float[Tensor, "*n q"]
+    routed: Float[Tensor, "*n q tasks"]
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,16 @@ class Scores:
 
     `routed_right` is the share of prompts routed right, over devices that hold an expert of their
     task and others to confuse it with; None unless a blind gate ranks experts. `gate_entropy` is
-    in nats; None unless a blind gate has more than one expert.
+    in nats; None unless a blind gate has more than one expert. `routes[asked, expert]` is the share
+    of decisions on prompts of one task that prefer an expert of another, over devices whose experts
+    are of several tasks; None where no blind gate ranks them.
     """
 
     accuracy: Float[Tensor, "n k"]
     loss: Float[Tensor, "n k"]
     routed_right: float | None
     gate_entropy: float | None
+    routes: Float[Tensor, "k k"] | None
 
 
 def evaluate(
@@ -90,7 +95,23 @@ def evaluate(
         given.loss @ share,
         _mean_where(given.routed_right, ranked),
         _mean_where(given.entropy, several),
+        _routes(given.routed, exam, bank) if blind and bank.gate.kind != "none" else None,
     )
+
+
+def _routes(
+    routed: Float[Tensor, "n q tasks"], exam: Exam, bank: Bank
+) -> Float[Tensor, "tasks tasks"] | None:
+    """Mean of `routed` by the task of the question, over devices that hold several tasks."""
+    task = torch.where(
+        bank.held >= 0, bank.task[bank.held.clamp(min=0)], bank.task[bank.held[:, :1]]
+    )
+    several = (task != task[:, :1]).any(dim=1)
+    if not several.any():
+        return None
+    mean = routed[several].mean(dim=0)
+    member = functional.one_hot(exam.task, routed.shape[2]).float()
+    return (member / member.sum(dim=0)).mT @ mean
 
 
 def answers(
@@ -116,7 +137,7 @@ def answers(
     return Answers(
         *(
             torch.stack([getattr(given[i], name) for i in range(len(rows))])[inverse]
-            for name in ("correct", "loss", "routed_right", "entropy")
+            for name in ("correct", "loss", "routed_right", "entropy", "routed")
         )
     )
 
@@ -164,14 +185,15 @@ class _LibraryGate:
     """The gate of the devices that hold `experts` (numbers in the bank).
 
     It has either `scores` of every question, by module, or functions that score the inputs of a
-    module as they come. `right[q, k]` tells which experts are of question q's task; only the count
-    of right routes reads it.
+    module as they come. `right[q, k]` tells which experts are of question q's task, `kinds` is one
+    hot for the task of each expert; only the counts of routes read them.
     """
 
     gate: Gate
     numbers: Int[Tensor, " k"]
     experts: Adapters
     right: Bool[Tensor, "q k"]
+    kinds: Float[Tensor, "k tasks"]
     scores: dict[str, Float[Tensor, "q k"]]
     token_scores: dict[str, Score]
 
@@ -197,7 +219,10 @@ class _LibraryGate:
             one = right.float() if kind == "oracle" else torch.zeros(right.shape)
             one = one if losses is None else -losses[numbers].mT
             scores = dict.fromkeys(modules, one)
-        return _LibraryGate(bank.gate, numbers, experts, right, scores, {} if scores else judges)
+        tasks = int(exam.task.max()) + 1
+        kinds = functional.one_hot(bank.task[numbers], tasks).float()
+        rest = {} if scores else judges
+        return _LibraryGate(bank.gate, numbers, experts, right, kinds, scores, rest)
 
     @property
     def picks(self) -> bool:
@@ -210,11 +235,15 @@ class _LibraryGate:
         columns = [self.numbers[scores.argmax(dim=1)] for scores in self.scores.values()]
         return torch.stack(columns, dim=1)
 
-    def judged(self, rows: Int[Tensor, " m"]) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """Share of modules routed right, and mean entropy, of some questions."""
+    def judged(
+        self, rows: Int[Tensor, " m"]
+    ) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"], Float[Tensor, "m tasks"]]:
+        """Share of modules routed right, mean entropy, and shares by task, of some questions."""
         right = [_hits(self.right[rows], scores[rows]) for scores in self.scores.values()]
         doubt = [entropies(spread_weights(self.gate, s[rows])) for s in self.scores.values()]
-        return torch.stack(right).mean(dim=0), torch.stack(doubt).mean(dim=0)
+        best = [self.kinds[scores[rows].argmax(dim=1)] for scores in self.scores.values()]
+        hits, doubts, kinds = (torch.stack(part).mean(dim=0) for part in (right, doubt, best))
+        return hits, doubts, kinds
 
 
 def _prompt_scores(
@@ -243,6 +272,7 @@ class _TokenGate:
     prompt: Bool[Tensor, "m t"]
     hits: list[Float[Tensor, " m"]] = field(default_factory=list)
     doubts: list[Float[Tensor, " m"]] = field(default_factory=list)
+    best: list[Float[Tensor, "m tasks"]] = field(default_factory=list)
 
     def __call__(self, names: tuple[str, ...], x: Float[Tensor, "s d_in"]) -> dict[str, Tensor]:
         gate, judges = self.of.gate, self.of.token_scores
@@ -253,11 +283,15 @@ class _TokenGate:
             right = self.right.repeat(self.prompt.shape[1], 1)
             self.hits.append(self._mean(_hits(right, scores[name])))
             self.doubts.append(self._mean(entropies(spread_weights(gate, scores[name]))))
+            kinds = self.of.kinds[scores[name].argmax(dim=1)]
+            self.best.append(torch.stack([self._mean(kind) for kind in kinds.mT], dim=1))
         return {name: blended(gate, value) for name, value in scores.items()}
 
-    def judged(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """Share of modules and prompt tokens routed right, and mean entropy, by sequence."""
-        return torch.stack(self.hits).mean(dim=0), torch.stack(self.doubts).mean(dim=0)
+    def judged(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"], Float[Tensor, "m tasks"]]:
+        """Share of modules and prompt tokens routed right, and the like, by sequence."""
+        parts = (self.hits, self.doubts, self.best)
+        hits, doubts, kinds = (torch.stack(part).mean(dim=0) for part in parts)
+        return hits, doubts, kinds
 
     def _mean(self, by_token: Float[Tensor, " s"]) -> Float[Tensor, " m"]:
         m, t = self.prompt.shape
@@ -355,7 +389,7 @@ def _blended_part(
     sheet: Sheet,
     rows: Int[Tensor, " m"],
     scaling: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     part = sheet.part(rows)
     top = gate.gate.top_ranks
     ranks = TopRanks(top, gate.gate.top_ranks_over) if top else None

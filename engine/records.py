@@ -98,6 +98,24 @@ class MergeRecord(Record):
     power_w: float = Field(ge=0.0, description="Largest power that a member needs to reach all")
 
 
+class LayerRecord(Record):
+    """How much of one module the masks of a method let train; mean over devices."""
+
+    module: str
+    density: Fraction = Field(description="Share of the entries of B that exist")
+    entropy: float | None = Field(
+        description="Spectral entropy of its input, nats; None unless the density follows it"
+    )
+
+
+class RouteRecord(Record):
+    """Which experts the gate preferred for the questions of one task."""
+
+    asked: TaskName
+    expert: TaskName
+    share: Fraction = Field(description="Of decisions; over all tasks of experts they sum to 1")
+
+
 class RoundRecord(Record):
     """Everything that one round is remembered by. Round indices start at 0."""
 
@@ -126,6 +144,12 @@ class RoundRecord(Record):
     links: tuple[LinkRecord, ...]
     merges: tuple[MergeRecord, ...] = Field(
         (), description="How the clusters came about, in order; empty if they are as before"
+    )
+    layers: tuple[LayerRecord, ...] = Field(
+        (), description="Of the first round; empty for methods without masks"
+    )
+    routes: tuple[RouteRecord, ...] = Field(
+        (), description="Empty without evaluation, and unless a gate ranks experts of several tasks"
     )
     extra: dict[str, float] = Field(
         default_factory=dict, description="Diagnostics of the method, named in docs/metrics.md"

@@ -18,7 +18,15 @@ from engine.evaluate import Scores, evaluate, own_accuracy, prompt_weights
 from engine.fleet import OptimizerState, device_groups, train_steps
 from engine.methods import Bank, Memory
 from engine.metrics import Exchange, Questions, fleet_metrics
-from engine.records import DeviceRecord, LinkRecord, MergeRecord, RoundRecord, ScoreRecord
+from engine.records import (
+    DeviceRecord,
+    LayerRecord,
+    LinkRecord,
+    MergeRecord,
+    RoundRecord,
+    RouteRecord,
+    ScoreRecord,
+)
 from engine.rng import stream
 from engine.topology import Mesh, mesh_at
 from engine.topology.mixing import mixing_rule
@@ -76,6 +84,8 @@ def play_round(world: World, state: State, check: Check = nobody_asks) -> tuple[
     merges = _merge_records(state.mesh) if t == 0 or state.mesh is not mesh_before else ()
     wall_s = time.monotonic() - began
     known = {"extra": extra, "merges": merges, "wall_s": wall_s}
+    if t == 0:
+        known["layers"] = _layer_records(world, after.memory)
     return after, record.model_copy(update=known)
 
 
@@ -234,6 +244,7 @@ def summarize(
         round_s=traffic.round_s,
         devices=_device_records(world, after, loss, traffic, compute),
         scores=() if scores is None else _score_records(world, scores),
+        routes=() if scores is None else _route_records(world, scores),
         links=_link_records(traffic),
         extra=extra,
         wall_s=0.0,
@@ -315,6 +326,30 @@ def _score_records(world: World, scores: Scores) -> tuple[ScoreRecord, ...]:
         )
         for i in range(len(world.own))
         for k, name in enumerate(world.tasks)
+    )
+
+
+def _route_records(world: World, scores: Scores) -> tuple[RouteRecord, ...]:
+    if scores.routes is None:
+        return ()
+    # Shares are sums of many parts and may miss 1 by a rounding.
+    shares = scores.routes.clamp(0.0, 1.0).tolist()
+    return tuple(
+        RouteRecord(asked=asked, expert=expert, share=shares[i][j])
+        for i, asked in enumerate(world.tasks)
+        for j, expert in enumerate(world.tasks)
+    )
+
+
+def _layer_records(world: World, memory: Memory) -> tuple[LayerRecord, ...]:
+    masks = world.method.masks(memory) or {}
+    return tuple(
+        LayerRecord(
+            module=name,
+            density=float(mask.float().mean()),
+            entropy=float(world.entropies[name].mean()) if name in world.entropies else None,
+        )
+        for name, mask in masks.items()
     )
 
 

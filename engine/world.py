@@ -41,7 +41,8 @@ from engine.topology.mixing import mixing_rule
 class World:
     """What a run keeps fixed. Leading axis of the pools: device; the first `samples` count.
 
-    `mesh` is the first one, `changing` says how it goes on.
+    `mesh` is the first one, `changing` says how it goes on. `entropies` are spectral, by module and
+    device, if the densities of the method depend on them.
     """
 
     config: RunConfig
@@ -57,6 +58,7 @@ class World:
     pool_targets: Int[Tensor, "n s t"]
     samples: tuple[int, ...]
     exam: Exam
+    entropies: Entropies
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def build_world(config: RunConfig) -> World:
         pool_targets=torch.stack([pool.targets for pool in pools]),
         samples=samples_per_device(config.fleet, config.seed),
         exam=_exam(config, tasks, probe, tokenizer),
+        entropies=entropies,
     )
 
 

@@ -2,14 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from backend import replies
-from backend.deps import ID_MAX, Reading, RunId
+from backend.deps import ID_MAX, Reading, RunId, Store
 from backend.errors import NOT_FOUND
+from backend.pages import Pages
 from backend.schemas import Comparison, RoundPage
 from db import runs
+from db.session import reading
 
 router = APIRouter(tags=["rounds"])
 
@@ -19,10 +21,11 @@ Every = Annotated[
 ]
 
 
-@router.get("/runs/{run_id}/rounds", responses=NOT_FOUND)
+@router.get("/runs/{run_id}/rounds", responses=NOT_FOUND, response_model=RoundPage)
 def list_rounds(
+    request: Request,
     run_id: RunId,
-    session: Reading,
+    store: Store,
     after: Annotated[int, Query(ge=-1, le=ID_MAX, description="Last round that you have")] = -1,
     limit: Annotated[int, Query(ge=1, le=runs.PAGE_MAX)] = 200,
     detail: Annotated[
@@ -30,15 +33,26 @@ def list_rounds(
         Query(description="summary: totals; scores: and devices and scores; full: and links"),
     ] = runs.Detail.FULL,
     every: Every = 1,
-) -> RoundPage:
+) -> Response:
     """Rounds after `after`, oldest first. Lists that were not asked for come empty."""
-    run = runs.get(session, run_id)
-    return RoundPage(
-        status=run.status,
-        rounds_done=run.rounds_done,
-        rounds_total=run.rounds_total,
-        rounds=runs.rounds(session, run_id, after=after, limit=limit, detail=detail, every=every),
-    )
+    pages: Pages = request.app.state.pages
+    with reading(store) as session:  # not a dependency: this is what open pages ask all the time
+        standing = runs.standing(session, run_id)
+
+        def page() -> bytes:
+            found = runs.rounds(
+                session, run_id, after=after, limit=limit, detail=detail, every=every
+            )
+            whole = RoundPage(
+                status=standing.status,
+                rounds_done=standing.rounds_done,
+                rounds_total=standing.rounds_total,
+                rounds=found,
+            )
+            return whole.model_dump_json().encode()
+
+        body = pages.get((run_id, standing, after, limit, detail, every), page)
+    return Response(body, media_type="application/json")
 
 
 @router.get("/compare", responses=NOT_FOUND)

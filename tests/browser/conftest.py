@@ -16,7 +16,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from backend.schemas import RunCreate
 from dashboard.launch import HEALTH_PATH, arguments
+from tests.support.builders import tiny_config
 from tests.support.fake_api import FakeApi, served
 
 CHROMIUM = next(
@@ -34,7 +36,7 @@ FLAGS = (
 )
 LOCAL = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
 # On a deep link Streamlit first looks for itself below the page's own path.
-HARMLESS = re.compile(r"/(run|design|compare|sweeps)/_stcore/(health|host-config)$")
+HARMLESS = re.compile(r"/(run|design|compare|sweeps|playground)/_stcore/(health|host-config)$")
 START_S = 90.0
 STATUS = ".st-key-run-status"  # where the run view says how the run stands
 PATIENCE_S = 60.0  # of one browser action, on a machine that also trains
@@ -79,8 +81,37 @@ def wait_for(url: str, log: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def meshtune(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """API, worker and dashboard on free ports with a database of their own; gives the address."""
+def meshtune(services: tuple[str, str]) -> str:
+    """Address of the dashboard of a whole Meshtune."""
+    return services[0]
+
+
+@pytest.fixture(scope="session")
+def finished_run(services: tuple[str, str]) -> int:
+    """Number of a run with a library of experts that the worker has completed."""
+    small = {
+        "rounds": 4,
+        "fleet__devices": 4,
+        "fleet__tasks": ["reading", "addition"],
+        "training__local_steps": 4,
+        "method": {"kind": "so_lora", "library_every": 1},
+    }
+    body = RunCreate(config=tiny_config(**small)).model_dump(mode="json")
+    with httpx.Client(base_url=services[1], trust_env=False) as api:
+        number = int(api.post("/runs", json=body).raise_for_status().json()["id"])
+        until = time.monotonic() + 300.0
+        while (status := api.get(f"/runs/{number}").json()["status"]) != "completed":
+            assert time.monotonic() < until, f"the run is {status}"
+            time.sleep(0.2)
+    return number
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """API, worker and dashboard on free ports with a database of their own.
+
+    Gives the addresses of dashboard and API.
+    """
     folder = tmp_path_factory.mktemp("meshtune")
     state = {"MESHTUNE_STATE_DIR": str(folder / "state")}
     api_port, port = free_port(), free_port()
@@ -94,7 +125,7 @@ def meshtune(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         start(process(worker, folder / "worker.log", **state))
         start(process(arguments(port, api_url), folder / "dashboard.log"))
         wait_for(url + HEALTH_PATH, folder / "dashboard.log")
-        yield url
+        yield url, api_url
 
 
 @pytest.fixture(scope="session")

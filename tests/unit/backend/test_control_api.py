@@ -12,9 +12,9 @@ from backend.app import create_app
 from backend.schemas import Comparison, Problem, RoundPage, RunCreate, RunDetail, RunList
 from backend.settings import Settings
 from db import runs
-from db.session import reading
+from db.session import reading, writing
 from engine.records import RoundRecord, RunStatus
-from tests.support.builders import stored_run, tiny_config
+from tests.support.builders import play, stored_run, tiny_config
 
 
 @pytest.fixture
@@ -247,3 +247,28 @@ def test_the_bounds_of_the_wire_are_those_of_the_store(api: TestClient) -> None:
     assert bounds["priority"]["maximum"] == -bounds["priority"]["minimum"] == runs.PRIORITY_MAX
     assert bounds["note"]["maxLength"] == runs.NOTE_MAX
     assert bounds["name"]["maxLength"] == runs.NAME_MAX
+
+
+def test_a_page_asked_for_twice_tells_what_happened_in_between(
+    api: TestClient, shared: Engine
+) -> None:
+    run_id = stored_run(shared, tiny_config(rounds=4), rounds=2, status=RunStatus.QUEUED)
+    path = f"/runs/{run_id}/rounds?after=0"
+
+    def page() -> RoundPage:
+        return RoundPage.model_validate_json(api.get(path).content)
+
+    assert [record.round_index for record in page().rounds] == [1]
+    assert page() == page()
+    with writing(shared) as session:
+        claim = runs.claim_next(session, "w", lease_s=20.0)
+        assert claim is not None
+        play(session, claim, 1)
+    assert [record.round_index for record in page().rounds] == [1, 2]
+    assert page().status is RunStatus.RUNNING
+    api.post(f"/runs/{run_id}/cancel")
+    with writing(shared) as session:
+        runs.finish(session, claim, RunStatus.CANCELLED, "asked")
+    assert page().status is RunStatus.CANCELLED
+    assert api.delete(f"/runs/{run_id}").status_code == 204
+    refused(api.get(path), 404, "RunDeleted")

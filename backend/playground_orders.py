@@ -1,0 +1,34 @@
+"""What the API and the playground's process say to each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.playground_schemas import AnsweredOut, AskIn
+from engine.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Order:
+    """A question, about the state in the checkpoint `name`; its file only where it is needed."""
+
+    ask: AskIn
+    rounds_done: int
+    name: str
+    config: RunConfig
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class FileNeeded:
+    """The state is not in memory: ask again with its file."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why there is no answer: the field it is about, and one sentence."""
+
+    field: str
+    sentence: str
+
+
+Reply = AnsweredOut | FileNeeded | Refused

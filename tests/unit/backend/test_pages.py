@@ -1,0 +1,31 @@
+"""Shared pages: made once while nothing moves, bounded, and never older than the run."""
+
+from backend.pages import Pages
+
+
+def test_a_page_is_made_once_and_the_one_unused_longest_goes_first() -> None:
+    pages, made = Pages(kept_bytes=10, page_bytes=6), []
+
+    def page(name: str, size: int) -> bytes:
+        def make() -> bytes:
+            made.append(name)
+            return b"x" * size
+
+        return pages.get(name, make)
+
+    page("a", 4), page("b", 4), page("a", 4)
+    assert made == ["a", "b"]
+    page("c", 4)  # b goes, since a was used after it
+    page("a", 4)
+    assert made == ["a", "b", "c"]
+    page("b", 4)
+    assert made == ["a", "b", "c", "b"]
+    assert pages.size == 8
+
+
+def test_a_page_that_is_too_large_is_made_each_time() -> None:
+    pages, made = Pages(kept_bytes=10, page_bytes=6), []
+    for _ in range(2):
+        assert pages.get("large", lambda: made.append(1) or bytes(7)) == bytes(7)
+    assert len(made) == 2
+    assert pages.size == 0
