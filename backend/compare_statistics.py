@@ -64,7 +64,7 @@ def signed_rank_p(deltas: Sequence[float]) -> float | None:
         for total in range(whole, rank - 1, -1):
             ways[total] += ways[total - rank]
     rare = min(positive, whole - positive)
-    return min(1.0, 2.0 * sum(ways[: rare + 1]) / 2 ** len(ranks))
+    return min(1.0, 2.0 * sum(ways[: rare + 1]) / 2.0 ** len(ranks))
 
 
 def _double_ranks(sizes: Sequence[float]) -> list[int]:

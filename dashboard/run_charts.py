@@ -106,6 +106,7 @@ def layers_chart(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure
                 "side": "right",
                 "rangemode": "tozero",
                 "showgrid": False,
+                "tickformat": ".1f",
             },
             legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         )

@@ -1,6 +1,6 @@
 """What a comparison reads of a run: totals of all rounds, and scores of the evaluated ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ class Scored:
     """What curves need of the scores of one evaluated round."""
 
     own: Sequence[float | None]  # accuracy on the own task, per device
-    tasks: dict[str, Sequence[float | None]]  # mean of the devices that hold a task, and of all
+    tasks: Mapping[str, Sequence[float | None]]  # mean of the devices that hold a task, and of all
     own_before_exchange: float | None
 
 
@@ -26,8 +26,8 @@ class Scored:
 class Stored:
     """One run as curves see it."""
 
-    totals: dict[str, Sequence[Any]]  # one value per stored round, by name in TOTALS
-    scored: dict[int, Scored]  # by index of an evaluated round, in order
+    totals: Mapping[str, Sequence[Any]]  # one value per stored round, by name in TOTALS
+    scored: Mapping[int, Scored]  # by index of an evaluated round, in order
 
 
 def stored(session: Session, run_id: int) -> Stored:
@@ -55,7 +55,9 @@ def configs(session: Session, run_ids: Sequence[int]) -> dict[int, dict[str, Any
 def _kept(session: Session, run_id: int) -> dict[int, Scored]:
     columns = (RoundCurve.own, RoundCurve.tasks, RoundCurve.own_before_exchange)
     query = select(RoundCurve.round_index, *columns).where(RoundCurve.run_id == run_id)
-    return {index: Scored(*row) for index, *row in session.execute(query)}
+    return {
+        index: Scored(own, tasks, before) for index, own, tasks, before in session.execute(query)
+    }
 
 
 def _older(session: Session, run_id: int, indices: Sequence[int]) -> dict[int, Scored]:
@@ -66,7 +68,7 @@ def _older(session: Session, run_id: int, indices: Sequence[int]) -> dict[int, S
     wanted, found = set(indices), {}
     for row in session.execute(query).mappings():
         if row["round_index"] in wanted:
-            values = curve_values(row)
+            values = curve_values({**row})
             index = values.pop("round_index")
             found[index] = Scored(**values)
     return found

@@ -386,7 +386,10 @@ def main() -> None:
         st.info("Nothing has run yet, so there is nothing to compare.", icon=":material/info:")
         st.page_link(state.GALLERY, label="Open the gallery", icon=":material/grid_view:")
         return
-    st.html(STYLE + html_table.STYLE)
+    # Streamlit's chips are white on the accent, which in the dark is too light for that.
+    ink = theme.PAPER.of(state.mode())
+    chips = f"<style>span[data-tag-index] * {{ color: {ink} !important; }}</style>"
+    st.html(STYLE + html_table.STYLE + chips)
     with st.container(key="compare-layout"):
         rail, stage = st.columns([1, 3.4], gap="medium")
     with rail:
