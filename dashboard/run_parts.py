@@ -24,7 +24,7 @@ def choose_baseline(run: RunDetail) -> int | None:
     fair = run_frames.baseline_of(run, plain)
     start = int(given) if given.isascii() and given.isdecimal() and int(given) in others else fair
     key = f"base-{run.id}"
-    if st.session_state.get(key) not in others:
+    if st.session_state.get(key, start) not in {None, *others} or key not in st.session_state:
         st.session_state[key] = None if given == "none" else start
     chosen: int | None = st.selectbox(
         "Compared with",
