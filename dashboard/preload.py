@@ -62,7 +62,9 @@ class ChartsAhead:
             await send(start)
             await send({"type": "http.response.body", "body": whole})
 
-        await self.app(scope, receive, added)
+        # As plain text: what is packed cannot be added to.
+        plain = [each for each in scope["headers"] if each[0] != b"accept-encoding"]
+        await self.app({**scope, "headers": plain}, receive, added)
 
 
 def scripts() -> str:
@@ -70,7 +72,8 @@ def scripts() -> str:
     files = [file for part in PARTS for file in sorted(SCRIPTS.glob(f"{part}.*.js"))]
     ahead = [*(f"/static/js/{file.name}" for file in files), chart_url()]
     links = "".join(f'<link rel="modulepreload" href="{escape(url)}">' for url in ahead)
-    return f'<script type="module" async src="{escape(plotly_url())}"></script>{links}'
+    address = escape(plotly_url())
+    return f'<script type="module" async fetchpriority="high" src="{address}"></script>{links}'
 
 
 def chart_url() -> str:
