@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from dashboard.components import asset_url, plotly_url
-from dashboard.preload import PARTS, ChartsAhead, scripts
+from dashboard.preload import PARTS, SCRIPTS, ChartsAhead, scripts
 
 PAGE = b"<html><head><title>x</title></head><body></body></html>"
 
@@ -58,4 +58,8 @@ def test_what_is_begun_is_what_the_charts_ask_for() -> None:
     assert (
         asset_url("chart.js", plotly=plotly_url().replace("?", "%3F")).replace("&", "&amp;") in text
     )
-    assert len(re.findall("/static/js/", text)) >= len(PARTS)  # every part of Streamlit is there
+    # Every part of Streamlit is there, with all that it imports, once.
+    files = re.findall('/static/js/([^"]+)', text)
+    assert all(any(file.startswith(f"{part}.") for file in files) for part in PARTS)
+    assert len(files) == len(set(files)) > len(PARTS)
+    assert all((SCRIPTS / file).is_file() for file in files)
