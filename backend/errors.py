@@ -31,8 +31,8 @@ STATUS: dict[type[Exception], int] = {
     AssetMissing: 503,
     StoreUnavailable: 503,
     UnreadableConfig: 500,
-    ReportFailed: 503,
     PlaygroundBusy: 503,
+    ReportFailed: 503,
 }
 # Named in full: with a model alone, OpenAPI would say that streams refuse in their own format.
 _PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -54,13 +54,14 @@ def _component(name: str, place: str) -> Callable[..., Any]:
     )
 
 
-def live_chart(figure: go.Figure, *, key: str, keep: str = "keep") -> None:
+def live_chart(figure: go.Figure, *, key: str, keep: str = "keep", marks: bool = False) -> None:
     """Draw `figure` in place; zoom and hidden traces stay while `keep` stays.
 
     Args:
         figure: from dashboard.charts; its height is reserved, its title names the saved files.
         key: identity of the chart on its page.
         keep: changes when the axes change their meaning, which drops the zoom.
+        marks: show the round that `mark_round` names; for charts over rounds.
     """
     payload = json.loads(str(figure.to_json()))
     payload["layout"].pop("template", None)
@@ -74,10 +75,16 @@ def live_chart(figure: go.Figure, *, key: str, keep: str = "keep") -> None:
             "figure": payload,
             "height": height,
             "keep": keep,
+            "marks": marks,
             "rev": revision,
             "file": "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-"),
         },
     )
+
+
+def mark_round(finished: int | None, *, key: str) -> None:
+    """Have the charts that show marks draw a line at a round, without sending them again."""
+    _component("marker", "mt-marker")(key=key, height=1, data={"round": finished})
 
 
 def network_map(payload: dict[str, Any], *, key: str, height: int) -> None:

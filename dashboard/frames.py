@@ -27,6 +27,8 @@ ROUND_COLUMNS = (
     "total_airtime_s",
     "total_energy_j",
     "wall_s",
+    "collision_analytic",
+    "collision_real",
 )
 TASK_COLUMNS = ("round", "task", "own", "all")
 
@@ -76,6 +78,8 @@ class History:
                 *_beyond_air(record),
                 *self._totals,
                 record.wall_s,
+                record.extra.get("collision_analytic_fraction"),
+                record.extra.get("collision_empirical_fraction"),
             )
         )
         if record.scores:

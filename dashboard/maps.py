@@ -1,6 +1,6 @@
 """What the network map shows: a plan before the run, the messages of a round during it. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -12,6 +12,7 @@ from engine.records import DeviceRecord, LinkRecord, RoundRecord
 
 Half = dict[str, Any]
 ABSENT = "absent"  # stands where the task of a device would say how it is drawn
+FLOWING_PAIRS = 200
 
 
 def plan_map(plan: Plan, mode: theme.Mode) -> dict[str, Any]:
@@ -46,6 +47,9 @@ def round_map(
     most = max((link.payload_bits for link in record.links), default=0)
     pairs = _pairs(links, lambda link: _sent_half(link, most, mode))
     payload = _payload(nodes, pairs, mode, lost=True)
+    payload["hulls"] = hulls([device.cluster for device in record.devices])
+    # So many moving dots would cost frames on a machine without a graphics card.
+    payload["quiet"] = len(pairs) > FLOWING_PAIRS
     if any(node["task"] == ABSENT for node in nodes):
         payload["tasks"][ABSENT] = {
             "title": "Out of reach",
@@ -54,6 +58,18 @@ def round_map(
             "filled": False,
         }
     return payload
+
+
+def hulls(clusters: Sequence[int]) -> list[dict[str, Any]]:
+    """Clusters of two devices or more, where there is more than one cluster."""
+    members: dict[int, list[str]] = {}
+    for device, cluster in enumerate(clusters):
+        members.setdefault(cluster, []).append(str(device))
+    if len(members) < 2:
+        return []
+    return [
+        {"name": f"cluster {name}", "members": ids} for name, ids in members.items() if len(ids) > 1
+    ]
 
 
 def _told(device: DeviceRecord, accuracy: float | None) -> list[str]:
@@ -143,7 +159,14 @@ def _sent_half(link: LinkRecord, most_bits: int, mode: theme.Mode) -> Half:
         lines.append(f"airtime {fmt.seconds(link.airtime_s)} · {fmt.joules(link.energy_j)}")
     color = theme.snr_color(link.snr_db, mode) if link.delivered else theme.BAD.of(mode)
     width = round(1.5 + 3.0 * share, 2)
-    return {"color": color, "width": width, "lost": not link.delivered, "tip": lines}
+    flow = link.payload_bits > 0
+    return {
+        "color": color,
+        "width": width,
+        "lost": not link.delivered,
+        "flow": flow,
+        "tip": lines,
+    }
 
 
 def _payload(

@@ -1,6 +1,5 @@
 """What the views share: the mode of the page, the address, histories that grow round by round."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ GALLERY, DESIGN, RUN, COMPARE, PLAYGROUND = (
     str(VIEWS / f"{name}.py") for name in ("gallery", "design", "run", "compare", "playground")
 )
 HISTORIES_KEPT = 24
+ROUNDS_KEPT = 64
 PAGES_PER_TICK = 2  # of a long history; the screen shows progress instead of waiting for all
 
 
@@ -69,28 +69,33 @@ def follow(client: ApiClient, run: RunSummary, config: RunConfig, *, pages: int)
     history = history_of(run.id, config)
     if history.last_round_index + 1 > run.rounds_done:  # the run began again at a checkpoint
         st.session_state["histories"].pop(run.id)
+        st.session_state.pop("whole_rounds", None)  # some of them are played again
         history = history_of(run.id, config)
     for _ in range(pages):
         if history.last_round_index + 1 >= run.rounds_done:
             break
-        page = client.rounds(run.id, history.last_round_index, limit=PAGE, detail="scores")
+        page = client.rounds(run.id, history.last_round_index, limit=PAGE, detail="summary")
         history.extend(page.rounds)
         if not page.rounds:
             break
     return history
 
 
-def last_round(client: ApiClient, run_id: int, index: int) -> RoundRecord | None:
-    """Round `index` with its links; kept until another one is asked for."""
-    kept: Mapping[str, Any] = st.session_state.get("last_round", {})
-    if kept.get("of") == (run_id, index):
-        record: RoundRecord = kept["record"]
-        return record
-    page = client.rounds(run_id, index - 1, limit=1, detail="full")
-    if not page.rounds:
+def whole_round(client: ApiClient, run_id: int, index: int) -> RoundRecord | None:
+    """Round `index` with all its lists; the ones seen last are kept, since a round is final."""
+    if index < 0:
         return None
-    st.session_state["last_round"] = {"of": (run_id, index), "record": page.rounds[0]}
-    return page.rounds[0]
+    kept: dict[tuple[int, int], RoundRecord] = st.session_state.setdefault("whole_rounds", {})
+    record = kept.pop((run_id, index), None)
+    if record is None:
+        page = client.rounds(run_id, index - 1, limit=1, detail="full")
+        if not page.rounds or page.rounds[0].round_index != index:
+            return None
+        record = page.rounds[0]
+    kept[(run_id, index)] = record
+    while len(kept) > ROUNDS_KEPT:
+        kept.pop(next(iter(kept)))
+    return record
 
 
 @st.cache_data(max_entries=64, ttl=3600, show_spinner=False)

@@ -106,6 +106,24 @@ function buttons(file) {
   ];
 }
 
+// A thin line at the round that the page looks at, in charts over rounds.
+function marked(shapes, css) {
+  const round = globalThis.mtRound;
+  if (round === null || round === undefined) return shapes ?? [];
+  const color = css.getPropertyValue("--st-text-color").trim() || "#1F2430";
+  return [...(shapes ?? []), {
+    type: "line", xref: "x", x0: round, x1: round, yref: "paper", y0: 0, y1: 1,
+    line: { color, width: 1, dash: "dot" }, opacity: 0.8,
+  }];
+}
+
+globalThis.addEventListener("mt-round", () => {
+  for (const div of document.querySelectorAll(".mt-chart.drawn[data-marks]")) {
+    const shapes = marked(div.mtShapes, getComputedStyle(div));
+    globalThis.Plotly?.relayout(div, { shapes });
+  }
+});
+
 async function paint(div, data, state) {
   const Plotly = await loadPlotly();
   if (!div.isConnected || state.latest !== data) return; // newer data wait: do not draw stale ones
@@ -113,6 +131,11 @@ async function paint(div, data, state) {
     ...themed(data.figure.layout, getComputedStyle(div)),
     height: data.height, uirevision: data.keep, autosize: true,
   };
+  if (data.marks) {
+    div.mtShapes = layout.shapes;
+    div.dataset.marks = "";
+    layout.shapes = marked(layout.shapes, getComputedStyle(div));
+  }
   if (state.watcher) {
     // Without a config: plotly.js 4.1 takes a config with buttons for a new one every time, and
     // then draws anew without end.

@@ -50,6 +50,22 @@ function metres(length) {
   return length >= 1000 ? `${length / 1000} km` : `${length} m`;
 }
 
+// Andrew's monotone chain; fewer than three points are their own hull.
+function convexHull(points) {
+  const sorted = [...points].sort((p, q) => p.x - q.x || p.y - q.y);
+  if (sorted.length < 3) return sorted;
+  const turn = (o, a, b) => (a.x - o.x) * (b.y - o.y) - (a.y - o.y) * (b.x - o.x);
+  const half = (list) => {
+    const kept = [];
+    for (const p of list) {
+      while (kept.length > 1 && turn(kept[kept.length - 2], kept[kept.length - 1], p) <= 0) kept.pop();
+      kept.push(p);
+    }
+    return kept.slice(0, -1);
+  };
+  return [...half(sorted), ...half(sorted.reverse())];
+}
+
 class NetworkMap {
   constructor(host) {
     this.root = html("div", "mt-map", host);
@@ -71,7 +87,7 @@ class NetworkMap {
     this.stage = html("div", "stage", this.root);
     this.svg = make("svg", { role: "group" }, this.stage);
     this.layers = {};
-    for (const name of ["grid", "links", "draft", "nodes", "labels", "scale"]) {
+    for (const name of ["grid", "hulls", "links", "draft", "nodes", "labels", "scale"]) {
       this.layers[name] = make("g", { class: name }, this.svg);
     }
     this.tip = html("div", "tip", this.stage);
@@ -182,6 +198,7 @@ class NetworkMap {
   draw() {
     if (!this.base) return;
     this.drawGrid();
+    this.drawHulls();
     for (const [key, parts] of this.linkParts) {
       if (!this.links.has(key)) { parts.group.remove(); this.linkParts.delete(key); }
     }
@@ -209,6 +226,20 @@ class NetworkMap {
     make("text", { x: left + gap + 6, y: bottom + 1 }, bar).textContent = metres(step);
   }
 
+  // Clusters of two or more as outlines with room around their devices.
+  drawHulls() {
+    const layer = this.layers.hulls;
+    layer.replaceChildren();
+    for (const hull of this.data.hulls ?? []) {
+      const places = hull.members.map((id) => this.place(id));
+      const outline = convexHull(places);
+      const group = make("g", { "data-hull": hull.name }, layer);
+      const d = `M${outline.map((p) => `${p.x} ${p.y}`).join("L")}Z`;
+      make("path", { d, class: "hull-edge", "stroke-width": this.radius * 4.6 + 3 }, group);
+      make("path", { d, class: "hull", "stroke-width": this.radius * 4.6 }, group);
+    }
+  }
+
   drawLink(key, link) {
     let parts = this.linkParts.get(key);
     if (!parts) {
@@ -216,6 +247,7 @@ class NetworkMap {
       parts = { group };
       for (const end of ["a", "b"]) {
         parts[end] = make("line", { class: "half" }, group);
+        parts[`${end}Flow`] = make("line", { class: "flow" }, group);
         parts[`${end}Hit`] = make("line", { class: "hit", "data-half": end }, group);
       }
       this.linkParts.set(key, parts);
@@ -227,6 +259,15 @@ class NetworkMap {
       const at = { x1: middle.x, y1: middle.y, x2: from.x, y2: from.y };
       set(parts[`${end}Hit`], at);
       set(parts[end], { ...at, visibility: half ? "visible" : "hidden" });
+      const flows = half?.flow && !half.lost && !this.data.quiet;
+      // From the other device to this one: the dots run the way the message went.
+      const far = from === p ? q : p;
+      const path = { x1: far.x, y1: far.y, x2: from.x, y2: from.y };
+      set(parts[`${end}Flow`], { ...path, visibility: flows ? "visible" : "hidden" });
+      if (flows) {
+        const width = Math.max(2.4, half.width * clamp(this.radius / 12, 0.45, 1));
+        set(parts[`${end}Flow`], { "stroke-width": width });
+      }
       if (!half) continue;
       set(parts[end], {
         stroke: half.color,

@@ -7,13 +7,15 @@ import pandas as pd
 import streamlit as st
 import tomli_w
 
+from backend.compare_schemas import RunCurves
 from backend.schemas import RunDetail
-from dashboard import charts, maps, state, theme
+from dashboard import compare_client, run_parts, state, theme
 from dashboard import format as fmt
 from dashboard.client import ApiClient, ApiProblem, api
-from dashboard.components import live_chart, network_map
-from dashboard.frames import History, last_of
-from engine.records import ENDED, RoundRecord, RunStatus
+from dashboard.components import mark_round
+from dashboard.frames import History
+from dashboard.run_replay import TICK_S, Replay, controls
+from engine.records import ENDED, RunStatus
 
 POLL_S = 0.7  # between looks at a run that is under way
 ALL_PAGES = 1_000_000
@@ -177,105 +179,6 @@ def first_round(run: RunDetail) -> None:
         st.skeleton(theme.LARGE)
 
 
-def numbers(rounds: pd.DataFrame) -> None:
-    """The six numbers of the run: two results, four costs."""
-    own, everything = last_of(rounds, "accuracy_own"), last_of(rounds, "accuracy_all")
-    bits, airtime = (float(rounds[c].sum()) for c in ("sent_bits", "airtime_s"))
-    waited, energy = rounds["round_s"].dropna(), energy_parts(rounds)
-    done = len(rounds)
-    tiles = [
-        ("Own accuracy", fmt.percent(own), _change(rounds, "accuracy_own"),
-         "Mean over devices, each on unseen samples of its own task."),
-        ("All tasks", fmt.percent(everything), _change(rounds, "accuracy_all"),
-         "Mean over devices and all tasks of the run, on unseen samples."),
-        ("Bits sent", fmt.bits(bits), f"{fmt.bits(bits / done)} per round",
-         "Payload put on air over all rounds, lost messages included; a broadcast counts once."),
-        ("Airtime", fmt.seconds(airtime), f"{fmt.seconds(airtime / done)} per round",
-         "Longest message of each slot; slots, hops and rounds added up."),
-        ("Time of the rounds", fmt.seconds(float(waited.sum()) if len(waited) else None),
-         f"{fmt.seconds(float(waited.mean()))} per round" if len(waited) else "not recorded",
-         "Slowest path of each round, added up: compute, wait for the turn, send. This is what "
-         "the devices would wait, not what the simulation takes."),
-        ("Energy", fmt.joules(sum(energy.values())),
-         f"{fmt.joules(sum(energy.values()) / done)} per round",
-         "Energy of all devices over all rounds; below the tiles is what it went into."),
-    ]  # fmt: skip
-    # six side by side on a wide screen, three on a narrow one
-    with st.grid(6, min_column_width=174, gap="small"):
-        for label, value, under, help_text in tiles:
-            st.metric(
-                label,
-                value,
-                under,
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-                help=help_text,
-                height="stretch",
-            )
-    split = " · ".join(f"{name} {fmt.joules(joules)}" for name, joules in energy.items())
-    st.caption(f"Energy of all devices: {split}")
-
-
-def energy_parts(rounds: pd.DataFrame) -> dict[str, float]:
-    """Joules by what they went into; runs of older versions know the air only."""
-    parts = {"transmitting": "energy_j", "receiving": "receive_j", "computing": "compute_j"}
-    return {
-        name: float(rounds[column].sum())
-        for name, column in parts.items()
-        if rounds[column].notna().any()
-    }
-
-
-def _change(rounds: pd.DataFrame, column: str) -> str:
-    known = rounds[column].dropna()
-    if len(known) < 2:
-        return "first evaluation"
-    return f"{fmt.points(float(known.iloc[-1] - known.iloc[-2]))} in the last round"
-
-
-def round_line(index: int, record: RoundRecord | None) -> str:
-    """Which round the map shows, how long it took on air and off, and who held it up."""
-    line = f"**Messages of round {index + 1}**"
-    if record is None or record.round_s is None:
-        return line
-    line += f" :gray[took {fmt.seconds(record.round_s)}"
-    slowest = maps.slowest_device(record)
-    return f"{line}]" if slowest is None else f"{line}, waits for device {slowest}]"
-
-
-def pictures(run: RunDetail, history: History, rounds: pd.DataFrame) -> None:
-    """Map, curves, heat map and costs, side by side where there is room."""
-    mode, config = state.mode(), run.config
-    tasks = history.task_frame()
-    record = state.last_round(api(), run.id, history.last_round_index)
-    with st.grid(2, min_column_width=420, gap="medium"):
-        with st.container():
-            st.markdown(round_line(history.last_round_index, record))
-            if record is not None:
-                own = {
-                    s.device: s.accuracy
-                    for s in history.scores
-                    if config.fleet.task_of(s.device) == s.task
-                }
-                network_map(
-                    maps.round_map(record, own, mode), key="run-map", height=theme.MEDIUM + 60
-                )
-        with st.container():
-            live_chart(charts.task_curves(tasks, "own", config), key="own")
-            live_chart(charts.task_curves(tasks, "all", config), key="all")
-    with st.grid(2, min_column_width=420, gap="medium"):
-        live_chart(
-            charts.score_heat_map(history.score_frame(), config, mode),
-            key="heat",
-        )
-        with st.container():
-            bits = charts.total_curve(rounds, "total_bits", config, mode)
-            live_chart(bits, key="bits")
-            airtime = charts.total_curve(rounds, "total_airtime_s", config, mode)
-            live_chart(airtime, key="airtime")
-
-
 def events(run: RunDetail) -> None:
     """What happened to the run, newest first."""
     st.subheader("Events", anchor=False)
@@ -341,7 +244,11 @@ header(opened)
 active = opened.status not in ENDED
 
 
-@st.fragment(run_every=POLL_S if active else None)
+replay = Replay(opened.id)
+ticks = TICK_S if replay.playing else POLL_S if active else None
+
+
+@st.fragment(run_every=ticks)
 def live() -> None:
     """Everything that moves; asks only for rounds after the last one seen."""
     note = st.container()  # a fixed place: an element that appears above would remount what follows
@@ -372,13 +279,33 @@ def live() -> None:
         if run.status not in ENDED:
             first_round(run)
     else:
-        rounds = history.round_frame()
-        numbers(rounds)
         try:
-            pictures(run, history, rounds)
+            body(run, history)
         except ApiProblem as problem:
             state.show_problem(problem, where=note)
     events(run)
+
+
+def body(run: RunDetail, history: History) -> None:
+    """Numbers, pictures and curves, once there is a finished round."""
+    rounds = history.round_frame()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        base_id = run_parts.choose_baseline(run)
+    curves, base = studied(run.id, base_id)
+    shown = controls(replay, history.last_round_index + 1)
+    mark_round(shown if len(rounds) > 1 else None, key="marker")
+    run_parts.numbers(rounds, curves, base, shown)
+    run_parts.round_pictures(run, shown)
+    run_parts.curves_of(run, curves, rounds)
+
+
+def studied(run_id: int, base_id: int | None) -> tuple[RunCurves, RunCurves | None]:
+    """Curves of the run and of its baseline; asked anew only when something has changed."""
+    wanted = [run_id, base_id] if base_id else [run_id]
+    seen = compare_client.study(api(), wanted, st.session_state.get("run-study"))
+    st.session_state["run-study"] = seen
+    found = seen.study.runs
+    return found[0].curves, found[1].curves if base_id else None
 
 
 with state.steady():

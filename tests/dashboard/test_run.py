@@ -53,7 +53,7 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
         "Energy",
     ]
     assert all(each.value != MISSING for each in page.metric)
-    assert drawn(page) == 6
+    assert drawn(page) == 9  # map, heat map, six curves and the mark
     assert [getattr(each, "label", "") for each in page.get("download_button")] == [
         "Rounds as CSV",
         "Records as JSON lines",
@@ -116,7 +116,7 @@ def test_an_early_end_has_its_reason_and_the_next_step(
     page = open_view("run", run=1)
     assert "The disk is full." in said(page)
     assert words in said(page)
-    assert drawn(page) == 6  # what was stored is shown
+    assert drawn(page) == 9  # what was stored is shown
 
 
 def test_a_live_run_appends_only_what_is_new(open_view: Opener, api: FakeApi) -> None:
@@ -304,3 +304,51 @@ def test_clone_and_compare_carry_the_run_along(open_view: Opener, api: FakeApi) 
 
 def test_without_the_api_it_says_how_to_start_it(open_without_api: Opener) -> None:
     assert "make up" in open_without_api("run", run=1).error[0].value
+
+
+def test_another_round_is_shown_with_its_own_numbers(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=1)
+    last = {each.label: each.value for each in page.metric}
+    page.slider(key="round-1").set_value(5).run()
+    assert not page.exception
+    then = {each.label: each.value for each in page.metric}
+    assert then["Bits sent"] != last["Bits sent"]
+    assert "Messages of round 5" in said(page)
+    page.button(key="Round after").click().run()
+    assert "Messages of round 6" in said(page)
+    page.button(key="Newest round").click().run()
+    assert {each.label: each.value for each in page.metric} == last
+
+
+def test_play_begins_again_at_the_first_round_and_ends_at_the_last(
+    open_view: Opener, api: FakeApi
+) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=4)
+    page = open_view("run", run=1)
+    page.button(key="play").click().run()
+    assert page.button(key="play").label == "Stop"
+    seen = [page.slider(key="round-1").value]
+    while page.button(key="play").label == "Stop":
+        time.sleep(0.3)
+        page.run()
+        seen.append(page.slider(key="round-1").value)
+    assert seen[0] < 4
+    assert seen == sorted(seen)
+    assert seen[-1] == 4
+    assert page.button(key="play").label == "Play"
+
+
+def test_numbers_are_against_a_baseline_at_the_same_round(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(method={"kind": "lora_gossip"}), fixed=RunStatus.COMPLETED, done=20)
+    api.add(fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=2)
+    assert page.query_params["base"] in ("1", ["1"])
+    assert "to the baseline" in {each.label: each.delta for each in page.metric}["Bits sent"]
+    page.selectbox(key="base-2").set_value(None).run()
+    assert "per round" in {each.label: each.delta for each in page.metric}["Bits sent"]
+
+
+def test_a_run_without_the_newer_records_says_so(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=3)
+    assert "Which expert the gate preferred" in said(open_view("run", run=1))

@@ -1,0 +1,188 @@
+"""Parts of the Run view that show a run after one of its rounds, and its curves over all."""
+
+import pandas as pd
+import streamlit as st
+
+from backend.compare_schemas import RunCurves
+from backend.schemas import RunDetail
+from dashboard import charts, maps, run_charts, run_frames, state, theme
+from dashboard import format as fmt
+from dashboard.client import api
+from dashboard.components import live_chart, network_map
+from engine.records import RoundRecord
+
+LISTED = 60
+
+
+def choose_baseline(run: RunDetail) -> int | None:
+    """The run that differences are against; kept in the address."""
+    client = api()
+    plain = client.runs(limit=LISTED, method=theme.REFERENCE_METHOD).runs
+    others = {other.id: other for other in client.runs(limit=LISTED).runs if other.id != run.id}
+    others |= {other.id: other for other in plain if other.id != run.id}
+    given = st.query_params.get("base", "")
+    fair = run_frames.baseline_of(run, plain)
+    start = int(given) if given.isascii() and given.isdecimal() and int(given) in others else fair
+    key = f"base-{run.id}"
+    if st.session_state.get(key, start) not in {None, *others} or key not in st.session_state:
+        st.session_state[key] = None if given == "none" else start
+    chosen: int | None = st.selectbox(
+        "Compared with",
+        list(others),
+        index=None,
+        format_func=lambda number: f"{others[number].name} · run {number}",
+        placeholder="No baseline",
+        help="Numbers below say how far they are from this run at the same round. The start is "
+        "the newest completed plain LoRA run of as many devices and rounds.",
+        key=key,
+        width=260,
+    )
+    st.query_params["base"] = str(chosen) if chosen else "none"
+    return chosen
+
+
+def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, shown: int) -> None:
+    """The six numbers of the run after a round: two results, four costs; against a baseline."""
+    now = run_frames.at(curves, shown)
+    other = run_frames.at(base, shown) if base else run_frames.NOTHING
+    seen = rounds[rounds["round"] <= shown]
+    bits, airtime = (float(seen[c].sum()) for c in ("sent_bits", "airtime_s"))
+    waited, energy = seen["round_s"].dropna(), energy_parts(seen)
+    done = max(len(seen), 1)
+
+    def against(difference: str | None, otherwise: str) -> str:
+        return f"{difference} to the baseline" if base and difference else otherwise
+
+    tiles = [
+        ("Own accuracy", fmt.percent(now.own), against(_points(now.own, other.own),
+         _change(seen, "accuracy_own")),
+         "Mean over devices, each on unseen samples of its own task (M12)."),
+        ("All tasks", fmt.percent(now.all), against(_points(now.all, other.all),
+         _change(seen, "accuracy_all")),
+         "Mean over devices and all tasks of the run, on unseen samples (M12)."),
+        ("Bits sent", fmt.bits(bits), against(_relative(bits, other.bits),
+         f"{fmt.bits(bits / done)} per round"),
+         "Payload put on air over all rounds, lost messages included; a broadcast counts once "
+         "(M11)."),
+        ("Airtime", fmt.seconds(airtime), against(_relative(airtime, other.airtime_s),
+         f"{fmt.seconds(airtime / done)} per round"),
+         "Longest message of each slot; slots, hops and rounds added up (M4, M31)."),
+        ("Time of the rounds", fmt.seconds(float(waited.sum()) if len(waited) else None),
+         f"{fmt.seconds(float(waited.mean()))} per round" if len(waited) else "not recorded",
+         "Slowest path of each round, added up: compute, wait for the turn, send (M33). This is "
+         "what the devices would wait, not what the simulation takes."),
+        ("Energy", fmt.joules(sum(energy.values())),
+         f"{fmt.joules(sum(energy.values()) / done)} per round",
+         "Energy of all devices over all rounds; below the tiles is what it went into."),
+    ]  # fmt: skip
+    # six side by side on a wide screen, three on a narrow one
+    with st.grid(6, min_column_width=174, gap="small"):
+        for label, value, under, help_text in tiles:
+            st.metric(
+                label,
+                value,
+                under,
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                help=help_text,
+                height="stretch",
+            )
+    split = " · ".join(f"{name} {fmt.joules(joules)}" for name, joules in energy.items())
+    on_air = _relative(energy.get("transmitting"), other.energy_j) if base else None
+    st.caption(
+        f"Energy of all devices: {split}"
+        + (f" ({on_air} to the baseline on air)" if on_air else "")
+    )
+
+
+def _points(value: float | None, other: float | None) -> str | None:
+    return None if value is None or other is None else fmt.points(value - other)
+
+
+def _relative(value: float | None, other: float | None) -> str | None:
+    return None if not other or value is None else fmt.relative(value, other)
+
+
+def energy_parts(rounds: pd.DataFrame) -> dict[str, float]:
+    """Joules by what they went into; runs of older versions know the air only."""
+    parts = {"transmitting": "energy_j", "receiving": "receive_j", "computing": "compute_j"}
+    return {
+        name: float(rounds[column].sum())
+        for name, column in parts.items()
+        if rounds[column].notna().any()
+    }
+
+
+def _change(rounds: pd.DataFrame, column: str) -> str:
+    known = rounds[column].dropna()
+    if len(known) < 2:
+        return "first evaluation"
+    return f"{fmt.points(float(known.iloc[-1] - known.iloc[-2]))} in the last round"
+
+
+def round_line(finished: int, record: RoundRecord | None) -> str:
+    """Which round the map shows, how long it took on air and off, and who held it up."""
+    line = f"**Messages of round {finished}**"
+    if record is None or record.round_s is None:
+        return line
+    line += f" :gray[took {fmt.seconds(record.round_s)}"
+    slowest = maps.slowest_device(record)
+    return f"{line}]" if slowest is None else f"{line}, waits for device {slowest}]"
+
+
+def round_pictures(run: RunDetail, shown: int) -> None:
+    """The map and the heat map after a round."""
+    mode, config = state.mode(), run.config
+    record = state.whole_round(api(), run.id, shown - 1)
+    evaluated = run_frames.evaluated_before(config, shown)
+    scored = record if evaluated == shown else state.whole_round(api(), run.id, evaluated - 1)
+    with st.grid(2, min_column_width=420, gap="medium"):
+        with st.container():
+            st.markdown(round_line(shown, record))
+            if record is not None:
+                own = run_frames.own_scores(scored, config)
+                payload = maps.round_map(record, own, mode)
+                network_map(payload, key="run-map", height=theme.MEDIUM + 60)
+        with st.container():
+            heat = charts.score_heat_map(run_frames.score_frame(scored, config), config, mode)
+            live_chart(heat, key="heat")
+            if scored is not None and evaluated != shown:
+                st.caption(f"Round {shown} was not evaluated; these are the scores of {evaluated}.")
+    state_of_routes(scored, evaluated)
+
+
+def state_of_routes(scored: RoundRecord | None, evaluated: int) -> None:
+    """Which expert answered which task; a sentence where no gate ranks experts."""
+    tasks, shares = run_frames.routes_table(scored)
+    place = st.container(key="routes")
+    if tasks:
+        with place:
+            live_chart(run_charts.routes_chart(tasks, shares, evaluated), key="routes-chart")
+    elif scored is not None:
+        place.caption(
+            "Which expert the gate preferred is known of rounds in which a gate that is not told "
+            "the task ranks experts of several tasks; not of this one."
+        )
+
+
+def curves_of(run: RunDetail, curves: RunCurves, rounds: pd.DataFrame) -> None:
+    """Curves over all rounds; the line in them is the round that is shown."""
+    mode, config = state.mode(), run.config
+    tasks = run_frames.task_frame(curves)
+    found = {
+        "own": charts.task_curves(tasks, "own", config),
+        "all": charts.task_curves(tasks, "all", config),
+        "bits": charts.total_curve(rounds, "total_bits", config, mode),
+        "airtime": charts.total_curve(rounds, "total_airtime_s", config, mode),
+        "energy": charts.total_curve(rounds, "total_energy_j", config, mode),
+        "lost": run_charts.lost_chart(run_frames.lost_frame(curves), config, mode),
+        "collision": run_charts.collision_chart(rounds, config, mode),
+    }
+    with st.grid(2, min_column_width=420, gap="medium"):
+        for key, figure in found.items():
+            if figure is not None:
+                live_chart(figure, key=key, marks=True)
+    first = state.whole_round(api(), run.id, 0)
+    if first is not None and first.layers:
+        live_chart(run_charts.layers_chart(first.layers, mode), key="layers")

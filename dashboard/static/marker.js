@@ -1,0 +1,13 @@
+// Tells all charts of the page which round is looked at. They draw a line there by themselves, so
+// that moving the slider sends a number instead of every curve.
+export function draw({ parentElement, data }) {
+  const host = parentElement.querySelector(".mt-marker");
+  if (!host) return;
+  host.dataset.round = data.round ?? "";
+  globalThis.mtRound = data.round;
+  globalThis.dispatchEvent(new CustomEvent("mt-round"));
+}
+
+export function dispose() {
+  globalThis.mtRound = null;
+}
