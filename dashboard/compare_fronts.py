@@ -14,6 +14,7 @@ from dashboard import format as fmt
 from dashboard.compare_arms import Arm, differing_fields, largest_cost, shown
 from dashboard.compare_charts import AXES, METRICS, color_of
 from dashboard.frames import flat
+from engine.records import ENDED
 from engine.reproduce.statistics import estimate
 
 ROW_PX = 34  # of an arm in the chart of levels
@@ -156,7 +157,8 @@ class Reach:
         if len(self.places) == self.runs:
             return "reached" if self.runs == 1 else f"all {self.runs} reach it"
         if self.runs == 1 or not self.places:
-            return "not reached"
+            over = all(each.run.status in ENDED for each in self.arm.members)
+            return "not reached" if over else "not reached yet"
         return f"{len(self.places)} of {self.runs} reach it"
 
 

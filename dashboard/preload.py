@@ -1,9 +1,10 @@
 """Starts the scripts of the charts together with Streamlit's own, not a second later.
 
 Plotly is 4.7 MB, which a browser reads for half a second. Left to the first chart, that comes after
-everything else; begun with the page, it falls into the time in which Streamlit waits for its parts.
+everything else; here it is fetched with the page and read while the server works (static/ahead.js).
 """
 
+import re
 from html import escape
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dashboard.components import asset_url, plotly_url
 CHARTED = ("/compare", "/run")  # pages that open with charts
 HEAD_END = b"</head>"
 SCRIPTS = Path(streamlit.__file__).parent / "static" / "static" / "js"
+IMPORTED = re.compile(r"""(?:from|import)\s*["']\./([\w.-]+\.js)["']""")
 # Parts of Streamlit that such a page needs and that it would ask for one after the other.
 PARTS = (
     "BidiComponent",
@@ -62,17 +64,31 @@ class ChartsAhead:
             await send(start)
             await send({"type": "http.response.body", "body": whole})
 
-        await self.app(scope, receive, added)
+        # As plain text: what is packed cannot be added to.
+        plain = [each for each in scope["headers"] if each[0] != b"accept-encoding"]
+        await self.app({**scope, "headers": plain}, receive, added)
 
 
 def scripts() -> str:
     """What is added to the head of a page."""
-    files = [file for part in PARTS for file in sorted(SCRIPTS.glob(f"{part}.*.js"))]
-    ahead = [*(f"/static/js/{file.name}" for file in files), chart_url()]
+    query = plotly_url().replace("?", "%3F")
+    ahead = [plotly_url(), asset_url("chart.js", plotly=query), *map(_address, parts())]
     links = "".join(f'<link rel="modulepreload" href="{escape(url)}">' for url in ahead)
-    return f'<script type="module" async src="{escape(plotly_url())}"></script>{links}'
+    first = escape(asset_url("ahead.js", plotly=query))
+    return f'<script type="module" src="{first}"></script>{links}'
 
 
-def chart_url() -> str:
-    """Address of chart.js as a chart asks for it."""
-    return asset_url("chart.js", plotly=plotly_url().replace("?", "%3F"))
+def parts() -> list[str]:
+    """Names of the files of PARTS and of all that these import, each once."""
+    waiting = [file.name for part in PARTS for file in sorted(SCRIPTS.glob(f"{part}.*.js"))]
+    found: dict[str, None] = {}
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found and (SCRIPTS / name).is_file():
+            found[name] = None
+            waiting += IMPORTED.findall((SCRIPTS / name).read_text("utf-8"))
+    return list(found)
+
+
+def _address(name: str) -> str:
+    return f"/static/js/{name}"

@@ -6,10 +6,12 @@ from urllib.parse import urlencode
 
 import httpx
 
+from db.runs import Total
 from tests.load.stores import Times, fill, fresh_settings, opened, served, size_mb
 from tests.support.builders import tiny_config
 
 COMPARED = 20
+CANDIDATES = 500
 FIELDS = ("accuracy_all", "accuracy_own", "total_bits", "total_airtime_s", "total_energy_j")
 REPEATS = 30
 
@@ -29,7 +31,9 @@ def questions(ids: list[int], rounds: int) -> dict[str, str]:
     """Addresses by what they ask, over the runs with these numbers."""
     middle = ids[len(ids) // 2]
     compared = ids[:: max(1, len(ids) // COMPARED)][:COMPARED]
-    asked = [("run", each) for each in compared] + [("field", each) for each in FIELDS]
+    numbers = [("run", each) for each in compared]
+    asked = numbers + [("field", each) for each in FIELDS]
+    whole = [("field", each.value) for each in Total]
     every = max(1, rounds // 100)
     return {
         "list, newest 50": "/runs?limit=50",
@@ -45,6 +49,10 @@ def questions(ids: list[int], rounds: int) -> dict[str, str]:
         "rounds, the last one, full": f"/runs/{middle}/rounds?after={rounds - 2}&detail=full",
         f"compare, {len(compared)} runs, {len(FIELDS)} fields": f"/compare?{urlencode(asked)}",
         "compare, every 5th": f"/compare?{urlencode([*asked, ('every', 5)])}",
+        f"compare, {len(compared)} runs, all fields": f"/compare?{urlencode([*numbers, *whole])}",
+        f"candidates, newest {CANDIDATES}": f"/compare/candidates?limit={CANDIDATES}",
+        f"study, {len(compared)} runs": f"/compare/study?{urlencode(numbers)}",
+        f"paired, {len(compared)} runs": f"/compare/paired?{urlencode(numbers)}",
         "counts": "/health",
     }
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, insert, literal, select, text
 
 from backend.settings import Settings, open_store
 from db import runs
-from db.models import Round, Run
+from db.models import Round, RoundCurve, Run
 from db.session import writing
 from engine.config import RunConfig
 from engine.records import RunStatus
@@ -73,7 +73,7 @@ def fill(store: Engine, config: RunConfig, many: int) -> list[int]:
     """So many completed runs of `config`; all but the first are copies of it, made by SQL."""
     first = _played(store, config)
     run_columns = [c for c in Run.__table__.c if c.name not in {"id", "name", "method", "seed"}]
-    round_columns = [c for c in Round.__table__.c if c.name != "run_id"]
+    lists = (Round.__table__, RoundCurve.__table__)
     made = [first]
     while len(made) < many:
         with writing(store) as session:
@@ -83,9 +83,11 @@ def fill(store: Engine, config: RunConfig, many: int) -> list[int]:
                 names = ["name", "method", "seed", *(c.name for c in run_columns)]
                 session.execute(insert(Run).from_select(names, copy))
                 new = session.scalar(select(Run.id).order_by(Run.id.desc()).limit(1)) or 0
-                rows = select(literal(new), *round_columns).where(Round.run_id == first)
-                names = ["run_id", *(c.name for c in round_columns)]
-                session.execute(insert(Round).from_select(names, rows))
+                for table in lists:
+                    columns = [c for c in table.c if c.name != "run_id"]
+                    rows = select(literal(new), *columns).where(table.c.run_id == first)
+                    names = ["run_id", *(c.name for c in columns)]
+                    session.execute(insert(table).from_select(names, rows))
                 made.append(new)
     if store.dialect.name == "postgresql":  # as its own housekeeping does a minute later
         with store.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
