@@ -54,6 +54,11 @@ def _component(name: str, place: str) -> Callable[..., Any]:
     )
 
 
+def mount(name: str, place: str, **arguments: Any) -> Any:
+    """Mount the component of dashboard/static/NAME.js; it draws into an element of class PLACE."""
+    return _component(name, place)(**arguments)
+
+
 def live_chart(figure: go.Figure, *, key: str, keep: str = "keep", marks: bool = False) -> None:
     """Draw `figure` in place; zoom and hidden traces stay while `keep` stays.
 

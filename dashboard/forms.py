@@ -181,6 +181,7 @@ class Form:
 
     prefix: str
     starts: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()  # have another place on screen, and keep their value
     slots: dict[str, DeltaGenerator] = field(default_factory=dict)
 
     def scalars(self, model: type[BaseModel], tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,9 +257,11 @@ class Form:
     def _fields(
         self, model: type[BaseModel], tree: Mapping[str, Any], path: str, names: list[str]
     ) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        specs = {name: spec_of(model.model_fields[name], name) for name in names}
         start = {**defaults(model), **tree}
+        elsewhere = [name for name in names if f"{path}{name}" in self.hidden]
+        values: dict[str, Any] = {name: start[name] for name in elsewhere if name in start}
+        names = [name for name in names if name not in elsewhere]
+        specs = {name: spec_of(model.model_fields[name], name) for name in names}
         for name in [n for n, s in specs.items() if s.kind == "text"]:
             values[name] = self._one(specs[name], start.get(name), f"{path}{name}")
         numbers = [n for n, s in specs.items() if s.kind in {"int", "float"}]

@@ -1,54 +1,35 @@
-"""Design: a config as a form, with the mesh it gives beside it. `?preset=NAME` or `?clone=RUN`."""
+"""Design: draw the mesh, fill in the form, see what it will cost.
+
+`?preset=NAME`, `?clone=RUN` and `?draft=NUMBER` say where it starts; an edit makes a draft of it.
+"""
 
 from typing import Any
 
 import streamlit as st
-import tomli_w
 from pydantic import ValidationError
 
 from backend.schemas import PresetOut
-from dashboard import charts, maps, plans, state, theme
+from dashboard import charts, design_mesh, design_text, draft_client, editor, plans, state, theme
+from dashboard import design_state as under
 from dashboard.client import ApiProblem, api
-from dashboard.components import live_chart, network_map
+from dashboard.components import live_chart
+from dashboard.design_state import Design
+from dashboard.drawing import drawing_of_plan
 from dashboard.forms import Form
 from engine.config import RunConfig, plain_errors
-from engine.plan import Plan
 
 # What belongs together on screen; every branch of the config is in one group.
 GROUPS: dict[str, tuple[str, ...]] = {
+    "Layout": ("topology",),
     "Devices and tasks": ("fleet",),
     "Method and sparsity": ("method", "adapter", "mixing"),
     "Channel": ("channel",),
     "Mesh over time": ("mobility", "churn"),
     "Training and evaluation": ("training", "evaluation"),
 }
-OPEN = ("Devices and tasks", "Method and sparsity")
-OWN = "design"  # place of this view in the session
-SEEN = "design-plan"  # place of the last plan and its config
-
-
-def load(source: str, tree: dict[str, Any]) -> None:
-    """Start the form over from a config."""
-    version = st.session_state.get(OWN, {}).get("version", 0) + 1
-    st.session_state[OWN] = {"source": source, "tree": tree, "start": tree, "version": version}
-
-
-def load_from_address(presets: dict[str, PresetOut]) -> None:
-    """Take the preset or run that the address names, unless the form came from there already."""
-    clone, preset = st.query_params.get("clone"), st.query_params.get("preset")
-    source = f"run {clone}" if clone else f"preset {preset}" if preset else ""
-    begun = st.session_state.get(OWN)
-    if begun and source in ("", begun["source"]):
-        return
-    if clone and clone.isdigit():
-        load(source, api().run(int(clone)).config.model_dump(mode="json"))
-    elif preset in presets:
-        load(source, presets[preset].config.model_dump(mode="json"))
-    elif presets and not begun:
-        first = next(iter(presets.values()))
-        load(f"preset {first.name}", first.config.model_dump(mode="json"))
-    elif not begun:
-        load("", RunConfig().model_dump(mode="json"))
+OPEN = ("Layout", "Devices and tasks", "Method and sparsity")
+DRAWN_FIELDS = frozenset({"topology.positions", "topology.links"})  # the map and the tables
+EDITOR = "design-editor"
 
 
 def take_preset() -> None:
@@ -59,16 +40,7 @@ def take_preset() -> None:
         st.query_params["preset"] = name
 
 
-def drawn_from(plan: Plan | None) -> dict[str, Any]:
-    """Where a drawn topology starts: at the mesh that is on screen."""
-    if plan is None:
-        return {}
-    places = [{"x_m": round(d.x_m, 1), "y_m": round(d.y_m, 1)} for d in plan.devices]
-    pairs = sorted({(min(k.receiver, k.sender), max(k.receiver, k.sender)) for k in plan.links})
-    return {"positions": places, "links": [list(pair) for pair in pairs]}
-
-
-def planned(config: RunConfig) -> list[tuple[str, str]]:
+def planned(design: Design, config: RunConfig) -> list[tuple[str, str]]:
     """Ask for the plan of a config and keep it for the screen; gives what keeps it from running."""
     try:
         answer = state.plan_of(config)
@@ -76,18 +48,24 @@ def planned(config: RunConfig) -> list[tuple[str, str]]:
         state.show_problem(problem)
         return []
     if answer.plan is not None:
-        st.session_state[SEEN] = {"plan": answer.plan, "config": config}
+        design.plan, design.planned = answer.plan, config
+        if not design.drawn:
+            design.journal.show(drawing_of_plan(answer.plan))
     return [(each.field, each.message) for each in answer.problems]
 
 
-def mesh(plan: Plan | None, note: str) -> None:
-    """The map of the config; of the last one that could be planned while the form has an error."""
-    if plan is None:
-        st.skeleton(theme.LARGE)
-        return
-    network_map(maps.plan_map(plan, state.mode()), key="design-map", height=theme.LARGE)
-    if note:
-        st.caption(note)
+def look_of(design: Design, config: RunConfig | None) -> editor.Look:
+    """What the map shows beside devices and links."""
+    curve = None
+    if config is not None:
+        try:
+            curve = draft_client.link_curve(config)
+        except ApiProblem:
+            curve = None  # the plan says what is wrong
+    same = design.plan is not None and config == design.planned
+    clusters = design.plan.clusters if design.plan is not None and same else ()
+    fit = f"{design.source}-{'' if design.drawn else design.tree.get('topology')}"
+    return editor.Look(curve, clusters, design.steps.merges if design.steps else (), fit)
 
 
 def where(wrong: list[tuple[str, str]]) -> str:
@@ -112,8 +90,12 @@ def tiles(found: list[plans.Tile]) -> None:
             )
 
 
-def panel(plan: Plan, config: RunConfig) -> None:
+def panel(design: Design) -> None:
     """What the run will cost and what the mesh is like, before anything trains."""
+    if design.plan is None or design.planned is None:
+        st.skeleton(theme.MEDIUM)
+        return
+    plan, config = design.plan, design.planned
     with st.container(border=True, key="design-plan"):
         st.markdown("**The whole run, expected** :gray[against plain LoRA on the same mesh]")
         tiles(plans.cost_tiles(plan, config))
@@ -130,79 +112,138 @@ def panel(plan: Plan, config: RunConfig) -> None:
         )
 
 
-try:
-    presets = {preset.name: preset for preset in api().presets()}
-    load_from_address(presets)
-except ApiProblem as trouble:
-    state.show_problem(trouble)
-    st.stop()
-begun = st.session_state[OWN]
-prefix = f"design-{begun['version']}"
-if not any(str(key).startswith(f"{prefix}:") for key in st.session_state):
-    begun["start"] = begun["tree"]  # back from another view, which dropped the widgets: go on
+def header(design: Design, presets: dict[str, PresetOut]) -> Any:
+    """Title, presets, and the place of the button that starts the run."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.title("Design a run", anchor=False, width="stretch")
+        name = design.source.removeprefix("preset ")
+        st.selectbox(
+            "Start from a preset",
+            list(presets),
+            index=list(presets).index(name) if name in presets else None,
+            format_func=lambda each: presets[each].title,
+            placeholder=design.source.capitalize() if design.source else "Choose a preset",
+            key="design-preset",
+            on_change=take_preset,
+            width=260,
+        )
+        return st.empty()
 
-with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-    st.title("Design a run", anchor=False, width="stretch")
-    source_name = begun["source"].removeprefix("preset ")
-    st.selectbox(
-        "Start from a preset",
-        list(presets),
-        index=list(presets).index(source_name) if source_name in presets else None,
-        format_func=lambda name: presets[name].title,
-        placeholder=f"Copy of {begun['source']}" if begun["source"] else "Choose a preset",
-        key="design-preset",
-        on_change=take_preset,
-        width=260,
-    )
-    run_place = st.empty()
-trouble_place = st.container()
 
-form = Form(
-    prefix=prefix,
-    starts={"topology": {"drawn": drawn_from(st.session_state.get(SEEN, {}).get("plan"))}},
-)
-with st.grid(2, min_column_width=400, gap="medium"):
-    left, right = st.container(), st.container()
-tree: dict[str, Any] = {}
-with right:
-    tree |= form.scalars(RunConfig, begun["start"])
+def fill(design: Design, form: Form) -> dict[str, Any]:
+    """The form; gives the tree of its values."""
+    tree: dict[str, Any] = form.scalars(RunConfig, design.start)
     for group, branches in GROUPS.items():
         with st.expander(group, expanded=group in OPEN):
             for branch in branches:
-                tree[branch] = form.section(RunConfig, branch, begun["start"])
-with left:
-    topology_place = st.container()
-    with st.container():
-        tree["topology"] = form.section(RunConfig, "topology", begun["start"])
-begun["tree"] = tree
+                tree[branch] = form.section(RunConfig, branch, design.start)
+    return tree
 
-config: RunConfig | None = None
-wrong: list[tuple[str, str]] = []
-with topology_place:
+
+def take_form(design: Design, tree: dict[str, Any]) -> None:
+    """The values of the form, with the drawing where the mesh is drawn."""
+    was_drawn, before = design.drawn, design.tree.get("fleet", {})
+    design.tree = tree
+    if not design.drawn:
+        return
+    if was_drawn and tree["fleet"] == before:
+        design.tree = {**tree, "topology": design.journal.drawing.topology()}
+        return
+    if was_drawn:
+        design.follow_form()
+    design.draw()  # drawn from now on: the mesh that is on screen
+
+
+def checked(design: Design) -> tuple[RunConfig | None, list[tuple[str, str]]]:
+    """The config if it is one, and what is wrong with it."""
     try:
-        config = RunConfig.model_validate(tree)
+        config = RunConfig.model_validate(design.tree)
     except ValidationError as error:
-        wrong = plain_errors(error.errors())
+        return None, plain_errors(error.errors())
+    return config, planned(design, config)
+
+
+def start(design: Design, config: RunConfig, form: Form, place: Any) -> None:
+    """Queue the run, or say at its field why not."""
+    try:
+        origin = design.source.removeprefix("run ")
+        created = api().create(config, cloned_from=int(origin) if origin.isdigit() else None)
+    except ApiProblem as refused:
+        homeless = form.show_errors(list(refused.fields.items()))
+        if homeless or not refused.fields:
+            state.show_problem(refused, where=place)
     else:
-        wrong = planned(config)
+        state.go_to(state.RUN, run=str(created.id))
+
+
+def keep(design: Design, place: Any) -> None:
+    """Save the draft; say so if somebody else has changed it."""
+    try:
+        under.autosave(design)
+    except ApiProblem as problem:
+        if not design.clash:
+            state.show_problem(problem, where=place)
+    if not design.clash:
+        return
+    with place.container(horizontal=True, vertical_alignment="center"):
+        st.warning("This draft was changed elsewhere, perhaps in another tab. Nothing is saved.")
+        if st.button("Load theirs", key="load-theirs"):
+            st.session_state.pop(under.OWN)
+            st.rerun()
+        if st.button("Save mine as a new draft", key="save-mine"):
+            design.draft_id, design.draft_version, design.clash = None, None, False
+            st.rerun()
+
+
+try:
+    presets = {preset.name: preset for preset in api().presets()}
+    design = under.opened(presets)
+except ApiProblem as trouble:
+    state.show_problem(trouble)
+    st.stop()
+if not any(str(key).startswith(f"{design.prefix}:") for key in st.session_state):
+    design.start = design.tree  # back from another view, which dropped the widgets: go on
+if editor.received(EDITOR, design.journal):
+    design.draw()
+    design.steps = None
+
+run_place = header(design, presets)
+trouble_place = st.container()
+with st.container(key="design-columns"):
+    left, right = st.columns([3, 2], gap="medium")
+form = Form(
+    prefix=design.prefix,
+    starts={"topology": {"drawn": design.journal.drawing.topology()}},
+    hidden=DRAWN_FIELDS,
+)
+fresh = design.kept is design.start
+with right:
+    take_form(design, fill(design, form))
+if fresh:
+    design.kept = design.tree  # as the form writes it: nothing was changed yet
+with left:
+    top, map_place, below = st.container(), st.container(), st.container()
+with top:
+    config, wrong = checked(design)
+with map_place:
+    design_mesh.tools(design)
+    editor.topology_editor(
+        design.journal,
+        key=EDITOR,
+        height=theme.LARGE,
+        look=look_of(design, config),
+        mode=state.mode(),
+    )
+    if config != design.planned and design.plan is not None:
+        st.caption("The plan below is of the last valid config.")
+with below:
+    panel(design)
+    design_mesh.tables(design)
+    design_text.box(design, config)
 for name, message in form.show_errors(wrong):
     trouble_place.error(f"{name}: {message}", icon=":material/error:")
 if where(wrong):
     trouble_place.warning(f"To correct: {where(wrong)}.", icon=":material/edit:")
-seen: dict[str, Any] = st.session_state.get(SEEN, {})
-with topology_place:
-    stale = bool(seen) and seen["config"] != config
-    mesh(seen.get("plan"), "Map and plan are of the last valid config." if stale else "")
-with left:
-    if seen:
-        panel(seen["plan"], seen["config"])
-    with st.expander("Config as TOML"):
-        if config is None:
-            st.caption("The form has an error; correct it to see the config.")
-        else:
-            text = tomli_w.dumps(config.model_dump(mode="json"))
-            st.code(text, language="toml", height=320)
-
 pressed = run_place.button(
     "Run",
     type="primary",
@@ -211,13 +252,6 @@ pressed = run_place.button(
     key="design-run",
     help="Correct the fields marked below first." if wrong else None,
 )
+keep(design, trouble_place)
 if pressed and config is not None:
-    try:
-        origin = begun["source"].removeprefix("run ")
-        created = api().create(config, cloned_from=int(origin) if origin.isdigit() else None)
-    except ApiProblem as refused:
-        homeless = form.show_errors(list(refused.fields.items()))
-        if homeless or not refused.fields:
-            state.show_problem(refused, where=trouble_place)
-    else:
-        state.go_to(state.RUN, run=str(created.id))
+    start(design, config, form, trouble_place)

@@ -68,6 +68,7 @@ from engine.records import (
     ScoreRecord,
 )
 from tests.support.fake_comparisons import comparison_routes
+from tests.support.fake_design import FakeDesign
 
 # Where own-task and other-task accuracy of each method end up, and bits per parameter message.
 ENDS = {"local": (0.66, 0.15), "lora_gossip": (0.42, 0.24), "so_lora": (0.84, 0.72)}
@@ -497,6 +498,7 @@ class FakeApi:
     round_s: float = 0.35
     problems: tuple[FieldProblem, ...] = ()  # what every config is told to put right
     plans_anyway: bool = True  # whether there is a plan in spite of these
+    design: FakeDesign = field(default_factory=FakeDesign)
 
     def add(self, config: RunConfig | None = None, **values: Any) -> FakeRun:
         """A new run; a fixed status needs `done`, the number of stored rounds."""
@@ -523,6 +525,7 @@ class FakeApi:
                 Route("/runs", self._create, methods=["POST"]),
                 Route("/compare", self._compare),
                 *comparison_routes(self.runs),
+                *self.design.routes(),
                 Route("/runs/{run_id:int}", self._run, methods=["GET"]),
                 Route("/runs/{run_id:int}", self._patch, methods=["PATCH"]),
                 Route("/runs/{run_id:int}", self._delete, methods=["DELETE"]),

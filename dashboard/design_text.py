@@ -1,0 +1,55 @@
+"""The config of a design as TOML text, which goes both ways."""
+
+import re
+import tomllib
+from hashlib import sha256
+from typing import Any
+
+import streamlit as st
+import tomli_w
+
+from dashboard import format as fmt
+from dashboard.design_state import Design
+from engine.config import RunConfig
+
+TEXT_MOST = 200_000  # characters
+
+
+def box(design: Design, config: RunConfig | None) -> None:
+    """The TOML of the config, to read, edit and paste."""
+    with st.expander("Config as TOML"):
+        if config is None:
+            st.caption("The form has an error; correct it to see the config, or paste another.")
+        text = "" if config is None else tomli_w.dumps(config.model_dump(mode="json"))
+        tag = sha256(text.encode()).hexdigest()[:12]
+        given = st.text_area(
+            "TOML", text, height=320, max_chars=TEXT_MOST, key=f"toml-{design.version}-{tag}"
+        )
+        place = st.empty()
+        if st.button("Apply", key="toml-apply", disabled=given == text):
+            try:
+                design.restart(read(given))
+            except ValueError as error:
+                place.error(fmt.sentence(str(error)), icon=":material/error:")
+            else:
+                st.rerun()
+
+
+def read(text: str) -> dict[str, Any]:
+    """The tree of a TOML text; fields that it leaves out have their defaults.
+
+    Raises:
+        ValueError: it is no TOML, or names fields that no config has; one sentence says where.
+    """
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        place = f"line {found[1]}, column {found[2]}" if found else "the end"
+        what = re.sub(r"\s*\(at .*\)", "", str(error)).lower()
+        raise ValueError(f"this is no TOML at {place}: {what}") from error
+    odd = sorted(set(given) - set(RunConfig.model_fields))
+    if odd:
+        known = ", ".join(RunConfig.model_fields)
+        raise ValueError(f"a config has no part {odd[0]!r}; its parts are {known}")
+    return {**RunConfig().model_dump(mode="json"), **given}

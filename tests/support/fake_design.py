@@ -1,0 +1,69 @@
+"""Drafts and the questions of the map editor, for the stand-in API; the answers are real."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from engine.config import RunConfig
+from engine.topology.suggestion import link_curve, suggested_mesh
+
+
+class FakeDesign:
+    """Drafts in memory."""
+
+    def __init__(self) -> None:
+        self.drafts: dict[int, dict[str, Any]] = {}
+
+    def routes(self) -> list[Route]:
+        """What a design asks."""
+        return [
+            Route("/drafts", self._create, methods=["POST"]),
+            Route("/drafts/{draft_id:int}", self._get, methods=["GET"]),
+            Route("/drafts/{draft_id:int}", self._save, methods=["PUT"]),
+            Route("/topology/link-curve", self._curve, methods=["POST"]),
+            Route("/topology/clusters", self._clusters, methods=["POST"]),
+        ]
+
+    async def _create(self, request: Request) -> Response:
+        number = len(self.drafts) + 1
+        return self._kept(number, 1, (await request.json())["tree"])
+
+    async def _get(self, request: Request) -> Response:
+        draft = self.drafts.get(request.path_params["draft_id"])
+        return JSONResponse(draft) if draft else _refused(404, "DraftNotFound", "no such draft")
+
+    async def _save(self, request: Request) -> Response:
+        number, body = request.path_params["draft_id"], await request.json()
+        version = self.drafts[number]["version"]
+        if body["version"] != version:
+            return _refused(409, "DraftChanged", "the draft was changed elsewhere")
+        return self._kept(number, version + 1, body["tree"])
+
+    async def _curve(self, request: Request) -> Response:
+        config = RunConfig.model_validate(await request.json())
+        return JSONResponse(vars(link_curve(config)))
+
+    async def _clusters(self, request: Request) -> Response:
+        body = await request.json()
+        mesh = suggested_mesh(RunConfig.model_validate(body["config"]), body["collision_max"])
+        return JSONResponse(
+            {
+                "clusters": mesh.cluster.tolist(),
+                "merges": [vars(merge) for merge in mesh.merges],
+                "links": np.argwhere(np.triu(mesh.linked)).tolist(),
+            }
+        )
+
+    def _kept(self, number: int, version: int, tree: dict[str, Any]) -> Response:
+        at = datetime.now(UTC).isoformat()
+        draft = {"id": number, "version": version, "tree": tree, "updated_at": at}
+        self.drafts[number] = draft
+        return JSONResponse(draft)
+
+
+def _refused(status: int, error: str, detail: str) -> Response:
+    return JSONResponse({"error": error, "detail": detail, "context": {}}, status_code=status)
