@@ -219,6 +219,8 @@ form = Form(
 fresh = design.kept is design.start
 with right:
     take_form(design, fill(design, form))
+if form.prefix != design.prefix:  # the mesh became a drawing: other widgets
+    st.rerun()
 if fresh:
     design.kept = design.tree  # as the form writes it: nothing was changed yet
 with left:

@@ -1,7 +1,9 @@
 """Design: from a preset to a queued run, errors at their field."""
 
 import ast
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -136,12 +138,85 @@ def test_a_run_that_is_refused_after_all_is_explained(open_view: Opener, api: Fa
     assert not api.runs
 
 
-def test_parts_that_do_not_fit_each_other_are_named(open_view: Opener) -> None:
+def test_a_drawing_begins_at_the_mesh_on_screen_and_follows_the_form(open_view: Opener) -> None:
     page = open_view("design", preset="quick")
+    count = len(page.session_state["design"].journal.drawing.devices)
     page.selectbox(key=widget(page, "topology.kind")).set_value("drawn").run()
-    assert not page.error  # drawing starts at the mesh on screen
-    page.number_input(key=widget(page, "fleet.devices")).set_value(5).run()
-    assert "fleet.devices is 5" in page.error[0].value
+    assert not page.error
+    design = page.session_state["design"]
+    assert design.drawn
+    assert len(design.tree["topology"]["positions"]) == count
+    for wanted in (count + 2, 3):
+        page.number_input(key=widget(page, "fleet.devices")).set_value(wanted).run()
+        assert not page.error
+        tree = page.session_state["design"].tree
+        assert len(tree["topology"]["positions"]) == tree["fleet"]["devices"] == wanted
+
+
+def edits(*ops: dict[str, Any]) -> dict[str, Any]:
+    numbered = [{**op, "seq": number} for number, op in enumerate(ops, 1)]
+    return {"edits": {"client": "browser", "ops": numbered}}
+
+
+def test_an_edit_on_the_map_makes_a_drawing_that_can_be_undone(open_view: Opener) -> None:
+    page = open_view("design", preset="quick")
+    before = page.session_state["design"].journal.drawing
+    ops = [
+        {"op": "move", "moves": [["0", 77.7, -3.0]]},
+        {"op": "task", "ids": ["1"], "task": "ending"},
+    ]
+    page.session_state["design-editor"] = edits(*ops)
+    page.run()
+    design = page.session_state["design"]
+    assert design.drawn
+    assert design.tree["topology"]["positions"][0] == {"x_m": 77.7, "y_m": -3.0}
+    assert design.tree["fleet"]["tasks"][1] == "ending"
+    page.session_state["design-editor"] = edits(*ops, {"op": "undo"}, {"op": "undo"})
+    page.run()
+    assert page.session_state["design"].journal.drawing == before
+    page.session_state["design-editor"] = edits({"op": "remove", "ids": ["nobody"]}, {"op": "fly"})
+    page.run()
+    assert not page.exception
+
+
+def test_an_edit_is_kept_as_a_draft_and_found_again(open_view: Opener, api: FakeApi) -> None:
+    page = open_view("design", preset="quick")
+    assert not api.design.drafts  # looking is no edit
+    page.number_input(key=widget(page, "rounds")).set_value(7).run()
+    assert page.query_params["draft"] in ("1", ["1"])
+    assert api.design.drafts[1]["tree"]["rounds"] == 7
+    again = open_view("design", draft=1)
+    assert again.number_input(key=widget(again, "rounds")).value == 7
+    # somebody else is faster
+    api.design.drafts[1]["version"] += 5
+    again.number_input(key=widget(again, "rounds")).set_value(8).run()
+    assert "changed elsewhere" in again.warning[0].value
+    again.button(key="save-mine").click().run()
+    assert api.design.drafts[2]["tree"]["rounds"] == 8
+
+
+def test_text_goes_both_ways(open_view: Opener) -> None:
+    page = open_view("design", preset="quick")
+    box = next(each for each in page.text_area if str(each.key).startswith("toml-"))
+    assert "rounds = " in box.value
+    box.set_value(re.sub(r"(?m)^rounds = \d+", "rounds = 11", box.value)).run()
+    page.button(key="toml-apply").click().run()
+    assert page.number_input(key=widget(page, "rounds")).value == 11
+    box = next(each for each in page.text_area if str(each.key).startswith("toml-"))
+    box.set_value("rounds = = 3").run()
+    page.button(key="toml-apply").click().run()
+    assert "line 1, column 10" in page.error[0].value
+
+
+def test_clusters_are_suggested_and_taken(open_view: Opener) -> None:
+    page = open_view("design", preset="quick")
+    page.button(key="suggest").click().run()
+    assert not page.exception
+    assert page.session_state["design"].steps is not None
+    page.button(key="take-clusters").click().run()
+    design = page.session_state["design"]
+    assert design.drawn
+    assert design.journal.done
 
 
 def test_another_preset_starts_the_form_over(open_view: Opener) -> None:
