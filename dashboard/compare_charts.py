@@ -70,6 +70,13 @@ def comparison(
     return figure
 
 
+def small_comparison(
+    arms: Sequence[Arm], column: Column, axis: Axis, mode: theme.Mode
+) -> go.Figure:
+    """As `comparison`, for a grid of small charts."""
+    return unlabelled(comparison(arms, column, axis, mode, SMALL_POINTS))
+
+
 def task_comparison(
     arms: Sequence[Arm], task: TaskName, who: Who, axis: Axis, mode: theme.Mode
 ) -> go.Figure:
