@@ -22,6 +22,7 @@ from backend.routes import (
     compare,
     design,
     docs,
+    drafts,
     health,
     live,
     metrics,
@@ -64,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for module in (
         *(bundles, compare, runs, rounds, live, sweeps),
-        *(design, playground, health, metrics, docs),
+        *(design, drafts, playground, health, metrics, docs),
     ):
         app.include_router(module.router)
     _guard(app, chosen, numbers)

@@ -12,6 +12,7 @@ from starlette.routing import compile_path
 
 from backend.report import ReportFailed
 from backend.schemas import Problem
+from db.drafts import DraftChanged, DraftNotFound
 from db.errors import IllegalTransition, RunNotFound, StoreUnavailable, UnreadableConfig
 from db.sweeps import SweepNotFound
 from engine.config import plain_errors
@@ -26,6 +27,8 @@ STATUS: dict[type[Exception], int] = {
     RunNotFound: 404,
     PresetNotFound: 404,
     SweepNotFound: 404,
+    DraftNotFound: 404,
+    DraftChanged: 409,
     IllegalTransition: 409,
     ConfigMismatch: 422,
     AssetMissing: 503,

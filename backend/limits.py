@@ -19,7 +19,17 @@ BODY_MAX_S = 30.0  # a body of that size that takes longer is meant to hold us u
 FILE_MAX_BYTES: dict[tuple[str, str], int] = {("POST", "/runs/import"): 256_000_000}
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # What changes nothing is no write, whatever its method.
-FREE = frozenset({("POST", "/plan"), ("POST", "/topology/import"), ("POST", "/playground")})
+FREE = frozenset(
+    ("POST", path)
+    for path in (
+        "/plan",
+        "/playground",
+        "/topology/clusters",
+        "/topology/export",
+        "/topology/import",
+        "/topology/link-curve",
+    )
+)
 CALLERS_MAX = 10_000
 
 

@@ -63,23 +63,25 @@ def live_chart(figure: go.Figure, *, key: str, keep: str = "keep", marks: bool =
         keep: changes when the axes change their meaning, which drops the zoom.
         marks: show the round that `mark_round` names; for charts over rounds.
     """
+    draw_chart({**chart_data(figure), "keep": keep, "marks": marks}, key=key)
+
+
+def chart_data(figure: go.Figure) -> dict[str, Any]:
+    """What the browser needs of a figure; worth keeping where it takes long to make."""
     payload = json.loads(str(figure.to_json()))
     payload["layout"].pop("template", None)
-    title, height = figure.layout.title.text or key, int(figure.layout.height)
-    revision = hashlib.sha256(json.dumps(payload).encode()).hexdigest()[:12]
-    mount = _component("chart", "mt-chart")
-    mount(
-        key=key,
-        height=height,
-        data={
-            "figure": payload,
-            "height": height,
-            "keep": keep,
-            "marks": marks,
-            "rev": revision,
-            "file": "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-"),
-        },
-    )
+    title = figure.layout.title.text or "chart"
+    return {
+        "figure": payload,
+        "height": int(figure.layout.height),
+        "rev": hashlib.sha256(json.dumps(payload).encode()).hexdigest()[:12],
+        "file": "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-"),
+    }
+
+
+def draw_chart(data: dict[str, Any], *, key: str) -> None:
+    """Draw what `chart_data` gave, with `keep` and `marks` as in `live_chart`."""
+    _component("chart", "mt-chart")(key=key, height=data["height"], data=data)
 
 
 def mark_round(finished: int | None, *, key: str) -> None:

@@ -68,10 +68,10 @@ def score_frame(record: RoundRecord | None, config: RunConfig) -> pd.DataFrame:
     """Accuracy in an evaluated round: rows are devices, columns are tasks."""
     present = config.fleet.present_tasks()
     devices = range(config.fleet.devices)
-    table = pd.DataFrame(index=list(devices), columns=list(present), dtype="float64")
-    for score in record.scores if record else ():
-        table.loc[score.device, score.task] = score.accuracy
-    return table
+    scores = record.scores if record else ()
+    known = {(score.device, score.task): score.accuracy for score in scores}
+    rows = [[known.get((device, task)) for task in present] for device in devices]
+    return pd.DataFrame(rows, index=list(devices), columns=list(present), dtype="float64")
 
 
 def own_scores(record: RoundRecord | None, config: RunConfig) -> dict[int, float]:

@@ -1,5 +1,7 @@
 """Parts of the Run view that show a run after one of its rounds, and its curves over all."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -8,7 +10,7 @@ from backend.schemas import RunDetail
 from dashboard import charts, maps, run_charts, run_frames, state, theme
 from dashboard import format as fmt
 from dashboard.client import api
-from dashboard.components import live_chart, network_map
+from dashboard.components import chart_data, draw_chart, live_chart, network_map
 from engine.records import RoundRecord
 
 LISTED = 60
@@ -168,6 +170,22 @@ def state_of_routes(scored: RoundRecord | None, evaluated: int) -> None:
 
 def curves_of(run: RunDetail, curves: RunCurves, rounds: pd.DataFrame) -> None:
     """Curves over all rounds; the line in them is the round that is shown."""
+    known = (run.id, len(rounds), len(curves.round), state.mode())
+    kept: dict[str, Any] = st.session_state.get("run-curves", {})
+    if kept.get("of") != known:  # moving the slider changes none of them
+        kept = {"of": known, "charts": _curve_charts(run, curves, rounds)}
+        st.session_state["run-curves"] = kept
+    with st.grid(2, min_column_width=420, gap="medium"):
+        for key, data in kept["charts"].items():
+            if key != "layers":
+                draw_chart(data, key=key)
+    if "layers" in kept["charts"]:
+        draw_chart(kept["charts"]["layers"], key="layers")
+
+
+def _curve_charts(
+    run: RunDetail, curves: RunCurves, rounds: pd.DataFrame
+) -> dict[str, dict[str, Any]]:
     mode, config = state.mode(), run.config
     tasks = run_frames.task_frame(curves)
     found = {
@@ -179,10 +197,13 @@ def curves_of(run: RunDetail, curves: RunCurves, rounds: pd.DataFrame) -> None:
         "lost": run_charts.lost_chart(run_frames.lost_frame(curves), config, mode),
         "collision": run_charts.collision_chart(rounds, config, mode),
     }
-    with st.grid(2, min_column_width=420, gap="medium"):
-        for key, figure in found.items():
-            if figure is not None:
-                live_chart(figure, key=key, marks=True)
+    drawn = {
+        key: {**chart_data(figure), "keep": "keep", "marks": True}
+        for key, figure in found.items()
+        if figure is not None
+    }
     first = state.whole_round(api(), run.id, 0)
     if first is not None and first.layers:
-        live_chart(run_charts.layers_chart(first.layers, mode), key="layers")
+        layers = chart_data(run_charts.layers_chart(first.layers, mode))
+        drawn["layers"] = {**layers, "keep": "keep", "marks": False}
+    return drawn

@@ -84,10 +84,12 @@ def controls(replay: Replay, done: int) -> int:
         st.rerun(scope="app")  # the end: no more ticks
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="replay"):
         for label, icon, target in (
-            ("First round", ":material/first_page:", 1),
-            ("Round before", ":material/chevron_left:", max(1, shown - 1)),
+            ("First", ":material/first_page:", 1),
+            ("Back", ":material/chevron_left:", max(1, shown - 1)),
+            ("Next", ":material/chevron_right:", min(done, shown + 1)),
+            ("Latest", ":material/last_page:", None),
         ):
-            st.button("", icon=icon, help=label, key=label, on_click=replay.go, args=(target,))
+            st.button(label, icon=icon, key=f"to-{label}", on_click=replay.go, args=(target,))
         pressed = st.button(
             "Stop" if replay.playing else "Play",
             icon=":material/pause:" if replay.playing else ":material/play_arrow:",
@@ -95,22 +97,6 @@ def controls(replay: Replay, done: int) -> int:
             on_click=replay.play,
             args=(done,),
             disabled=done < 2,
-        )
-        st.button(
-            "",
-            icon=":material/chevron_right:",
-            help="Round after",
-            key="Round after",
-            on_click=replay.go,
-            args=(min(done, shown + 1),),
-        )
-        st.button(
-            "",
-            icon=":material/last_page:",
-            help="Newest round, and those to come",
-            key="Newest round",
-            on_click=replay.go,
-            args=(None,),
         )
         if done > 1:
             st.slider(

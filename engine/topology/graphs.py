@@ -231,6 +231,12 @@ def _grouped(
             assert_never(topology)
 
 
+def clustered_places(config: c.RunConfig, topology: c.Agnes, places: Places) -> Mesh:
+    """The paper's clusters of devices at `places`, with the densities of the config (M18)."""
+    densities = np.full((len(places), 1), method_density(config.method))
+    return _agnes(config, topology, places, densities, None)
+
+
 def _agnes(
     config: c.RunConfig,
     topology: c.Agnes,

@@ -315,9 +315,9 @@ def test_another_round_is_shown_with_its_own_numbers(open_view: Opener, api: Fak
     then = {each.label: each.value for each in page.metric}
     assert then["Bits sent"] != last["Bits sent"]
     assert "Messages of round 5" in said(page)
-    page.button(key="Round after").click().run()
+    page.button(key="to-Next").click().run()
     assert "Messages of round 6" in said(page)
-    page.button(key="Newest round").click().run()
+    page.button(key="to-Latest").click().run()
     assert {each.label: each.value for each in page.metric} == last
 
 
