@@ -70,6 +70,13 @@ def comparison(
     return figure
 
 
+def small_comparison(
+    arms: Sequence[Arm], column: Column, axis: Axis, mode: theme.Mode
+) -> go.Figure:
+    """As `comparison`, for a grid of small charts."""
+    return unlabelled(comparison(arms, column, axis, mode, SMALL_POINTS))
+
+
 def task_comparison(
     arms: Sequence[Arm], task: TaskName, who: Who, axis: Axis, mode: theme.Mode
 ) -> go.Figure:
@@ -123,8 +130,15 @@ def _overlay(
     planned = max((arm.rounds_total for arm in arms), default=1)
     limit = planned if axis == "round" else scale.of(largest)
     figure.update_xaxes(title={"text": label}, range=[0, limit * 1.01 or 1])
-    charts._name_lines(figure, ends, len(arms))
+    name_ends(figure, ends, len(arms))
     return figure
+
+
+def name_ends(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int) -> None:
+    """Names at the ends of up to four lines; more are named once, above all charts."""
+    figure.update_layout(showlegend=False)
+    if lines <= charts.LABELS_UP_TO:
+        charts._name_lines(figure, ends, lines)
 
 
 def _line(arm: Arm, at: Values, band: Band, mode: theme.Mode, *, silent: bool) -> go.Scatter:

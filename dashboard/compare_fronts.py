@@ -12,7 +12,7 @@ from backend.compare_schemas import Accuracy, Axis, Cost
 from dashboard import charts, theme
 from dashboard import format as fmt
 from dashboard.compare_arms import Arm, differing_fields, largest_cost, shown
-from dashboard.compare_charts import AXES, METRICS, color_of
+from dashboard.compare_charts import AXES, METRICS, color_of, name_ends
 from dashboard.frames import flat
 from engine.records import ENDED
 from engine.reproduce.statistics import estimate
@@ -67,7 +67,7 @@ def pareto(arms: Sequence[Arm], metric: Accuracy, cost: Cost, mode: theme.Mode) 
     figure.update_xaxes(rangemode="tozero")
     figure.update_layout(hovermode="closest")
     ends = {p.arm.short: (100 * p.accuracy, color_of(p.arm, mode)) for p in points}
-    charts._name_lines(figure, ends, len(points))
+    name_ends(figure, ends, len(points))
     return figure
 
 

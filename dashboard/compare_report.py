@@ -138,14 +138,12 @@ def _tasks(arms: Sequence[Arm], shown: Shown) -> list[Any]:
 def _figures(arms: Sequence[Arm], shown: Shown, mode: theme.Mode) -> dict[str, Any]:
     axis = shown.axis
     cost: Cost = "total_bits" if axis == "round" else axis
-    small = compare_charts.SMALL_POINTS
     figures: dict[str, go.Figure] = {
         column: compare_charts.comparison(arms, column, axis, mode)
         for column in compare_charts.METRICS
     }
     for column in compare_charts.LOSSES:
-        whole = compare_charts.comparison(arms, column, axis, mode, small)
-        figures[column] = compare_charts.unlabelled(whole)
+        figures[column] = compare_charts.small_comparison(arms, column, axis, mode)
     for task in _tasks(arms, shown):
         figures[f"task-{task}"] = compare_charts.task_comparison(arms, task, shown.who, axis, mode)
     figures["pareto"] = compare_fronts.pareto(arms, shown.metric, cost, mode)

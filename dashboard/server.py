@@ -6,17 +6,16 @@ import plotly
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 
 from dashboard.components import ASSETS_PATH, PLOTLY_PATH, STATIC
-from dashboard.preload import ChartsAhead
+from dashboard.preload import ChartsAhead, Versioned
 
-# Both mounts carry ETags, so that a new version is seen at the next page load.
+# The addresses carry versions, so that a new one is seen at the next page load.
 app = st.App(
     Path(__file__).with_name("app.py"),
     routes=[
-        Mount(ASSETS_PATH, StaticFiles(directory=STATIC)),
-        Mount(PLOTLY_PATH, StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
+        Mount(ASSETS_PATH, Versioned(directory=STATIC)),
+        Mount(PLOTLY_PATH, Versioned(directory=Path(plotly.__file__).parent / "package_data")),
     ],
     middleware=[Middleware(ChartsAhead)],
 )

@@ -246,3 +246,21 @@ def test_a_study_is_kept_while_nothing_changes() -> None:
     first = seen_of(api)
     assert isinstance(first.study, Study)
     assert first.asked == (1,)
+
+
+def test_up_to_four_lines_are_named_at_their_ends_more_above_all_charts(
+    runs: list[ComparedRun], arms: list[Arm]
+) -> None:
+    few = compare_charts.comparison(arms, "accuracy_all", "round", "light")
+    assert [note.text.rpartition("</span> ")[2] for note in few.layout.annotations] == [
+        "Plain LoRA",
+        "SO-LoRA",
+        "Local only",
+    ]
+    many = arms_of(runs, None, together=False)
+    for figure in (
+        compare_charts.comparison(many, "accuracy_all", "round", "light"),
+        compare_fronts.pareto(many, "accuracy_all", "total_bits", "light"),
+    ):
+        assert not figure.layout.annotations
+        assert figure.layout.showlegend is False

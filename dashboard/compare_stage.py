@@ -1,0 +1,307 @@
+"""What the view of comparisons shows: charts and tables, and the choices that stand beside them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from html import escape
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from backend.compare_schemas import Accuracy, Axis, Cost, Paired, Who
+from dashboard import compare_charts, compare_fronts, compare_tables, html_table, state, theme
+from dashboard import format as fmt
+from dashboard.compare_arms import (
+    BROKEN,
+    Arm,
+    common_tasks,
+    differing_fields,
+    present_tasks,
+)
+from dashboard.compare_rail import keep, parameter
+from dashboard.components import live_chart
+from engine.config import TaskName
+
+AXIS_WORDS: dict[Axis, str] = {
+    "round": "Round",
+    "total_bits": "Bits",
+    "total_airtime_s": "Airtime",
+    "total_energy_j": "Energy",
+    "total_wall_s": "Time",
+}
+METRIC_WORDS: dict[Accuracy, str] = {"accuracy_all": "All tasks", "accuracy_own": "Own task"}
+WHO_WORDS: dict[Who, str] = {"all": "All devices", "own": "Devices of the task"}
+LEVEL_START = 50  # percent
+FIGURES_KEPT = 300  # of all sessions
+
+
+@st.cache_resource(max_entries=FIGURES_KEPT, show_spinner=False)
+def _kept(said: tuple[str, ...], _make: Callable[[], go.Figure]) -> go.Figure:  # noqa: ARG001 - key
+    return _make()
+
+
+def chart(
+    scene: str, name: str, make: Callable[[], go.Figure], *said: str, keep_zoom: str = "keep"
+) -> None:
+    """A chart; made once for all sessions while what it shows is the same.
+
+    Args:
+        scene: everything the charts of the page have in common; empty if that may change unseen.
+        name: of the chart on the page.
+        make: gives the figure.
+        said: what else it depends on.
+        keep_zoom: changes when the axes change their meaning.
+    """
+    figure = _kept((scene, name, *said), make) if scene else make()
+    live_chart(figure, key=f"compare-{name}", keep=keep_zoom)
+
+
+def scene_of(arms: Sequence[Arm], tag: str, mode: theme.Mode) -> str:
+    """What the charts of a page have in common: the study, its lines, light or dark."""
+    return "|".join([tag, mode, *(arm.key for arm in arms)]) if tag else ""
+
+
+def chosen_axis() -> Axis:
+    """The quantity along the horizontal axis; kept in the address."""
+    names = {word.lower(): axis for axis, word in AXIS_WORDS.items()}
+    axis: Axis = st.segmented_control(
+        "Against",
+        list(AXIS_WORDS),
+        default=names.get(parameter("x", "round"), "round"),
+        required=True,
+        format_func=AXIS_WORDS.__getitem__,
+        key="compare-axis",
+        help="Costs are added up from the first round; of a group, the mean over its seeds at the "
+        "same round (our choice). Time is what training took on the machine that ran it.",
+    )
+    keep("x", AXIS_WORDS[axis].lower())
+    return axis
+
+
+def chosen_metric() -> Accuracy:
+    """The accuracy of fronts, levels and tests; kept in the address."""
+    start: Accuracy = "accuracy_own" if parameter("metric") == "own" else "accuracy_all"
+    metric: Accuracy = st.segmented_control(
+        "Accuracy",
+        list(METRIC_WORDS),
+        default=start,
+        required=True,
+        format_func=METRIC_WORDS.__getitem__,
+        key="compare-metric",
+        help="Which accuracy costs, levels and tests below are about (M12).",
+    )
+    keep("metric", "own" if metric == "accuracy_own" else "")
+    return metric
+
+
+def chosen_who() -> Who:
+    """Whose accuracy the charts per task show; kept in the address."""
+    start: Who = "own" if parameter("who") == "own" else "all"
+    who: Who = st.segmented_control(
+        "Accuracy of",
+        list(WHO_WORDS),
+        default=start,
+        required=True,
+        format_func=WHO_WORDS.__getitem__,
+        key="compare-who",
+        help="All devices answer every task; or only the devices that were trained on it.",
+    )
+    keep("who", "own" if who == "own" else "")
+    return who
+
+
+def chosen_tasks(present: Sequence[TaskName]) -> list[TaskName]:
+    """Tasks with a chart of their own; kept in the address where not all are shown."""
+    asked = parameter("tasks").split(",")
+    start = [task for task in present if task in asked] or list(present)
+    tasks: list[TaskName] = st.pills(
+        "Tasks",
+        list(present),
+        selection_mode="multi",
+        default=start,
+        format_func=lambda task: theme.TASKS[task].title,
+        key="compare-tasks",
+    )
+    shown = [task for task in present if task in tasks]
+    keep("tasks", "" if len(shown) == len(present) else ",".join(shown))
+    return shown
+
+
+def chosen_level() -> int:
+    """The accuracy to reach, in percent; kept in the address."""
+    asked = parameter("level")
+    given = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 4 else LEVEL_START
+    level: int = st.slider(
+        "Accuracy to reach",
+        min_value=1,
+        max_value=100,
+        value=min(100, max(1, given)),
+        format="%d %%",
+        key="compare-level",
+        help="Where a run first comes to this accuracy, linear between two evaluations. Runs that "
+        "never do count as later than all others in the median.",
+    )
+    keep("level", str(level))
+    return level
+
+
+def legend(arms: Sequence[Arm], mode: theme.Mode) -> None:
+    """Names of the lines, once for all charts."""
+    styles = {"solid": "solid", "dot": "dotted"}
+    items = "".join(
+        '<span style="display:inline-flex;align-items:center;gap:7px;margin-right:20px">'
+        '<span style="width:26px;border-top:3px '
+        f'{styles.get(arm.dash, "dashed")} {compare_charts.color_of(arm, mode)}"></span>'
+        f"{escape(arm.title)}{' (reference)' if arm.reference else ''}</span>"
+        for arm in arms
+    )
+    st.html(f'<div style="font-size:13px">{items}</div>')
+
+
+def notes(arms: Sequence[Arm], where: DeltaGenerator) -> None:
+    """What a reader must know before the numbers are compared."""
+    waiting = [arm.label for arm in arms if not arm.drawn]
+    if waiting:
+        names = fmt.sentence(f"No finished round yet: {', '.join(waiting)}")
+        where.info(names, icon=":material/schedule:")
+    broken = [
+        f"{each.run.name} #{each.run.id} {each.run.status} after round {each.run.rounds_done}"
+        for arm in arms
+        for each in arm.members
+        if each.run.status in BROKEN
+    ]
+    if broken:
+        rule = (
+            "; of a group, only seeds that did not break off are in the mean"
+            if any(len(arm.members) > 1 for arm in arms)
+            else ""
+        )
+        where.warning(
+            fmt.sentence(f"Not to the end: {', '.join(broken)}{rule}"), icon=":material/warning:"
+        )
+    if not common_tasks(arms):
+        where.warning(
+            "These runs do not hold the same tasks, so accuracy over all tasks is not the same "
+            "quantity for all of them.",
+            icon=":material/warning:",
+        )
+
+
+def curves(arms: Sequence[Arm], axis: Axis, scene: str) -> None:
+    """Accuracies against the axis, and the table of last values."""
+    with st.grid(2, min_column_width=360, gap="medium"):
+        for column in ("accuracy_own", "accuracy_all"):
+            make = partial(compare_charts.comparison, arms, column, axis, state.mode())
+            chart(scene, column, make, axis, keep_zoom=axis)
+    table(compare_tables.summary(arms), "Results", "summary", compare_tables.SUMMARY_HELP)
+
+
+def table(
+    frame: pd.DataFrame, caption: str, key: str, helps: Mapping[str, str] | None = None
+) -> None:
+    """A small table, and how its columns are computed."""
+    with st.container(key=f"compare-{key}", gap="small"):
+        st.html(html_table.html_table(frame, caption, helps))
+        if helps:
+            with st.expander("How these numbers are computed"):
+                st.markdown("\n".join(f"- **{name}**: {text}" for name, text in helps.items()))
+
+
+def fronts(arms: Sequence[Arm], metric: Accuracy, axis: Axis, scene: str) -> None:
+    """Accuracy against cost, and what a level takes."""
+    mode = state.mode()
+    cost: Cost = "total_bits" if axis == "round" else axis
+    st.subheader("Accuracy and what it costs", anchor=False)
+    level = chosen_level()
+    with st.grid(2, min_column_width=360, gap="medium"):
+        pareto = partial(compare_fronts.pareto, arms, metric, cost, mode)
+        chart(scene, "pareto", pareto, metric, cost, keep_zoom=f"{metric}-{cost}")
+        levels = partial(compare_fronts.levels, arms, metric, axis, level, mode)
+        chart(scene, "levels", levels, metric, axis, str(level), keep_zoom=f"{metric}-{axis}")
+    st.caption(
+        "Left: small dots are runs, marks are means with 95 % intervals; nothing on the band is "
+        "beaten in accuracy at no more cost. Right: dots are runs, bars their median."
+    )
+    table(compare_tables.levels(arms, metric, level), f"What {level} % takes", "level-table")
+
+
+def per_task(arms: Sequence[Arm], axis: Axis, scene: str) -> None:
+    """Small charts: every task, what exchanges undo, forgetting."""
+    mode = state.mode()
+    st.subheader("Every task on its own, and forgetting", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        who = chosen_who()
+        tasks = chosen_tasks(present_tasks(arms))
+    with st.grid(3, min_column_width=240, gap="medium"):
+        for task in tasks:
+            make = partial(compare_charts.task_comparison, arms, task, who, axis, mode)
+            chart(scene, task, make, axis, who, keep_zoom=f"{axis}-{who}")
+        for column in ("exchange_loss", "forgetting"):
+            make = partial(compare_charts.small_comparison, arms, column, axis, mode)
+            chart(scene, column, make, axis, keep_zoom=axis)
+
+
+def significance(paired: Paired, arms: Sequence[Arm], metric: Accuracy) -> None:
+    """Paired tests of the groups against that of the reference."""
+    st.subheader("Is the difference more than luck?", anchor=False)
+    titles = group_titles(arms)
+    name = compare_charts.METRICS[metric].lower()
+    if not any(test.metric == metric for test in paired.tests):
+        st.info(
+            "A test needs a second group: choose runs of another config with the same seeds.",
+            icon=":material/info:",
+        )
+        return
+    reference = fmt.sentence(titles.get(paired.reference, "the reference")).removesuffix(".")
+    st.caption(
+        f"Paired by seed: {name} at the end of completed runs, each group minus {reference}. "
+        "A test needs at least 2 common seeds. p values are corrected by Holm for the rows of "
+        "this table, not for looking at several accuracies."
+    )
+    found = compare_tables.tests(paired, titles, metric)
+    table(found, "Paired tests", "tests", compare_tables.TESTS_HELP)
+
+
+def group_titles(arms: Sequence[Arm]) -> dict[str, str]:
+    """What the tests call each group: the label of its arm, or of the first of its runs."""
+    titles: dict[str, str] = {}
+    for arm in arms:
+        titles.setdefault(arm.members[0].run.group, arm.label)
+    return titles
+
+
+def configs(arms: Sequence[Arm], scene: str) -> None:
+    """What differs in the configs, as lines to the results and as a table."""
+    st.subheader("What differs in the configs", anchor=False)
+    if len(arms) > 1:
+        chart(scene, "parallel", partial(compare_fronts.parallel, arms, state.mode()))
+    if not differing_fields([arm.members[0].config for arm in arms]):
+        st.caption("Nothing but name and seed: these runs have equal configs.")
+    else:
+        table(compare_tables.config_differences(arms, shared=True), "Config differences", "configs")
+        rest = compare_tables.config_differences(arms, shared=False)
+        if len(rest):
+            with st.expander(f"{fmt.count(len(rest), 'field')} that not all of them have"):
+                table(rest, "Fields of some", "some-configs")
+    with st.expander("Seeds, versions and commits", icon=":material/fingerprint:"):
+        runs = [each for arm in arms for each in arm.members]
+        table(compare_tables.provenance(runs), "Seeds, versions and commits", "provenance")
+
+
+def draw(arms: Sequence[Arm], paired: Paired, note: DeltaGenerator, tag: str) -> None:
+    """All sections of the comparison; `tag` names the study that it shows."""
+    notes(arms, note)
+    drawn = [arm for arm in arms if arm.drawn]
+    if not drawn:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        axis = chosen_axis()
+        metric = chosen_metric()
+    scene = scene_of(drawn, tag, state.mode())
+    legend(drawn, state.mode())
+    curves(drawn, axis, scene)
+    fronts(drawn, metric, axis, scene)
+    per_task(drawn, axis, scene)
+    significance(paired, drawn, metric)
+    configs(drawn, scene)
