@@ -218,7 +218,13 @@ class Editor {
     drawHulls(this.layers.hulls, hulls, (id) => this.place(id), this.radius);
     for (const [key, parts] of this.linkParts) if (!this.links.has(key)) { parts.group.remove(); this.linkParts.delete(key); }
     for (const [key, link] of this.links) if (this.nodes.has(link.a) && this.nodes.has(link.b)) this.drawLink(key, link);
-    for (const [id, parts] of this.nodeParts) if (!this.nodes.has(id)) { parts.group.remove(); this.nodeParts.delete(id); }
+    for (const [id, parts] of this.nodeParts) {
+      if (this.nodes.has(id)) continue;
+      // The keys must go on working after the device with the focus has gone.
+      if (parts.group.contains(document.activeElement)) this.svg.focus({ preventScroll: true });
+      parts.group.remove();
+      this.nodeParts.delete(id);
+    }
     ids.forEach((id, number) => this.drawNode(id, number));
     this.drawDraft();
   }
