@@ -24,6 +24,7 @@ from backend.routes import (
     docs,
     drafts,
     health,
+    learn,
     live,
     metrics,
     playground,
@@ -65,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for module in (
         *(bundles, compare, runs, rounds, live, sweeps),
-        *(design, drafts, playground, health, metrics, docs),
+        *(design, drafts, playground, learn, health, metrics, docs),
     ):
         app.include_router(module.router)
     _guard(app, chosen, numbers)

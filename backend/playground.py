@@ -11,7 +11,8 @@ from multiprocessing.process import BaseProcess
 
 from backend.artefacts import Artefacts, Kept
 from backend.errors import InvalidConfig, PlaygroundBusy
-from backend.playground_orders import FileNeeded, Order, Refused, Reply
+from backend.learn_schemas import RoutingOut
+from backend.playground_orders import FileNeeded, Order, Refused, Reply, RouteOrder
 from backend.playground_schemas import AnsweredOut, AskIn
 from engine.config import RunConfig
 
@@ -64,8 +65,24 @@ class Playground:
             self._turn.release()
         if isinstance(reply, Refused):
             raise InvalidConfig([(reply.field, reply.sentence)])
-        if isinstance(reply, FileNeeded):
+        if not isinstance(reply, AnsweredOut):
             raise PlaygroundBusy("the playground lost the run it had loaded; ask again")
+        return reply
+
+    def route(self, layer: int) -> RoutingOut:
+        """How prompts would be routed at a layer of the embedded model.
+
+        Raises:
+            PlaygroundBusy: others ask, or the child did not answer.
+        """
+        if not self._turn.acquire(timeout=QUEUE_S):
+            raise PlaygroundBusy("others ask the playground now; try again in a moment")
+        try:
+            reply = self._answer(RouteOrder(layer))
+        finally:
+            self._turn.release()
+        if not isinstance(reply, RoutingOut):
+            raise PlaygroundBusy("the playground answered something else; ask again")
         return reply
 
     def close(self) -> None:
@@ -79,7 +96,7 @@ class Playground:
                 process.kill()
             self._child = None
 
-    def _answer(self, order: Order) -> Reply:
+    def _answer(self, order: Order | RouteOrder) -> Reply:
         """What the child replies; a child that died while idle is replaced once."""
         for again in (True, False):
             _, pipe = self._started()

@@ -8,9 +8,11 @@ from collections import OrderedDict
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
-from backend.playground_orders import FileNeeded, Order, Refused, Reply
+from backend.learn_schemas import RoutingOut
+from backend.playground_orders import FileNeeded, Order, Refused, Reply, RouteOrder
 from backend.playground_schemas import AnsweredOut, AskIn
 from engine.errors import EngineError
+from engine.explain_routing import routing
 from engine.playground import Answered, BadPrompt, GateWish, Lab, Question, ask
 
 LABS_KEPT = 3
@@ -22,9 +24,15 @@ def main(pipe: Connection) -> None:
     labs: OrderedDict[str, Lab] = OrderedDict()
     try:
         while pipe.poll(IDLE_S):
-            pipe.send(_reply(labs, pipe.recv()))
+            order = pipe.recv()
+            routes = isinstance(order, RouteOrder)
+            pipe.send(_routed(order) if routes else _reply(labs, order))
     except (EOFError, OSError, KeyboardInterrupt):
         return
+
+
+def _routed(order: RouteOrder) -> RoutingOut:
+    return RoutingOut.model_validate(vars(routing(order.layer)))
 
 
 def _reply(labs: OrderedDict[str, Lab], order: Order) -> Reply:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.learn_schemas import RoutingOut
 from backend.playground_schemas import AnsweredOut, AskIn
 from engine.config import RunConfig
 
@@ -19,6 +20,13 @@ class Order:
 
 
 @dataclass(frozen=True)
+class RouteOrder:
+    """Route test prompts of all tasks at the input of a layer of the embedded model."""
+
+    layer: int
+
+
+@dataclass(frozen=True)
 class FileNeeded:
     """The state is not in memory: ask again with its file."""
 
@@ -31,4 +39,4 @@ class Refused:
     sentence: str
 
 
-Reply = AnsweredOut | FileNeeded | Refused
+Reply = AnsweredOut | RoutingOut | FileNeeded | Refused

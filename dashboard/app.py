@@ -6,7 +6,7 @@
 import streamlit as st
 
 from dashboard.components import STATIC
-from dashboard.state import COMPARE, DESIGN, GALLERY, PLAYGROUND, RUN, VIEWS
+from dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, VIEWS
 
 LOGO = str(STATIC / "logo.svg")
 # A local file as page icon: Streamlit would fetch a Material icon from the network.
@@ -19,6 +19,7 @@ page = st.navigation(
         st.Page(RUN, title="Run", icon=":material/monitoring:"),
         st.Page(COMPARE, title="Compare", icon=":material/stacked_line_chart:"),
         st.Page(PLAYGROUND, title="Playground", icon=":material/forum:"),
+        st.Page(LEARN, title="Learn", icon=":material/school:"),
         st.Page(VIEWS / "sweeps.py", title="Sweeps", icon=":material/apps:"),
     ],
     position="top",

@@ -20,7 +20,7 @@ def plan_map(plan: Plan, mode: theme.Mode) -> dict[str, Any]:
     places = [(device.task, device.x_m, device.y_m) for device in plan.devices]
     links = {(link.receiver, link.sender): link for link in plan.links}
     nodes = [
-        _node(index, task, (x, y), _degree(links, index))
+        node(index, task, (x, y), _degree(links, index))
         for index, (task, x, y) in enumerate(places)
     ]
     return _payload(nodes, _pairs(links, lambda link: _planned_half(link, mode)), mode, lost=False)
@@ -38,19 +38,19 @@ def round_map(
     for device in record.devices:
         accuracy = own_accuracy.get(device.device)
         place = (device.x_m, device.y_m)
-        node = _node(device.device, device.task, place, _told(device, accuracy))
-        node["ring"] = accuracy
-        node["label"] = "" if accuracy is None else fmt.percent(accuracy, 0)
+        shown = node(device.device, device.task, place, _told(device, accuracy))
+        shown["ring"] = accuracy
+        shown["label"] = "" if accuracy is None else fmt.percent(accuracy, 0)
         if not device.present:
-            node["task"] = ABSENT
-        nodes.append(node)
+            shown["task"] = ABSENT
+        nodes.append(shown)
     most = max((link.payload_bits for link in record.links), default=0)
     pairs = _pairs(links, lambda link: _sent_half(link, most, mode))
     payload = _payload(nodes, pairs, mode, lost=True)
     payload["hulls"] = hulls([device.cluster for device in record.devices])
     # So many moving dots would cost frames on a machine without a graphics card.
     payload["quiet"] = len(pairs) > FLOWING_PAIRS
-    if any(node["task"] == ABSENT for node in nodes):
+    if any(each["task"] == ABSENT for each in nodes):
         payload["tasks"][ABSENT] = {
             "title": "Out of reach",
             "color": theme.MUTED.of(mode),
@@ -100,7 +100,7 @@ def _degree(links: Iterable[tuple[int, int]], device: int) -> list[str]:
     return [fmt.count(sum(sender == device for _, sender in links), "link")]
 
 
-def _node(
+def node(
     index: int, task: TaskName, place: tuple[float, float], lines: list[str]
 ) -> dict[str, Any]:
     x, y = place
@@ -172,7 +172,7 @@ def _sent_half(link: LinkRecord, most_bits: int, mode: theme.Mode) -> Half:
 def _payload(
     nodes: list[dict[str, Any]], pairs: list[Half], mode: theme.Mode, *, lost: bool
 ) -> dict[str, Any]:
-    present = [task for task in theme.TASKS if any(node["task"] == task for node in nodes)]
+    present = [task for task in theme.TASKS if any(each["task"] == task for each in nodes)]
     low, high = theme.SNR_RANGE_DB
     colors = [theme.SNR_WEAK.of(mode), theme.SNR_STRONG.of(mode)]
     summary = f"{fmt.count(len(nodes), 'device')} · {fmt.count(len(pairs), 'link')}"
@@ -182,7 +182,7 @@ def _payload(
     return {
         "nodes": nodes,
         "links": pairs,
-        "tasks": {task: _task_look(task) for task in present},
+        "tasks": {task: task_look(task) for task in present},
         "snr": {
             "low": round(low),
             "high": round(high),
@@ -195,7 +195,7 @@ def _payload(
     }
 
 
-def _task_look(task: TaskName) -> dict[str, Any]:
+def task_look(task: TaskName) -> dict[str, Any]:
     look = theme.TASKS[task]
     return {"title": look.title, "color": look.color, "marker": look.marker, "filled": look.filled}
 

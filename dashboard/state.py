@@ -15,8 +15,9 @@ from engine.config import RunConfig, canonical_json
 from engine.records import RoundRecord
 
 VIEWS = Path(__file__).with_name("views")
-GALLERY, DESIGN, RUN, COMPARE, PLAYGROUND = (
-    str(VIEWS / f"{name}.py") for name in ("gallery", "design", "run", "compare", "playground")
+GALLERY, DESIGN, RUN, COMPARE, PLAYGROUND, LEARN = (
+    str(VIEWS / f"{name}.py")
+    for name in ("gallery", "design", "run", "compare", "playground", "learn")
 )
 HISTORIES_KEPT = 24
 ROUNDS_KEPT = 64

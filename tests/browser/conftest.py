@@ -36,7 +36,9 @@ FLAGS = (
 )
 LOCAL = re.compile(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:")
 # On a deep link Streamlit first looks for itself below the page's own path.
-HARMLESS = re.compile(r"/(run|design|compare|sweeps|playground)/_stcore/(health|host-config)$")
+HARMLESS = re.compile(
+    r"/(run|design|compare|sweeps|playground|learn)/_stcore/(health|host-config)$"
+)
 START_S = 90.0
 STATUS = ".st-key-run-status"  # where the run view says how the run stands
 PATIENCE_S = 60.0  # of one browser action, on a machine that also trains
