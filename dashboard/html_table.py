@@ -1,7 +1,7 @@
 """Small tables as HTML: text that can be selected, read aloud and printed. Pure.
 
-A grid of Streamlit's is drawn on a canvas and brings half a second of scripts; a table of some rows
-needs neither.
+A grid of Streamlit's is drawn on a canvas and has many scripts to load; a table of some rows needs
+neither.
 """
 
 from collections.abc import Mapping

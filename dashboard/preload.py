@@ -75,7 +75,7 @@ def scripts() -> str:
 class Versioned(StaticFiles):
     """Files whose address changes with their content, so a browser need not ask for them again.
 
-    It also keeps them compiled, which takes Plotly from two thirds of a second to a tenth.
+    It also keeps them compiled, so Plotly is not read anew.
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
