@@ -5,6 +5,7 @@
 
 import streamlit as st
 
+from dashboard import tour
 from dashboard.components import STATIC
 from dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, VIEWS
 
@@ -24,4 +25,5 @@ page = st.navigation(
     ],
     position="top",
 )
+tour.panel()
 page.run()

@@ -115,7 +115,7 @@ def subspace_chart(found: SubspacesOut, width: int, rank: int, mode: theme.Mode)
     )
     figure.add_trace(_line(x, found.mean, "Mean", color))
     for at, text in ((width / 2, "2 r = width"), (float(rank), "your rank")):
-        figure.add_vline(x=at, line={"dash": "dot", "width": 1, "color": "text"})
+        figure.add_vline(x=at, line={"dash": "dot", "width": 1, "color": theme.TEXT.of(mode)})
         figure.add_annotation(x=at, y=0.04, text=text, showarrow=False, xanchor="left")
     figure.update_traces(hovertemplate="rank %{x}: %{y:.2f}")
     figure.update_xaxes(title={"text": "Rank r"}, range=[0, x[-1]])
@@ -178,7 +178,7 @@ def growth_chart(found: GrowthOut, step: int, limit: float, mode: theme.Mode) ->
             hovertemplate="merge %{x}: collision %{y:.1f} %<extra></extra>",
         )
     )
-    figure.add_hline(y=100 * limit, line={"dash": "dash", "width": 1, "color": "text"})
+    figure.add_hline(y=100 * limit, line={"dash": "dash", "width": 1, "color": theme.TEXT.of(mode)})
     figure.add_annotation(
         x=0, xref="paper", y=100 * limit, yanchor="bottom", xanchor="left", showarrow=False,
         text="allowed",

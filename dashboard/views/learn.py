@@ -215,7 +215,12 @@ def whole(name: str) -> None:
     )
 
 
-st.title("Learn", anchor=False)
+with st.container(horizontal=True, vertical_alignment="center"):
+    st.title("Learn", anchor=False, width="stretch")
+    tour = {"tour": "1"}
+    st.page_link(
+        state.GALLERY, label="Tour of ten minutes", icon=":material/map:", query_params=tour
+    )
 given = st.query_params.get("page", "")
 names = list(LESSONS)
 picked = st.segmented_control(
