@@ -5,9 +5,9 @@
 
 import streamlit as st
 
-from dashboard import tour
+from dashboard import theme, tour
 from dashboard.components import STATIC
-from dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, VIEWS
+from dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, VIEWS, mode
 
 LOGO = str(STATIC / "logo.svg")
 # A local file as page icon: Streamlit would fetch a Material icon from the network.
@@ -25,5 +25,7 @@ page = st.navigation(
     ],
     position="top",
 )
+# Streamlit's own captions and primary buttons have too little contrast to be read by everybody.
+st.html(theme.contrast_css(mode()))
 tour.panel()
 page.run()

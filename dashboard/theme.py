@@ -25,7 +25,7 @@ class Tint:
 
 ACCENT = Tint("#4F46E5", "#818CF8")
 TEXT = Tint("#1F2430", "#E6E8EE")
-MUTED = Tint("#6B7280", "#9AA3B2")
+MUTED = Tint("#5B6270", "#9AA3B2")
 PAPER = Tint("#FFFFFF", "#0F1218")
 PANEL = Tint("#F7F7F9", "#171B24")
 HAIRLINE = Tint("#E3E5EA", "#2A303C")
@@ -154,3 +154,16 @@ def snr_color(snr_db: float | None, mode: Mode) -> str:
     """Colour of a link; an ideal link, which has no SNR, is drawn as the strongest."""
     share = 1.0 if snr_db is None else snr_share(snr_db)
     return blend(SNR_WEAK.of(mode), SNR_STRONG.of(mode), share)
+
+
+def contrast_css(mode: Mode) -> str:
+    """A style sheet for parts of Streamlit whose text stands out too little from its ground."""
+    ink = PAPER.of(mode) if mode == "dark" else "#FFFFFF"
+    return (
+        "<style>"
+        f'[data-testid="stCaptionContainer"] {{ color: {MUTED.of(mode)} !important; }}'
+        f'[data-testid="stCaptionContainer"] * {{ color: inherit; opacity: 1; }}'
+        f'[data-testid="stBaseButton-primary"] * {{ color: {ink}; }}'
+        f'[data-baseweb="tag"] * {{ color: {ink}; }}'
+        "</style>"
+    )

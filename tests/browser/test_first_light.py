@@ -61,7 +61,7 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
         box.fill(value)
         box.press("Enter")
         settled(page)
-    expect(page.get_by_test_id("network-map").locator("[data-node]")).to_have_count(8)
+    expect(page.get_by_test_id("topology-editor").locator("[data-node]")).to_have_count(8)
     page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_url(re.compile(r"/run\?run=\d+"))
     second = page.url.rpartition("=")[2]

@@ -44,6 +44,7 @@ def test_zoom_hidden_lines_and_dom_survive_new_rounds(
     wanted = page.locator(chart(page, OWN))
     page.locator("[data-node='3']").evaluate("e => { e.marked = true }")
 
+    wanted.scroll_into_view_if_needed()
     box = wanted.locator(".nsewdrag").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 10, box["y"] + 20)
