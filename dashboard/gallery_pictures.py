@@ -82,11 +82,13 @@ def _image(svg: str, text: str) -> str:
 
 
 def _axis(result: StoredResult) -> tuple[list[float], str]:
-    if result.bits[-1]:
+    sent = result.bits[-1]
+    if sent:
         return [
             float(bits) for bits in result.bits
-        ], f"bits sent, up to {fmt.bits(result.bits[-1])}"
-    return [float(each) for each in result.round], f"rounds, up to {result.round[-1]}; nothing sent"
+        ], f"accuracy over bits sent, to {fmt.bits(sent)}"
+    rounds = [float(each) for each in result.round]
+    return rounds, f"accuracy over {result.round[-1]} rounds; nothing sent"
 
 
 def _own(result: StoredResult, xs: Sequence[float]) -> Points:
@@ -123,7 +125,7 @@ def _frame(mode: theme.Mode, title: str) -> str:
         f"{' %' if share == 1 else ''}</text>"
         for share in (0.0, 0.5, 1.0)
     )
-    name = f'<text x="{LEFT}" y="{HEIGHT - 10}">{escape(title)}</text>'
+    name = f'<text x="4" y="{HEIGHT - 10}">{escape(title)}</text>'
     return f'<g fill="{text}" {FONT}>{rules}{name}</g>'
 
 

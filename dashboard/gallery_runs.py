@@ -25,20 +25,22 @@ def recent_runs(*, any_live: bool) -> None:
 
 def filters() -> tuple[str, list[RunStatus]]:
     """Words and statuses that a run in the list must have."""
-    words, status = st.columns([2, 3], vertical_alignment="bottom")
-    text = words.text_input(
+    line = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    text = line.text_input(
         "Find runs",
         key="find-text",
         max_chars=TEXT_MAX,
         placeholder="Part of name, method, note or reason",
         icon=":material/search:",
+        width=320,
     )
-    chosen = status.pills(
+    chosen = line.pills(
         "Status",
         list(RunStatus),
         selection_mode="multi",
         format_func=lambda each: theme.STATUSES[each].title,
         key="find-status",
+        width="content",
     )
     return text.strip(), chosen
 
@@ -75,7 +77,7 @@ def nothing(*, filtered: bool) -> None:
 def row(run: RunSummary) -> None:
     """One run in one line."""
     look = theme.STATUSES[run.status]
-    status, name, facts, when = st.columns([1, 2, 6, 1], vertical_alignment="center", gap="small")
+    status, name, facts, when = st.columns([3, 4, 11, 2], vertical_alignment="center", gap="small")
     status.badge(look.title, icon=look.icon, color=look.badge)
     name.page_link(
         state.RUN,

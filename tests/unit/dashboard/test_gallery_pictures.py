@@ -56,7 +56,7 @@ def test_names_of_equal_ends_do_not_cover_each_other() -> None:
 
 def test_without_messages_the_axis_counts_rounds() -> None:
     svg = result_svg(stored("local"), "light")
-    assert "rounds, up to 12; nothing sent" in svg
+    assert "accuracy over 12 rounds; nothing sent" in svg
 
 
 def test_an_image_says_in_words_what_it_shows() -> None:
