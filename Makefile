@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check fix bench golden browser torture load clean
+.PHONY: help setup up test check fix bench golden results screens measure browser torture load clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -47,6 +47,15 @@ torture: $(VENV)/.dev ## kill workers of real runs at random for 15 minutes; not
 
 golden: $(VENV)/.dev ## rewrite the golden records; say why in the commit
 	$(BIN)/python -m pytest -n 0 tests/golden --rewrite
+
+screens: $(VENV)/.dev browser ## take the pictures of docs/screens: every view, light and dark
+	$(BIN)/python -m tests.browser.screens docs/screens $(ARGS)
+
+measure: $(VENV)/.dev browser ## measure the dashboard in a browser: start, edits, rounds, dragging
+	$(BIN)/python -m tests.browser.measure $(ARGS)
+
+results: $(VENV)/.dev ## run the presets whose stored result is stale, for the pictures of the gallery
+	$(BIN)/python -m engine.preset_results $(ARGS)
 
 clean: ## drop .venv and all caches
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.config import Drawn, RunConfig, TaskName
 from engine.plan import Plan
+from engine.presets.stored import StoredResult
 from engine.records import Provenance, RoundRecord, RunStatus
 
 
@@ -142,6 +143,7 @@ class PresetOut(Wire):
     watch: str
     duration: str
     config: RunConfig
+    result: StoredResult | None = Field(None, description="What it gave when it was last recorded")
 
 
 class FieldProblem(Wire):

@@ -211,5 +211,10 @@ def sentence(text: str) -> str:
     return ended[:1].upper() + ended[1:]
 
 
+def literal(text: str) -> str:
+    """Text that Markdown shows as it was written."""
+    return re.sub(r"([^\w\s])", r"\\\1", text)
+
+
 def _escaped(text: str) -> str:
     return re.sub(r"([\\*_\[\]$~#<>|])", r"\\\1", text)

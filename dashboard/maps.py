@@ -202,14 +202,14 @@ def task_look(task: TaskName) -> dict[str, Any]:
 
 # ---------- still picture for the gallery ----------
 
-PICTURE = (320.0, 150.0)
+PICTURE = (130.0, 130.0)
 
 
 def picture_svg(plan: Plan, mode: theme.Mode) -> str:
     """The mesh as a small picture: links in hairline colour, devices as their task's marker."""
     width, height = PICTURE
     places = _fitted([(device.x_m, device.y_m) for device in plan.devices])
-    radius = 6.5 if len(places) <= 16 else 4.5 if len(places) <= 40 else 3.0
+    radius = 5.5 if len(places) <= 8 else 4.5 if len(places) <= 16 else 3.0
     lines = []
     for a, b in sorted({tuple(sorted((k.receiver, k.sender))) for k in plan.links}):
         (x1, y1), (x2, y2) = places[a], places[b]
@@ -221,7 +221,7 @@ def picture_svg(plan: Plan, mode: theme.Mode) -> str:
     label = escape(f"{fmt.count(len(places), 'device')}, {fmt.count(len(lines), 'link')}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="100%" height="{height:.0f}" role="img" aria-label="{label}">'
+        f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{label}">'
         f'<g stroke="{theme.blend(theme.HAIRLINE.of(mode), theme.MUTED.of(mode), 0.45)}" '
         f'stroke-width="1.3">{"".join(lines)}</g>{"".join(marks)}</svg>'
     )
@@ -231,7 +231,7 @@ def _fitted(places: list[tuple[float, float]]) -> list[tuple[float, float]]:
     width, height = PICTURE
     xs, ys = [x for x, _ in places], [y for _, y in places]
     wide, high = max(max(xs) - min(xs), 1.0), max(max(ys) - min(ys), 1.0)
-    scale = min((width - 40) / wide, (height - 36) / high)
+    scale = min((width - 16) / wide, (height - 16) / high)
     mid_x, mid_y = (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2
     return [(width / 2 + (x - mid_x) * scale, height / 2 - (y - mid_y) * scale) for x, y in places]
 

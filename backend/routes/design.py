@@ -10,6 +10,7 @@ from engine.config import RunConfig
 from engine.errors import AssetMissing, ConfigMismatch
 from engine.plan import Plan, file_problems, plan, problems
 from engine.presets import load_preset, preset_names
+from engine.presets.stored import stored_result
 from engine.topology.files import drawn_from_graphml, drawn_from_json
 
 router = APIRouter(tags=["design"])
@@ -18,7 +19,9 @@ router = APIRouter(tags=["design"])
 @router.get("/presets")
 def list_presets() -> list[PresetOut]:
     """The experiments that ship with Meshtune, in gallery order."""
-    return [PresetOut(**vars(load_preset(name))) for name in preset_names()]
+    return [
+        PresetOut(**vars(load_preset(name)), result=stored_result(name)) for name in preset_names()
+    ]
 
 
 @router.get("/schema/run-config")

@@ -1,31 +1,35 @@
-"""Gallery: presets to run with one click, and what ran lately."""
+"""Gallery: presets to run with one click, what they gave, and what ran lately."""
 
 from itertools import groupby
 
 import streamlit as st
 
-from backend.schemas import PresetOut, RunSummary
+from backend.schemas import PresetOut
 from dashboard import format as fmt
-from dashboard import state, theme
+from dashboard import gallery_runs, state
 from dashboard.client import ApiProblem, api
+from dashboard.gallery_pictures import result_svg, result_text, side_by_side
 from dashboard.maps import picture_svg
-
-RECENT = 12
+from engine.plan import Plan
+from engine.records import RunStatus
 
 
 def card(preset: PresetOut) -> None:
     """One preset: question, picture, what to watch, how long it takes."""
+    plan = plan_of(preset)
     with st.container(border=True, height="stretch", key=f"card-{preset.name}"):
         with st.container(height="stretch"):  # pushes the buttons of all cards to one line
             st.subheader(preset.title, anchor=False)
             st.markdown(preset.question)
-            picture(preset)
+            picture(preset, plan)
             st.caption(f"**What to watch** {preset.watch}")
             fleet = preset.config.fleet
             st.caption(
                 f"{fmt.count(fleet.devices, 'device')} · "
                 f"{fmt.count(len(fleet.present_tasks()), 'task')} · "
-                f"{fmt.count(preset.config.rounds, 'round')} · {preset.duration}"
+                f"{fmt.count(preset.config.rounds, 'round')} · {duration(preset, plan)}",
+                help="The time is the plan's for this machine (M29). The picture is a stored "
+                "result of this preset: one run of one seed, accuracy in percent.",
             )
         with st.container(horizontal=True):
             if st.button(
@@ -36,45 +40,45 @@ def card(preset: PresetOut) -> None:
                 state.go_to(state.DESIGN, preset=preset.name)
 
 
-def picture(preset: PresetOut) -> None:
-    """The mesh of a preset; without one when the API cannot draw it now."""
+def plan_of(preset: PresetOut) -> Plan | None:
+    """The plan of a preset; None when the API cannot make it now."""
     try:
-        plan = state.plan_of(preset.config).plan
+        return state.plan_of(preset.config).plan
     except ApiProblem:
-        plan = None
+        return None
+
+
+def duration(preset: PresetOut, plan: Plan | None) -> str:
+    """How long the preset takes here; as its author measured it when there is no plan."""
+    return preset.duration if plan is None else f"about {fmt.seconds(plan.wall_s)} here"
+
+
+def picture(preset: PresetOut, plan: Plan | None) -> None:
+    """The mesh of the preset, and what it gave."""
+    shown = []
     if plan is None:
-        st.caption("No picture: the API could not place the devices.")
+        st.caption("No picture of the mesh: the API could not place the devices.")
     else:
-        st.image(picture_svg(plan, state.mode()), width="stretch")
-
-
-def recent(runs: list[RunSummary]) -> None:
-    """What ran lately, newest first."""
-    if not runs:
-        st.info("Nothing has run yet. Press Run on a card above.", icon=":material/info:")
-        return
-    for run in runs:
-        look = theme.STATUSES[run.status]
-        status, name, facts, when = st.columns(
-            [1, 2, 6, 1], vertical_alignment="center", gap="small"
-        )
-        status.badge(look.title, icon=look.icon, color=look.badge)
-        name.page_link(state.RUN, label=f"{run.name} #{run.id}", query_params={"run": str(run.id)})
-        facts.caption(
-            f"{theme.method_look(run.method).title} · seed {run.seed} · "
-            f"round {run.rounds_done}/{run.rounds_total} · own {fmt.percent(run.accuracy_own)} · "
-            f"all {fmt.percent(run.accuracy_all)} · {fmt.bits(run.sent_bits)}"
-        )
-        when.caption(fmt.ago(run.created_at))
+        devices = fmt.count(len(plan.devices), "device")
+        links = fmt.count(len({frozenset((k.receiver, k.sender)) for k in plan.links}), "link")
+        shown.append((picture_svg(plan, state.mode()), f"The mesh: {devices}, {links}", 0.34))
+    if preset.result is None:
+        st.caption("No stored result yet: run it to see one.")
+    else:
+        svg = result_svg(preset.result, state.mode())
+        shown.append((svg, result_text(preset.result), 0.66))
+    if shown:
+        st.html(side_by_side(*shown))
 
 
 st.title("What happens when phones teach each other?", anchor=False)
 st.markdown(
-    "Each preset is an experiment on a real language model. Run one, watch it learn, then compare."
+    "Each preset is an experiment on a real language model; its picture is what came out when it "
+    "was run for this gallery. Run one, watch it learn, then compare."
 )
 try:
     presets = api().presets()
-    latest = api().runs(limit=RECENT).runs
+    live = api().runs(limit=1, status=[RunStatus.QUEUED.value, RunStatus.RUNNING.value]).runs
 except ApiProblem as problem:
     state.show_problem(problem)
     st.button("Try again", icon=":material/refresh:")
@@ -87,4 +91,4 @@ for group, members in groupby(presets, key=lambda preset: preset.group):
             card(each)
 
 st.header("Recent runs", anchor=False)
-recent(latest)
+gallery_runs.recent_runs(any_live=bool(live))

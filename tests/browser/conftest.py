@@ -110,11 +110,17 @@ def finished_run(services: tuple[str, str]) -> int:
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """API, worker and dashboard on free ports with a database of their own.
+    """Addresses of dashboard and API of a whole Meshtune with a database of its own."""
+    with whole(tmp_path_factory.mktemp("meshtune")) as addresses:
+        yield addresses
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[tuple[str, str]]:
+    """API, worker and dashboard on free ports, with their state and logs in `folder`.
 
     Gives the addresses of dashboard and API.
     """
-    folder = tmp_path_factory.mktemp("meshtune")
     state = {"MESHTUNE_STATE_DIR": str(folder / "state")}
     api_port, port = free_port(), free_port()
     api_url, url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"

@@ -36,7 +36,7 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
     # the gallery, and one click
     page.goto(meshtune)
     card = page.locator(".st-key-card-quick")
-    expect(card.get_by_role("img")).to_be_visible()
+    expect(card.get_by_alt_text(re.compile("^Stored result"))).to_be_visible()
     card.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_url(re.compile(r"/run\?run=\d+"))
     first = page.url.rpartition("=")[2]

@@ -1,5 +1,10 @@
 """Gallery: what a newcomer sees first."""
 
+import re
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
 from dashboard.format import MISSING
 from engine.records import RunStatus
 from tests.dashboard.conftest import Opener
@@ -54,3 +59,62 @@ def test_without_the_api_it_says_how_to_start_it(open_without_api: Opener) -> No
     page = open_without_api("gallery")
     assert "start it with `make up`" in page.error[0].value
     assert page.button[0].label == "Try again"
+
+
+def test_a_card_shows_what_its_preset_gave(open_view: Opener) -> None:
+    page = open_view("gallery")
+    pictures = [str(each.proto.body) for each in page.get("html") if "<img" in each.proto.body]
+    assert len(pictures) == len(PRESETS)
+    assert all(re.search(r"The mesh: (8|16)\sdevices", each) for each in pictures)
+    given = [each for each in pictures if "Stored result" in each]
+    assert len(given) == sum(preset.result is not None for preset in PRESETS) > 0
+    told = " ".join(each.value for each in page.caption)
+    assert "No stored result yet" in told
+    assert "here" in told
+
+
+@pytest.mark.parametrize("name", ["**x** [a](b)", ":red[y] $z$"])
+def test_a_link_to_a_run_shows_its_name_as_text(open_view: Opener, api: FakeApi, name: str) -> None:
+    api.add(fake_config(name=name), fixed=RunStatus.COMPLETED, done=2)
+    page = open_view("gallery")
+    (label,) = [each.proto.label for each in page.get("page_link")]
+    assert name not in label
+    assert re.sub(r"\\(\W)", r"\1", label) == f"{name} #1"
+
+
+def links(page: AppTest) -> list[str]:
+    return [each.proto.label for each in page.get("page_link")]
+
+
+def test_runs_are_found_by_words_and_by_status(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(name="early"), fixed=RunStatus.COMPLETED, done=20)
+    api.add(fake_config(name="late"), fixed=RunStatus.FAILED)
+    page = open_view("gallery")
+    page.text_input(key="find-text").set_value("EAR").run()
+    assert links(page) == [r"early #1"]
+    page.text_input(key="find-text").set_value("nobody").run()
+    assert "No run fits" in page.info[0].value
+    page.text_input(key="find-text").set_value("")
+    page.pills(key="find-status").set_value([RunStatus.FAILED]).run()
+    assert links(page) == [r"late #2"]
+
+
+def test_a_long_list_is_shown_by_and_by(open_view: Opener, api: FakeApi) -> None:
+    for _ in range(15):
+        api.add(fixed=RunStatus.COMPLETED, done=1)
+    page = open_view("gallery")
+    assert len(links(page)) == 12
+    page.button(key="runs-more").click().run()
+    page.run()
+    assert len(links(page)) == 15
+
+
+def test_a_deleted_run_comes_back(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fake_config(name="oh *no*"), fixed=RunStatus.COMPLETED, done=20)
+    run.deleted = True
+    page = open_view("gallery")
+    assert links(page) == []
+    assert page.expander[0].label == "Deleted lately (1)"
+    page.button(key=f"undo-{run.id}").click().run()
+    assert not page.exception
+    assert links(page) == [r"oh \*no\* #1"]

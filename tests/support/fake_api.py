@@ -58,6 +58,7 @@ from engine.plan import (
     PlannedLink,
     Spread,
 )
+from engine.presets.stored import stored_result
 from engine.records import (
     ENDED,
     DeviceRecord,
@@ -444,6 +445,7 @@ def fake_preset(name: str, title: str, question: str, watch: str, **config: Any)
         watch=watch,
         duration="about 1 min on 2 cores",
         config=fake_config(name=name, **config),
+        result=stored_result(name) if name != "local" else None,
     )
 
 
@@ -567,12 +569,20 @@ class FakeApi:
 
     async def _list(self, request: Request) -> Response:
         deleted = request.query_params.get("deleted") == "true"
-        newest = sorted(
-            (run for run in self.runs.values() if run.deleted == deleted), key=lambda run: -run.id
-        )
+        text = request.query_params.get("text", "").lower()
+        statuses = request.query_params.getlist("status") or list(RunStatus)
+        found = [
+            run
+            for run in self.runs.values()
+            if run.deleted == deleted
+            and run.state()[0] in statuses
+            and text in " ".join((run.name or run.config.name, run.config.method.kind)).lower()
+        ]
+        newest = sorted(found, key=lambda run: -run.id)
         limit = int(request.query_params.get("limit", 50))
         summaries = [RunSummary(**run.summary()) for run in newest[:limit]]
-        return _json(RunList(runs=summaries, next_before=None))
+        more = newest[limit - 1].id if len(newest) > limit else None
+        return _json(RunList(runs=summaries, next_before=more))
 
     async def _create(self, request: Request) -> Response:
         def created(body: RunCreate) -> Response:

@@ -1,0 +1,202 @@
+"""The whole path of one person: draw, plan, run, replay, compare, take away, ask, be guided."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from dashboard.tour import STEPS
+from tests.browser.conftest import STATUS, OpenPage, settled, wait_for_points
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1500)]
+
+EDITOR = '[data-testid="topology-editor"]'
+OWN = "Accuracy of each task's own devices"
+COMPARED = "Accuracy on the own task"
+ROUNDS = 8
+RUN_MS = 500_000.0
+
+
+def nodes(page: Page) -> Locator:
+    return page.locator(f"{EDITOR} [data-node]")
+
+
+def links(page: Page) -> Locator:
+    return page.locator(f"{EDITOR} [data-link]")
+
+
+def saved(page: Page) -> None:
+    """Wait until Python has every edit."""
+    page.locator(f'{EDITOR}[data-pending="0"]').wait_for()
+    settled(page)
+
+
+def middle(node: Locator) -> tuple[float, float]:
+    box = node.locator(".body").bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=8)
+    page.mouse.up()
+    saved(page)
+
+
+def tile(page: Page, name: str) -> Locator:
+    found = page.get_by_test_id("stMetric").filter(has_text=name).first
+    return found.get_by_test_id("stMetricValue")
+
+
+def number(page: Page, label: str, value: str) -> None:
+    box = page.get_by_role("spinbutton", name=label, exact=True)
+    box.fill(value)
+    box.press("Enter")
+    settled(page)
+
+
+def start(page: Page) -> str:
+    """Press Run in Design; the number of the run."""
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile(r"/run\?run=\d+"))
+    found = re.search(r"run=(\d+)", page.url)
+    assert found is not None
+    return found[1]
+
+
+def draw_and_undo(page: Page, url: str) -> None:
+    """A layout is loaded, a device dragged, a link drawn, erased and brought back by undo."""
+    page.goto(f"{url}/design?preset=quick")
+    nodes(page).first.wait_for()
+    settled(page)
+    payload = tile(page, "Payload").inner_text()
+
+    # another preset layout: a ring, where every device has two links
+    page.get_by_role("combobox", name=re.compile("^Topology")).first.click()
+    page.get_by_role("option", name="Ring", exact=True).click()
+    settled(page)
+    expect(links(page)).to_have_count(nodes(page).count())
+    expect(tile(page, "Links per device")).to_have_text("2.0", timeout=20_000)
+    expect(tile(page, "Payload")).not_to_have_text(payload, timeout=20_000)
+
+    first = nodes(page).nth(0)
+    place = first.get_attribute("data-x")
+    x, y = middle(first)
+    drag(page, (x, y), (x + 50, y + 30))
+    assert first.get_attribute("data-x") != place
+    expect(page.get_by_text("drawn by hand")).to_be_visible()
+
+    count = links(page).count()
+    pairs = {str(link.get_attribute("data-link")) for link in links(page).all()}
+    ids = [str(node.get_attribute("data-node")) for node in nodes(page).all()]
+    far = next(other for other in ids[2:] if f"{ids[1]}|{other}" not in pairs)
+    page.locator(f'{EDITOR} [data-tool-button="link"]').click()
+    ends = [middle(page.locator(f'{EDITOR} [data-node="{each}"]')) for each in (ids[1], far)]
+    drag(page, *ends)
+    expect(links(page)).to_have_count(count + 1)
+    expect(tile(page, "Links per device")).to_have_text("2.2", timeout=20_000)
+
+    page.locator(f'{EDITOR} [data-tool-button="erase"]').click()
+    page.locator(f'{EDITOR} [data-link="{ids[1]}|{far}"] .hit').click(force=True)
+    expect(links(page)).to_have_count(count)
+    saved(page)
+    page.get_by_role("button", name=re.compile("^Undo")).click()
+    expect(links(page)).to_have_count(count + 1)
+    saved(page)
+
+
+def replayed(page: Page) -> None:
+    """The slider goes back to the first round, and the map goes with it."""
+    slider = page.get_by_role("slider", name=re.compile("^Round"))
+    slider.focus()
+    slider.press("Home")
+    settled(page)
+    expect(slider).to_have_attribute("aria-valuenow", "1")
+    first = tile(page, "Own accuracy").inner_text()
+    slider.press("End")
+    expect(slider).to_have_attribute("aria-valuenow", str(ROUNDS))
+    expect(tile(page, "Own accuracy")).not_to_have_text(first)
+
+
+def offline(chromium: Browser, file: Path, scheme: str) -> None:
+    """The report draws its charts without a network."""
+    context = chromium.new_context(
+        offline=True, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    report = context.new_page()
+    wrong: list[str] = []
+    report.on("request", lambda r: wrong.append(r.url) if not r.url.startswith("file:") else None)
+    report.on("pageerror", lambda error: wrong.append(str(error)))
+    report.goto(file.as_uri())
+    report.locator(".chart.drawn").nth(3).wait_for()
+    assert wrong == []
+    context.close()
+
+
+def toured(page: Page, url: str) -> None:
+    """Every step of the tour, by its button."""
+    page.goto(f"{url}/?tour=1")
+    panel = page.locator(".st-key-tour")
+    for step in range(1, len(STEPS) + 1):
+        expect(panel).to_contain_text(f"step {step} of {len(STEPS)}", timeout=60_000)
+        settled(page)
+        if step < len(STEPS):
+            panel.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="End the tour").click()
+    expect(panel).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_from_a_drawn_mesh_to_a_report_and_an_answer(
+    meshtune: str,
+    open_page: OpenPage,
+    chromium: Browser,
+    tmp_path: Path,
+    scheme: str,
+) -> None:
+    page = open_page(scheme)
+    draw_and_undo(page, meshtune)
+
+    # the drawn mesh trains, and rounds arrive one after another
+    number(page, "Rounds", str(ROUNDS))
+    run = start(page)
+    seen = wait_for_points(page, OWN, 1, RUN_MS / 1000)
+    wait_for_points(page, OWN, min(seen + 3, ROUNDS), RUN_MS / 1000)
+    expect(page.locator(STATUS)).to_contain_text("Completed", timeout=RUN_MS)
+    wait_for_points(page, OWN, ROUNDS)
+    replayed(page)
+
+    # a second run, and the two compared
+    page.get_by_role("button", name="Clone and edit").click()
+    page.wait_for_url(re.compile(r"/design\?clone="))
+    nodes(page).first.wait_for()
+    settled(page)
+    number(page, "Seed", "7")
+    second = start(page)
+    assert second != run
+    expect(page.locator(STATUS)).to_contain_text("Completed", timeout=RUN_MS)
+    page.goto(f"{meshtune}/compare?runs={run},{second}")
+    assert wait_for_points(page, COMPARED, ROUNDS) == ROUNDS
+
+    # the report is taken away and opened without a network
+    settled(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report", exact=True).click()
+    file = tmp_path / "report.html"
+    download.value.save_as(file)
+    offline(chromium, file, scheme)
+
+    # a prompt of one's own
+    page.goto(f"{meshtune}/playground?run={run}")
+    expect(page.get_by_role("heading", name="Gated experts")).to_be_visible(timeout=90_000)
+    page.get_by_role("radio", name="My own").click()
+    settled(page)
+    box = page.get_by_role("textbox", name=re.compile("^Ask"))
+    box.fill("12+34=")
+    box.press("Control+Enter")
+    expect(page.get_by_text("an oracle is told")).to_be_visible(timeout=60_000)
+
+    toured(page, meshtune)

@@ -1,0 +1,31 @@
+"""The stored results of the presets are those of the presets as they are."""
+
+import pytest
+
+from engine.config import config_hash
+from engine.preset_results import recorded
+from engine.presets import load_preset, preset_names
+from engine.presets.stored import stored_result
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_has_a_result_of_its_own_config(name: str) -> None:
+    result = stored_result(name)
+    assert result is not None, f"run `make results ARGS={name}`"
+    assert result.config_sha256 == config_hash(load_preset(name).config), (
+        f"{name}.toml changed; run `make results`"
+    )
+    curves = (result.accuracy_own, result.accuracy_all, result.bits, result.airtime_s)
+    assert {len(curve) for curve in curves} == {len(result.round)}
+    assert result.round[-1] == load_preset(name).config.rounds
+    assert set(result.tasks) == set(load_preset(name).config.fleet.present_tasks())
+
+
+def test_the_first_preset_gives_its_stored_numbers_again() -> None:
+    """Costs are exact; accuracy may move by a few answers where a processor rounds otherwise."""
+    result, again = stored_result("quick"), recorded(load_preset("quick").config)
+    assert result is not None
+    assert again.bits == result.bits
+    assert again.airtime_s == pytest.approx(result.airtime_s, rel=1e-4)
+    assert again.accuracy_own[-1] == pytest.approx(result.accuracy_own[-1], abs=0.08)
+    assert again.accuracy_all[-1] == pytest.approx(result.accuracy_all[-1], abs=0.08)
