@@ -159,10 +159,11 @@ def snr_color(snr_db: float | None, mode: Mode) -> str:
 def contrast_css(mode: Mode) -> str:
     """A style sheet for parts of Streamlit whose text stands out too little from its ground."""
     ink = PAPER.of(mode) if mode == "dark" else "#FFFFFF"
+    caption = f"color: {MUTED.of(mode)} !important; opacity: 1 !important;"
     return (
         "<style>"
-        f'[data-testid="stCaptionContainer"] {{ color: {MUTED.of(mode)} !important; }}'
-        f'[data-testid="stCaptionContainer"] * {{ color: inherit; opacity: 1; }}'
+        f'[data-testid="stCaptionContainer"] {{ {caption} }}'
+        '[data-testid="stCaptionContainer"] * { color: inherit; opacity: 1; }'
         f'[data-testid="stBaseButton-primary"] * {{ color: {ink}; }}'
         f'[data-baseweb="tag"] * {{ color: {ink}; }}'
         "</style>"
