@@ -3,7 +3,12 @@
 from backend.schemas import RunDetail
 from dashboard.client import ApiClient
 
-UPLOAD_S = 120.0  # the API unpacks, checks and stores every round before it answers
+WAIT_S = 120.0  # the API packs, or unpacks and checks, every round before it answers
+
+
+def taken(client: ApiClient, run_id: int) -> bytes:
+    """A run whole, as the bytes of a zip file."""
+    return client._ask("GET", f"/runs/{run_id}/bundle", timeout=WAIT_S).content
 
 
 def bring_in(client: ApiClient, bundle: bytes) -> RunDetail:
@@ -14,5 +19,5 @@ def bring_in(client: ApiClient, bundle: bytes) -> RunDetail:
         "/runs/import",
         content=bundle,
         headers={"content-type": "application/zip"},
-        timeout=UPLOAD_S,
+        timeout=WAIT_S,
     )

@@ -128,8 +128,8 @@ def bring_in(client: ApiClient) -> None:
             file = st.file_uploader(
                 "Bundle",
                 type=["zip", "meshtune"],
-                help="The file that Download, Bundle gives in the Run view of another Meshtune, or "
-                "`meshtune export`. Every file in it is checked before anything is stored.",
+                help="The file that *Bundle* gives at the end of the Run view of another Meshtune, "
+                "or `meshtune export`. Every file in it is checked before anything is stored.",
             )
             sent = st.form_submit_button("Bring in", icon=":material/upload:")
         if not sent:

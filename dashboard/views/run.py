@@ -9,7 +9,7 @@ import tomli_w
 
 from backend.compare_schemas import RunCurves
 from backend.schemas import RunDetail
-from dashboard import compare_client, run_parts, state, theme
+from dashboard import bundle_client, compare_client, run_parts, state, theme
 from dashboard import format as fmt
 from dashboard.client import ApiClient, ApiProblem, api
 from dashboard.components import mark_round
@@ -217,6 +217,16 @@ def config_and_downloads(run: RunDetail) -> None:
             "application/x-ndjson",
             icon=":material/download:",
             on_click="ignore",
+        )
+        st.download_button(
+            "Bundle",
+            lambda: bundle_client.taken(api(), run.id),
+            f"{name}-{run.id}.zip",
+            "application/zip",
+            icon=":material/deployed_code:",
+            on_click="ignore",
+            help="Config, rounds, checkpoint and adapters in one file. Another Meshtune takes it "
+            "at the end of its gallery.",
         )
     with st.expander("Config as TOML"):
         st.code(tomli_w.dumps(run.config.model_dump(mode="json")), language="toml")

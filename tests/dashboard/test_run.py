@@ -57,6 +57,7 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
     assert [getattr(each, "label", "") for each in page.get("download_button")] == [
         "Rounds as CSV",
         "Records as JSON lines",
+        "Bundle",
     ]
     assert "round 20/20" in said(page)
 
