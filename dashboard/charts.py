@@ -55,7 +55,7 @@ def _floor_log10(value: float) -> int:
 def task_curves(frame: pd.DataFrame, column: Literal["own", "all"], config: RunConfig) -> go.Figure:
     """Accuracy per task over the rounds: of the devices that hold the task, or of all devices."""
     tasks = config.fleet.present_tasks()
-    figure = _figure(TASK_COLUMN_TITLES[column], theme.SMALL)
+    figure = blank_figure(TASK_COLUMN_TITLES[column], theme.SMALL)
     ends: dict[str, tuple[float, str]] = {}
     for task in tasks:
         look = theme.TASKS[task]
@@ -73,9 +73,9 @@ def task_curves(frame: pd.DataFrame, column: Literal["own", "all"], config: RunC
         )
         if rows[column].notna().any():
             ends[look.title] = (100 * float(rows[column].dropna().iloc[-1]), look.color)
-    _percent_axis(figure)
-    _round_axis(figure, config.rounds)
-    _name_lines(figure, ends, len(tasks))
+    percent_axis(figure)
+    round_axis(figure, config.rounds)
+    name_lines(figure, ends, len(tasks))
     return figure
 
 
@@ -90,7 +90,7 @@ def total_curve(
     scale = fmt.scale_for(last * config.rounds / done if done else 0.0, unit)
     rows = thinned(frame, column)
     look = theme.method_look(config.method.kind)
-    figure = _figure(f"{title}, added up", theme.SMALL)
+    figure = blank_figure(f"{title}, added up", theme.SMALL)
     figure.add_trace(
         go.Scatter(
             x=list(rows["round"]),
@@ -99,7 +99,7 @@ def total_curve(
             mode="lines",
             line={"color": look.tint.of(mode), "width": 2},
             fill="tozeroy",
-            fillcolor=_faded(look.tint.of(mode)),
+            fillcolor=faded(look.tint.of(mode)),
             text=[fmt.quantity(value, unit) for value in rows[column]],
             hovertemplate="%{text}",
             showlegend=False,
@@ -108,7 +108,7 @@ def total_curve(
     figure.update_yaxes(
         title={"text": f"{title} ({scale.unit})"}, range=[0, step_up(scale.of(last))]
     )
-    _round_axis(figure, config.rounds)
+    round_axis(figure, config.rounds)
     return figure
 
 
@@ -133,7 +133,7 @@ def link_spread(plan: Plan, mode: theme.Mode) -> go.Figure | None:
         return None
     every = max(1, -(-len(plan.links) // LINKS_UP_TO))
     links = sorted(plan.links, key=lambda link: link.distance_m)[::every]
-    figure = _figure("Links by distance", theme.SMALL)
+    figure = blank_figure("Links by distance", theme.SMALL)
     width = (1 - PANEL_GAP * (len(panels) - 1)) / len(panels)
     for number, panel in enumerate(panels):
         left = number * (width + PANEL_GAP)
@@ -185,7 +185,7 @@ def _draw_panel(
         for value in (panel.spread.low, panel.spread.median, panel.spread.high)
     )
     common = {"type": "rect", "xref": f"x{suffix} domain", "x0": 0, "x1": 1, "yref": f"y{suffix}"}
-    fill = _faded(color)
+    fill = faded(color)
     figure.add_shape(**common, y0=low, y1=high, fillcolor=fill, line={"width": 0}, layer="below")
     line = {"color": color, "width": 1.5}
     figure.add_shape(**{**common, "type": "line"}, y0=median, y1=median, line=line, layer="below")
@@ -226,7 +226,7 @@ def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> 
     devices = [f"Device {device}" for device in table.index]
     written = len(devices) <= 20
     values = [[None if pd.isna(v) else 100 * float(v) for v in row] for row in table.to_numpy()]
-    figure = _figure("Accuracy of every device on every task", theme.LARGE)
+    figure = blank_figure("Accuracy of every device on every task", theme.LARGE)
     figure.add_trace(
         go.Heatmap(
             x=titles,
@@ -303,7 +303,8 @@ def _percent(series: pd.Series) -> list[float | None]:
     return [None if pd.isna(value) else round(100 * float(value), 3) for value in series]
 
 
-def _figure(title: str, height: int) -> go.Figure:
+def blank_figure(title: str, height: int) -> go.Figure:
+    """A figure with the layout that all charts share; `height` in pixels."""
     return go.Figure(
         layout={
             "height": height,
@@ -326,17 +327,19 @@ def _figure(title: str, height: int) -> go.Figure:
     )
 
 
-def _percent_axis(figure: go.Figure) -> None:
+def percent_axis(figure: go.Figure) -> None:
+    """An axis of accuracy from 0 to 100 %."""
     figure.update_yaxes(title={"text": "Accuracy (%)"}, range=[0, 102], tick0=0, dtick=25)
 
 
-def _round_axis(figure: go.Figure, rounds: int) -> None:
+def round_axis(figure: go.Figure, rounds: int) -> None:
+    """An axis of finished rounds, to the last one."""
     figure.update_xaxes(
         title={"text": "Rounds finished"}, range=[0, rounds * 1.01], tickformat="d", nticks=9
     )
 
 
-def _name_lines(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int) -> None:
+def name_lines(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int) -> None:
     """Up to four lines carry their name at their end; more are named in a legend."""
     if lines > LABELS_UP_TO:
         longest = max((len(str(trace.name)) for trace in figure.data), default=0)
@@ -384,6 +387,7 @@ def _spread(ends: list[tuple[float, str]], gap: float) -> list[tuple[float, str]
     return [(placed[i], ends[i][1]) for i in range(len(ends))]
 
 
-def _faded(color: str) -> str:
+def faded(color: str) -> str:
+    """A colour #RRGGBB as ground below a line."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.15)"

@@ -104,7 +104,7 @@ def _overlay(
     name, unit = AXES[axis]
     largest = 0.0 if axis == "round" else largest_cost(arms, axis)
     scale = fmt.scale_for(largest, unit)
-    figure = charts._figure(title, theme.MEDIUM)
+    figure = charts.blank_figure(title, theme.MEDIUM)
     reference = next((arm for arm in arms if arm.reference), None)
     against = None if reference is None else _known(reference, bands[reference.key], axis)
     ends: dict[str, tuple[float, str]] = {}
@@ -125,7 +125,7 @@ def _overlay(
         if last is not None:
             ends[arm.short] = (100 * last, color_of(arm, mode))
     figure.add_traces([*shades, *lines])
-    charts._percent_axis(figure)
+    charts.percent_axis(figure)
     label = name if axis == "round" else f"{name}, added up ({scale.unit})"
     planned = max((arm.rounds_total for arm in arms), default=1)
     limit = planned if axis == "round" else scale.of(largest)
@@ -138,7 +138,7 @@ def name_ends(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int)
     """Names at the ends of up to four lines; more are named once, above all charts."""
     figure.update_layout(showlegend=False)
     if lines <= charts.LABELS_UP_TO:
-        charts._name_lines(figure, ends, lines)
+        charts.name_lines(figure, ends, lines)
 
 
 def _line(arm: Arm, at: Values, band: Band, mode: theme.Mode, *, silent: bool) -> go.Scatter:
@@ -186,7 +186,7 @@ def _shade(arm: Arm, at: Values, band: Band, mode: theme.Mode) -> go.Scatter:
         x=_plain(np.concatenate([place, place[::-1]]), 6),
         y=_plain(100 * np.concatenate([high, low[::-1]]), 2),
         fill="toself",
-        fillcolor=charts._faded(color_of(arm, mode)),
+        fillcolor=charts.faded(color_of(arm, mode)),
         line={"width": 0},
         mode="lines",
         name=f"{arm.title}, 95 % interval",

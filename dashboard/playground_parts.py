@@ -98,7 +98,7 @@ def gate_chart(answered: AnsweredOut, module: str | None) -> go.Figure:
         title = "Weight of each expert in each module"
     z = [[row[expert] for row in rows] for expert in range(len(names))]
     height = min(theme.LARGE, theme.SMALL - 40 + 26 * len(names))
-    figure = charts._figure(title, max(theme.SMALL, height))
+    figure = charts.blank_figure(title, max(theme.SMALL, height))
     figure.add_trace(
         go.Heatmap(
             x=x,

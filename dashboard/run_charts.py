@@ -12,7 +12,7 @@ from engine.records import LayerRecord
 
 def lost_chart(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:
     """Forgetting, and own accuracy that each exchange undid, in points."""
-    figure = charts._figure("Forgetting on the own task", theme.SMALL)
+    figure = charts.blank_figure("Forgetting on the own task", theme.SMALL)
     color = theme.method_look(config.method.kind).tint.of(mode)
     lines = {"forgetting": ("Below the best so far", color, "solid")}
     if frame["exchange_loss"].notna().any():
@@ -29,7 +29,7 @@ def lost_chart(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.F
             )
         )
     figure.update_yaxes(title={"text": "Accuracy lost (pt)"}, rangemode="tozero")
-    charts._round_axis(figure, config.rounds)
+    charts.round_axis(figure, config.rounds)
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
     figure.update_layout(showlegend=len(lines) > 1, margin={"t": 56 if len(lines) > 1 else 36})
     return figure
@@ -41,7 +41,7 @@ def collision_chart(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -
     if known.empty:
         return None
     rows = thinned(known, "collision_real")
-    figure = charts._figure("Collision of experts in a cluster", theme.SMALL)
+    figure = charts.blank_figure("Collision of experts in a cluster", theme.SMALL)
     arms = {
         "collision_analytic": ("From densities (Eq. 19)", theme.MUTED.of(mode), "dash"),
         "collision_real": ("As the masks are", theme.ACCENT.of(mode), "solid"),
@@ -61,7 +61,7 @@ def collision_chart(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -
     figure.update_yaxes(
         title={"text": "Entries of B (%)"}, range=[0, max(charts.step_up(most * 1.05), 1.0)]
     )
-    charts._round_axis(figure, config.rounds)
+    charts.round_axis(figure, config.rounds)
     figure.update_layout(
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
@@ -73,7 +73,7 @@ def collision_chart(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -
 def layers_chart(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure:
     """Density of every module, beside the spectral entropy of its input where that decides."""
     names = [each.module.removeprefix("layers.").removesuffix("_proj") for each in layers]
-    figure = charts._figure("Density of each layer", theme.MEDIUM)
+    figure = charts.blank_figure("Density of each layer", theme.MEDIUM)
     figure.add_trace(
         go.Bar(
             x=names,
@@ -117,7 +117,7 @@ def layers_chart(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure
 def routes_chart(tasks: list[TaskName], shares: list[list[float]], finished: int) -> go.Figure:
     """Which expert the gate preferred for the questions of each task."""
     titles = [word(task) for task in tasks]
-    figure = charts._figure(f"Experts the gate preferred, round {finished}", theme.MEDIUM)
+    figure = charts.blank_figure(f"Experts the gate preferred, round {finished}", theme.MEDIUM)
     figure.add_trace(
         go.Heatmap(
             x=titles,

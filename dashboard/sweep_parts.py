@@ -271,7 +271,7 @@ def metric_chart(sweep: SweepDetail, mode: theme.Mode) -> go.Figure | None:
     if not sweep.metric.startswith("accuracy"):
         scale = fmt.scale_for(largest, UNITS[sweep.metric])
     title = METRIC_TITLES[sweep.metric]
-    figure = charts._figure(title, theme.MEDIUM)
+    figure = charts.blank_figure(title, theme.MEDIUM)
     palette = [look.color for look in theme.TASKS.values()]
     for number, (name, rows) in enumerate(list(lines.items())[:LINES_MOST]):
         color = theme.ACCENT.of(mode) if len(lines) == 1 else palette[number % len(palette)]
