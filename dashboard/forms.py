@@ -9,6 +9,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pandas as pd
@@ -260,7 +261,9 @@ class Form:
         start = {**defaults(model), **tree}
         elsewhere = [name for name in names if f"{path}{name}" in self.hidden]
         values: dict[str, Any] = {name: start[name] for name in elsewhere if name in start}
-        names = [name for name in names if name not in elsewhere]
+        idle = [name for name in names if not self._matters(model.model_fields[name], path, start)]
+        values |= {name: start[name] for name in idle if name in start}
+        names = [name for name in names if name not in (*elsewhere, *idle)]
         specs = {name: spec_of(model.model_fields[name], name) for name in names}
         for name in [n for n, s in specs.items() if s.kind == "text"]:
             values[name] = self._one(specs[name], start.get(name), f"{path}{name}")
@@ -278,6 +281,20 @@ class Form:
             values[name] = self._nested(specs[name], start.get(name) or {}, f"{path}{name}")
         constants = {n: start[n] for n, s in specs.items() if s.kind == "constant"}
         return {**constants, **values}
+
+    def _matters(self, info: FieldInfo, path: str, start: Mapping[str, Any]) -> bool:
+        """Whether a field has a meaning beside what its neighbour is set to now."""
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        rule: Any = extra.get("matters_if")
+        if rule is None:
+            return True
+        name = rule["field"]
+        now = st.session_state.get(f"{self.prefix}:{path}{name}", start.get(name))
+        if "one_of" in rule:
+            return now in rule["one_of"]
+        if not isinstance(now, int | float):
+            return True
+        return bool(now > rule.get("above", -inf) and now < rule.get("below", inf))
 
     def _one(self, spec: Spec, value: Any, path: str) -> Any:
         widgets = {

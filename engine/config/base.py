@@ -30,6 +30,24 @@ InputName = Annotated[
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
+def matters_if(
+    field: str,
+    *,
+    one_of: tuple[str, ...] = (),
+    above: float | None = None,
+    below: float | None = None,
+) -> dict[str, Any]:
+    """Schema extra of a field that has a meaning only for some values of its neighbour `field`.
+
+    A form may leave it out otherwise. Validation and the stored config know nothing of it.
+    """
+    rule: dict[str, Any] = {"field": field}
+    rule |= {"one_of": list(one_of)} if one_of else {}
+    rule |= {"above": above} if above is not None else {}
+    rule |= {"below": below} if below is not None else {}
+    return {"matters_if": rule}
+
+
 class Part(BaseModel):
     """Base of every branch of the tree: immutable, and strict about unknown names."""
 

@@ -1,10 +1,10 @@
 """Methods: what is trained, what goes on air, what answers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from engine.config.base import OUR_CHOICE, Finite, Part, unit
+from engine.config.base import OUR_CHOICE, Finite, Part, matters_if, unit
 
 
 class Local(Part):
@@ -115,6 +115,15 @@ GateName = Literal[
 ]
 
 
+BY_INPUT = matters_if(
+    "gate",
+    one_of=("prototype", "subspace", "gaussian", "projection_norm", "output_norm", "arrow"),
+)
+RANKED = matters_if(
+    "gate", one_of=tuple(g for g in get_args(GateName) if g not in ("none", "oracle"))
+)
+
+
 class SoLora(Part):
     """Sparse-and-orthogonal LoRA: static A, masked B, clusters, and a gate without a router."""
 
@@ -140,6 +149,7 @@ class SoLora(Part):
         title="Density per layer",
         description="The same in every layer, or more where the frozen layer's response to the "
         "task has a flatter spectrum, at the same total.",
+        json_schema_extra=matters_if("density", below=1.0),
     )
     density_sent: Finite = Field(
         1.0,
@@ -208,14 +218,14 @@ class SoLora(Part):
         "prompt",
         title="Gate decides per",
         description="Once per prompt and layer, or anew for every token.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **BY_INPUT},
     )
     gate_blend: Literal["hard", "soft"] = Field(
         "hard",
         title="Gate picks",
         description="Hard: the best expert answers alone. Soft: experts answer in proportion to "
         "their score, the best at full strength.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **RANKED},
     )
     top_ranks: int = Field(
         0,
@@ -230,7 +240,7 @@ class SoLora(Part):
         "all",
         title="Ranks compete over",
         description="All experts together, or within each expert.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **matters_if("top_ranks", above=0.0)},
     )
 
     @model_validator(mode="after")

@@ -252,3 +252,17 @@ def test_a_run_that_is_not_there_is_named(open_view: Opener) -> None:
 
 def test_without_the_api_it_says_how_to_start_it(open_without_api: Opener) -> None:
     assert "make up" in open_without_api("design").error[0].value
+
+
+def test_only_fields_with_a_meaning_are_shown_and_hidden_ones_keep_their_value(
+    open_view: Opener,
+) -> None:
+    page = open_view("design", preset="quick")
+    level = widget(page, "method.gate_level")
+    keys = {each.key for each in page.segmented_control}
+    assert level in keys
+    page.segmented_control(key=level).set_value("token").run()
+    page.selectbox(key=widget(page, "method.gate")).set_value("none").run()
+    assert widget(page, "method.gate_level") not in {e.key for e in page.segmented_control}
+    assert page.session_state["design"].tree["method"]["gate_level"] in ("token", "prompt")
+    assert not page.error
