@@ -1,5 +1,7 @@
 """What is under design in this session: the tree of the form, the drawing, and its draft."""
 
+import math
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,7 @@ from engine.config import TASK_NAMES, RunConfig
 from engine.plan import Plan
 
 OWN = "design"  # place of the session
+LATE_S = 10.0
 
 
 @dataclass
@@ -31,6 +34,16 @@ class Design:
     draft_version: int | None = None
     steps: Any = None  # suggested clusters, until the mesh changes
     clash: bool = False  # the draft was changed elsewhere
+    origin: str = ""  # the source before it became a draft
+    drafted_at: float = -math.inf
+
+    def comes_from(self, source: str) -> bool:
+        """Whether an address means this design.
+
+        A browser that edits fast asks with the address of before the draft: it is no other design.
+        """
+        late = source == self.origin and time.monotonic() - self.drafted_at < LATE_S
+        return source in ("", self.source) or late
 
     @property
     def drawn(self) -> bool:
@@ -126,7 +139,7 @@ def opened(presets: dict[str, PresetOut]) -> Design:
     """The design of the address, or the one that is open already."""
     known: Design | None = st.session_state.get(OWN)
     source = _asked()
-    if known is not None and source in ("", known.source):
+    if known is not None and known.comes_from(source):
         return known
     tree, kept = _tree_of(source, presets)
     design = Design(source or f"preset {next(iter(presets), '')}".strip(), tree)
@@ -175,6 +188,8 @@ def autosave(design: Design) -> None:
     except ApiProblem as problem:
         design.clash = problem.error == "DraftChanged"
         raise
+    if design.draft_id is None:
+        design.origin, design.drafted_at = design.source, time.monotonic()
     design.draft_id, design.draft_version = draft.id, draft.version
     design.kept, design.source = design.tree, f"draft {draft.id}"
     st.query_params.clear()

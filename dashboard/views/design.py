@@ -166,7 +166,8 @@ def checked(design: Design) -> tuple[RunConfig | None, list[tuple[str, str]]]:
 def start(design: Design, config: RunConfig, form: Form, place: Any) -> None:
     """Queue the run, or say at its field why not."""
     try:
-        origin = design.source.removeprefix("run ")
+        source = design.origin if design.draft_id else design.source
+        origin = source.removeprefix("run ")
         created = api().create(config, cloned_from=int(origin) if origin.isdigit() else None)
     except ApiProblem as refused:
         homeless = form.show_errors(list(refused.fields.items()))

@@ -22,6 +22,8 @@ VIEWS = (
 STREAMLIT = {
     # A long equation, which scrolls where the screen is narrow.
     "scrollable-region-focusable": "katex-display",
+    # The label of a list without options, which Streamlit fades.
+    "color-contrast": "Groups of seeds",
 }
 
 

@@ -66,5 +66,5 @@ def test_a_run_is_found_deleted_brought_back_and_taken_along(
     page.get_by_text(re.compile("^Deleted lately")).click()
     row = page.locator(f".st-key-undo-{copy} button")
     row.click()
-    expect(row).to_have_count(0)
+    expect(row).to_have_count(0, timeout=30_000)
     expect(page.get_by_role("link", name=f"{NAME} #{copy}")).to_be_visible()

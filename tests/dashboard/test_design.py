@@ -266,3 +266,13 @@ def test_only_fields_with_a_meaning_are_shown_and_hidden_ones_keep_their_value(
     assert widget(page, "method.gate_level") not in {e.key for e in page.segmented_control}
     assert page.session_state["design"].tree["method"]["gate_level"] in ("token", "prompt")
     assert not page.error
+
+
+def test_an_edit_faster_than_the_address_is_not_lost(open_view: Opener, api: FakeApi) -> None:
+    page = open_view("design", preset="quick")
+    page.number_input(key=widget(page, "rounds")).set_value(7).run()
+    page.query_params.clear()
+    page.query_params["preset"] = "quick"  # as a browser asks that has not seen the draft yet
+    page.number_input(key=widget(page, "seed")).set_value(5).run()
+    tree = api.design.drafts[1]["tree"]
+    assert (tree["rounds"], tree["seed"]) == (7, 5)
