@@ -47,6 +47,14 @@ def result_svg(result: StoredResult, mode: theme.Mode) -> str:
     )
 
 
+def result_line(result: StoredResult) -> str:
+    """The end of the stored run in one line, for below the picture."""
+    return (
+        f"Stored result: {fmt.percent(result.accuracy_all[-1])} on all tasks, "
+        f"{fmt.bits(result.bits[-1])} sent, seed {result.seed}"
+    )
+
+
 def result_text(result: StoredResult) -> str:
     """The picture in words, for who hovers over it or cannot see it."""
     best = max(result.tasks, key=lambda task: result.tasks[task])

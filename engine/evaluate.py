@@ -28,7 +28,7 @@ from engine.gating import (
 from engine.methods.base import Bank, Gate
 
 # Sequences per forward pass. Every pass has one thread to itself, so it need not be large; the
-# numbers depend on nothing but sizes, so that rounding does not depend on the machine's threads.
+# shapes depend on nothing but sizes: the machine's threads change no more than how a kernel rounds.
 ROWS_AT_ONCE = 128
 ROWS_PER_LINE = 32  # of one expert in a pass: few enough that they are of like length
 MIXED_ROWS = 64  # each with an adapter of its own, put together from those of its modules

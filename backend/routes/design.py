@@ -1,12 +1,13 @@
 """What one needs to design a run: presets, the schema of a config, its plan, meshes of files."""
 
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter
 
 from backend.errors import BODY, InvalidConfig
 from backend.schemas import FieldProblem, PlanOut, PresetOut, TopologyFile, TopologyOut
-from engine.config import RunConfig
+from engine.config import RunConfig, config_hash
 from engine.errors import AssetMissing, ConfigMismatch
 from engine.plan import Plan, file_problems, plan, problems
 from engine.presets import load_preset, preset_names
@@ -19,9 +20,16 @@ router = APIRouter(tags=["design"])
 @router.get("/presets")
 def list_presets() -> list[PresetOut]:
     """The experiments that ship with Meshtune, in gallery order."""
-    return [
-        PresetOut(**vars(load_preset(name)), result=stored_result(name)) for name in preset_names()
-    ]
+    return [_preset(name) for name in preset_names()]
+
+
+@cache
+def _preset(name: str) -> PresetOut:
+    """A preset and what it gave; files of the package stay as they are while it runs."""
+    preset, result = load_preset(name), stored_result(name)
+    if result is not None and result.config_sha256 != config_hash(preset.config):
+        result = None  # of an older config: its numbers would be those of another experiment
+    return PresetOut(**vars(preset), result=result)
 
 
 @router.get("/schema/run-config")

@@ -8,7 +8,7 @@ from backend.schemas import PresetOut
 from dashboard import format as fmt
 from dashboard import gallery_runs, state
 from dashboard.client import ApiProblem, api
-from dashboard.gallery_pictures import result_svg, result_text, side_by_side
+from dashboard.gallery_pictures import result_line, result_svg, result_text, side_by_side
 from dashboard.maps import picture_svg
 from engine.plan import Plan
 from engine.records import RunStatus
@@ -28,8 +28,9 @@ def card(preset: PresetOut) -> None:
                 f"{fmt.count(fleet.devices, 'device')} · "
                 f"{fmt.count(len(fleet.present_tasks()), 'task')} · "
                 f"{fmt.count(preset.config.rounds, 'round')} · {duration(preset, plan)}",
-                help="The time is the plan's for this machine (M29). The picture is a stored "
-                "result of this preset: one run of one seed, accuracy in percent.",
+                help="The time is the plan's for this machine (M29); beside it what the stored run "
+                "took where it was recorded. The picture is that run: one seed, accuracy in "
+                "percent.",
             )
         with st.container(horizontal=True):
             if st.button(
@@ -49,8 +50,11 @@ def plan_of(preset: PresetOut) -> Plan | None:
 
 
 def duration(preset: PresetOut, plan: Plan | None) -> str:
-    """How long the preset takes here; as its author measured it when there is no plan."""
-    return preset.duration if plan is None else f"about {fmt.seconds(plan.wall_s)} here"
+    """How long the preset takes here, beside what its stored run took or its author measured."""
+    took = preset.duration
+    if preset.result is not None:
+        took = f"{fmt.seconds(preset.result.wall_s)} when stored"
+    return took if plan is None else f"about {fmt.seconds(plan.wall_s)} here ({took})"
 
 
 def picture(preset: PresetOut, plan: Plan | None) -> None:
@@ -69,6 +73,8 @@ def picture(preset: PresetOut, plan: Plan | None) -> None:
         shown.append((svg, result_text(preset.result), 0.66))
     if shown:
         st.html(side_by_side(*shown))
+    if preset.result is not None:
+        st.caption(result_line(preset.result))
 
 
 st.title("What happens when phones teach each other?", anchor=False)

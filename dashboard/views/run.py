@@ -284,7 +284,8 @@ def live() -> None:
         if run.status is RunStatus.PAUSED:
             halted = f"Paused. Resume goes on after round {run.rounds_done}."
             st.info(halted if run.rounds_done else "Paused.", icon=":material/pause_circle:")
-    status_line(run, history.last_round_index + 1)
+    with st.container():  # a fixed place as well: the bar of a running run goes when it ends
+        status_line(run, history.last_round_index + 1)
     if not history.rounds:
         if run.status not in ENDED:
             first_round(run)

@@ -26,12 +26,22 @@ def chart(page: Page, title: str) -> str:
 
 
 def point_at(page: Page, selector: str) -> None:
-    """Move the mouse over the middle of the first such part of the map."""
-    part = page.get_by_test_id("network-map").locator(selector).first
-    part.scroll_into_view_if_needed()
-    box = part.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    """Move the mouse over the middle of the first such part of the map, until the map says so.
+
+    What is drawn above it may still grow and push the map from below the mouse.
+    """
+    network = page.get_by_test_id("network-map")
+    part = network.locator(selector).first
+    for _ in range(20):
+        part.scroll_into_view_if_needed()
+        box = part.bounding_box()
+        assert box is not None
+        page.mouse.move(0, 0)
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        if network.locator(".tip").is_visible():
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError(f"the map says nothing about {selector}")
 
 
 def test_zoom_hidden_lines_and_dom_survive_new_rounds(
@@ -119,10 +129,16 @@ def test_cancelling_asks_first_and_keeps_what_is_there(
     page = open_page()
     page.goto(f"{fake_meshtune}/run?run={run.id}")
     wait_for_points(page, OWN, 2)
+    page.locator(chart(page, OWN)).evaluate("e => { e.marked = true }")
+    page.locator("[data-node='3']").evaluate("e => { e.marked = true }")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator(STATUS)).to_contain_text("Cancelled")
+    expect(page.locator(STATUS)).not_to_contain_text("left")
+    page.wait_for_timeout(1500)  # what would be mounted anew without its progress bar
     assert points(page, OWN) >= 2
+    assert page.locator("#wanted").evaluate("e => e.marked")
+    assert page.locator("[data-node='3']").evaluate("e => e.marked")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
 
 

@@ -70,7 +70,9 @@ def test_a_card_shows_what_its_preset_gave(open_view: Opener) -> None:
     assert len(given) == sum(preset.result is not None for preset in PRESETS) > 0
     told = " ".join(each.value for each in page.caption)
     assert "No stored result yet" in told
-    assert "here" in told
+    assert told.count("Stored result: ") == len(given)
+    assert re.search(r"about 18\ss here \(\d+\ss when stored\)", told)
+    assert "here (about 1 min on 2 cores)" in told
 
 
 @pytest.mark.parametrize("name", ["**x** [a](b)", ":red[y] $z$"])

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from backend.app import create_app
 from backend.limits import BODY_MAX_BYTES
+from backend.routes import design
 from backend.schemas import (
     Health,
     PlanOut,
@@ -29,6 +30,7 @@ from db import runs
 from db.session import writing
 from engine.config import RunConfig
 from engine.presets import preset_names
+from engine.presets.stored import StoredResult, stored_result
 from engine.records import RoundRecord, RunStatus
 from tests.support.builders import sample_record, stored_run, tiny_config
 
@@ -193,6 +195,24 @@ def test_presets_schema_and_plan_help_to_design(api: TestClient) -> None:
     assert told.problems == ()
     assert told.plan is not None
     assert len(told.plan.devices) == 2
+
+
+def test_a_stored_result_of_another_config_is_not_shown(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(name: str) -> StoredResult | None:
+        found = stored_result(name)
+        if found is None or name != "quick":
+            return found
+        return found.model_copy(update={"config_sha256": "0" * 64})
+
+    monkeypatch.setattr(design, "stored_result", changed)
+    design._preset.cache_clear()
+    try:
+        presets = [PresetOut.model_validate(preset) for preset in api.get("/presets").json()]
+    finally:
+        design._preset.cache_clear()
+    assert [preset.name for preset in presets if preset.result is None] == ["quick"]
 
 
 # -50 dBm over 100 km: the fields are valid one by one, the radio carries nothing.

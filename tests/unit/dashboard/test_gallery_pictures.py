@@ -6,7 +6,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dashboard.gallery_pictures import BOTTOM, HEIGHT, TOP, result_svg, result_text, side_by_side
+from dashboard.gallery_pictures import (
+    BOTTOM,
+    HEIGHT,
+    TOP,
+    result_line,
+    result_svg,
+    result_text,
+    side_by_side,
+)
 from dashboard.theme import ACCENT, MUTED, Mode
 from engine.presets import preset_names
 from engine.presets.stored import StoredResult, stored_result
@@ -66,3 +74,11 @@ def test_an_image_says_in_words_what_it_shows() -> None:
     ElementTree.fromstring(b64decode(source))
     assert "own task" in said
     assert "one seed (1)" in said
+
+
+def test_the_line_below_the_picture_says_how_the_run_ended() -> None:
+    result = stored("so_lora").model_copy(
+        update={"accuracy_all": (0.2, 0.819), "bits": (10, 17_900_000), "seed": 7}
+    )
+    said = result_line(result).replace("\u00a0", " ")
+    assert said == "Stored result: 81.9 % on all tasks, 17.9 Mbit sent, seed 7"

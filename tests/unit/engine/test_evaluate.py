@@ -329,14 +329,15 @@ def some_threads() -> Iterator[int]:
 @pytest.mark.parametrize(
     "gate", [Gate("single"), Gate("prototype"), Gate("arrow", "token", "soft")]
 )
-def test_answers_do_not_depend_on_the_threads(backbone, exam, gate, some_threads):
+def test_answers_depend_on_the_threads_in_the_last_bits_at_most(backbone, exam, gate, some_threads):
     bank = bank_of(backbone, gate, [[0, 1, 2], [3, 1, -1], [4, 2, 0]])
     many = answers(backbone, bank, exam, SCALING)
     assert torch.get_num_threads() == some_threads
     torch.set_num_threads(1)
     one = answers(backbone, bank, exam, SCALING)
     assert torch.equal(many.correct, one.correct)
-    assert torch.equal(many.loss, one.loss)
+    # Not to the bit: some processors' kernels split one product in another way for more threads.
+    torch.testing.assert_close(many.loss, one.loss, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("gate", [Gate("single"), Gate("none")])
