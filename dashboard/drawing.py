@@ -202,31 +202,44 @@ class Journal:
     done: list[Drawing] = field(default_factory=list)
     undone: list[Drawing] = field(default_factory=list)
     ack: dict[str, int] = field(default_factory=dict)
+    _stroke: object = None  # of the newest step that can be undone
 
-    def receive(self, edits: Mapping[str, Any] | None) -> bool:
-        """Apply what a browser sent and was not seen before; whether the drawing has changed."""
-        client, before = str((edits or {}).get("client", "")), self.rev
-        for op in (edits or {}).get("ops", []):
-            if op["seq"] > self.ack.get(client, 0):
-                self.ack = {client: op["seq"]}  # one browser per session
+    def receive(self, edits: object) -> bool:
+        """Apply what a browser sent and was not seen before; whether the drawing has changed.
+
+        What is not a list of numbered edits changes nothing.
+        """
+        sent: Mapping[str, Any] = edits if isinstance(edits, Mapping) else {}
+        client, before = str(sent.get("client", ""))[:KEY_MOST], self.rev
+        ops = sent.get("ops")
+        for op in ops if isinstance(ops, list) else []:
+            number = op.get("seq") if isinstance(op, Mapping) else None
+            if isinstance(number, int) and number > self.ack.get(client, 0):
+                self.ack = {client: number}  # one browser per session
                 self.do(op)
         return self.rev != before
 
     def do(self, op: Mapping[str, Any]) -> None:
-        """One edit, undo and redo included."""
+        """One edit, undo and redo included. Edits of one stroke of a brush are undone together."""
         if op.get("op") == "undo":
             self._swap(self.done, self.undone)
         elif op.get("op") == "redo":
             self._swap(self.undone, self.done)
         else:
+            stroke, before = op.get("stroke"), self.rev
+            goes_on = stroke is not None and stroke == self._stroke
             self.replace(applied(self.drawing, op))
+            if goes_on and self.rev != before:
+                self.done.pop()
+            if self.rev != before:
+                self._stroke = stroke
 
     def replace(self, drawing: Drawing) -> None:
         """Another drawing in one step that can be undone."""
         if drawing == self.drawing:
             return
         self.done = [*self.done, self.drawing][-UNDO_MOST:]
-        self.undone = []
+        self.undone, self._stroke = [], None
         self.drawing, self.rev = drawing, self.rev + 1
 
     def show(self, drawing: Drawing) -> None:
@@ -238,3 +251,4 @@ class Journal:
         if source:
             target.append(self.drawing)
             self.drawing, self.rev = source.pop(), self.rev + 1
+            self._stroke = None

@@ -9,6 +9,8 @@ const editors = new WeakMap();
 const PAD = 34;
 const MOVE_MS = 250;
 const LONG_PRESS_MS = 450;
+const STEADY = { mouse: 3, pen: 4, touch: 8 }; // pixels a hand may tremble before a press is a drag
+const BRUSH_STEP = 5; // pixels between the places a fast brush or eraser looks at
 const TOOLS = [
   ["select", "Select", "V", "Drag a device. Drag on free ground selects a box; Shift adds."],
   ["hand", "Hand", "H", "Drag the map. Ctrl and wheel zooms."],
@@ -19,7 +21,7 @@ const TOOLS = [
 ];
 const KEYS = [
   ["Tab", "next device"], ["Arrows", "move the selected devices by the snap step"], ["Shift Arrows", "ten times as far"],
-  ["Enter", "select the device; with Link chosen: start or end a link"], ["Shift Enter", "add it to the selection"],
+  ["Enter", "select the device; with Link chosen: start a link, then end it or remove the one there"], ["Shift Enter", "add it to the selection"],
   ["N", "Device tool; Enter on the map places one in its middle"], ["L", "Link tool"], ["P", "Paint tool; Enter paints the device"],
   ["T", "next task"], ["E", "Erase tool"], ["Delete", "remove the selected devices"], ["Ctrl A", "select all"],
   ["Ctrl Z, Ctrl Y", "undo, redo"], ["+ −", "zoom"], ["0", "show the whole mesh"], ["S", "snap on and off"], ["Esc", "let go"],
@@ -76,7 +78,8 @@ class Editor {
   }
 
   edit(op, words) {
-    const stamped = { ...op, seq: ++this.seq };
+    const stroke = this.drag?.stroke; // what one movement paints or erases is undone in one step
+    const stamped = { ...op, seq: ++this.seq, ...(stroke ? { stroke } : {}) };
     this.pending.push(stamped);
     this.apply(stamped);
     this.say(words);
@@ -291,7 +294,8 @@ class Editor {
       make("rect", { x: Math.min(drag.x, drag.to.x), y: Math.min(drag.y, drag.to.y), width: Math.abs(drag.to.x - drag.x), height: Math.abs(drag.to.y - drag.y) }, layer);
     }
     const range = this.data.curve?.range_m;
-    const ringed = drag?.kind === "move" ? drag.id : drag?.kind === "link" ? drag.from : this.selected.size === 1 ? [...this.selected][0] : null;
+    const ringed = drag?.kind === "move" ? drag.id : drag?.kind === "link" ? drag.from
+      : this.hovered ?? (this.selected.size === 1 ? [...this.selected][0] : null);
     if (range && ringed && this.nodes.has(ringed)) {
       const p = this.place(ringed);
       make("circle", { cx: p.x, cy: p.y, r: range * this.scale, "data-range": range }, layer);
@@ -421,8 +425,8 @@ class Editor {
     svg.onpointerdown = (event) => this.down(event);
     svg.onpointermove = (event) => this.moveTo(event);
     svg.onpointerup = (event) => this.up(event);
-    svg.onpointercancel = () => { this.fingers.clear(); this.drag = null; this.draw(); };
-    svg.onpointerleave = () => { this.tip.hidden = true; };
+    svg.onpointercancel = () => { this.fingers.clear(); this.letGo(); this.draw(); };
+    svg.onpointerleave = () => { this.tip.hidden = true; this.hovered = null; this.drawDraft(); };
     svg.ondblclick = (event) => { if (this.tool === "select" && !this.under(event).node) this.addDevice(this.at(event)); };
     svg.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) return; // plain scrolling belongs to the page
@@ -449,16 +453,22 @@ class Editor {
   }
 
   down(event) {
-    if (event.button > 1) return;
+    if (event.button > 1) return undefined;
     this.fingers.set(event.pointerId, this.local(event));
     this.svg.setPointerCapture(event.pointerId);
     this.tip.hidden = true;
-    if (this.fingers.size === 2) { this.drag = { kind: "pinch", from: [...this.fingers.values()], view: { ...this.view } }; return; }
+    if (this.fingers.size === 2) {
+      this.letGo(); // a second finger zooms: the first one meant nothing
+      this.drag = { kind: "pinch", from: [...this.fingers.values()], view: { ...this.view } };
+      return this.draw();
+    }
     const { node, link } = this.under(event);
     const at = this.local(event);
     if (event.button === 1 || this.tool === "hand") this.drag = { kind: "pan", ...at, view: { ...this.view } };
-    else if (this.tool === "erase") { this.drag = { kind: "erase" }; this.erase(node, link); }
-    else if (this.tool === "paint") { this.drag = { kind: "paint" }; if (node) this.paint([node]); }
+    else if (this.tool === "erase" || this.tool === "paint") {
+      this.drag = { kind: this.tool, pressed: at, last: at, stroke: `${this.client.slice(0, 8)}-${this.seq}` };
+      this.brush(node, link);
+    }
     else if (this.tool === "link" && node) this.drag = { kind: "link", from: node, at };
     else if (this.tool === "add" && !node) { this.addDevice(this.at(event)); this.drag = null; }
     else if (node) this.grab(node, event);
@@ -467,9 +477,21 @@ class Editor {
       if (!event.shiftKey) this.selected.clear();
     }
     if (event.pointerType === "touch" && node) {
-      this.press = setTimeout(() => { this.selected.add(node); this.drag = null; this.draw(); }, LONG_PRESS_MS);
+      this.press = setTimeout(() => { this.letGo(); this.selected.add(node); this.draw(); }, LONG_PRESS_MS);
     }
-    this.draw();
+    return this.draw();
+  }
+
+  letGo() { // what is under way is not done; devices go back to where they were taken
+    clearTimeout(this.press);
+    for (const [id, p] of this.drag?.start ?? []) Object.assign(this.nodes.get(id) ?? {}, p);
+    this.drag = null;
+    this.tip.hidden = true;
+  }
+
+  brush(node, link) {
+    if (this.drag.kind === "erase") this.erase(node, link);
+    else if (node) this.paint([node]);
   }
 
   grab(node, event) {
@@ -478,7 +500,7 @@ class Editor {
     this.task = this.nodes.get(node).task;
     this.chrome();
     const ids = this.selected.has(node) ? this.selected : new Set([node]);
-    this.drag = { kind: "move", id: node, from: this.at(event), by: { x: 0, y: 0 }, start: new Map([...ids].map((id) => [id, { x: this.nodes.get(id).x, y: this.nodes.get(id).y }])) };
+    this.drag = { kind: "move", id: node, from: this.at(event), pressed: this.local(event), by: { x: 0, y: 0 }, start: new Map([...ids].map((id) => [id, { x: this.nodes.get(id).x, y: this.nodes.get(id).y }])) };
   }
 
   dragTo(by) {
@@ -503,6 +525,10 @@ class Editor {
   dragged(event) {
     const { drag } = this;
     const at = this.local(event);
+    if (drag.pressed) {
+      drag.begun ||= Math.hypot(at.x - drag.pressed.x, at.y - drag.pressed.y) > (STEADY[event.pointerType] ?? STEADY.mouse);
+      if (!drag.begun) return undefined; // a click, not a drag
+    }
     if (drag.kind === "move") {
       clearTimeout(this.press);
       const here = this.at(event);
@@ -525,9 +551,17 @@ class Editor {
       const [a, b] = [this.metres({ x: Math.min(drag.x, at.x), y: Math.max(drag.y, at.y) }), this.metres({ x: Math.max(drag.x, at.x), y: Math.min(drag.y, at.y) })];
       const inside = [...this.nodes].filter(([, n]) => n.x >= a.x && n.x <= b.x && n.y >= a.y && n.y <= b.y).map(([id]) => id);
       this.selected = new Set([...drag.keep, ...inside]);
-    } else if (drag.kind === "erase") { const { node, link } = this.under(event); this.erase(node, link); }
-    else if (drag.kind === "paint") { const { node } = this.under(event); if (node) this.paint([node]); }
-    else if (drag.kind === "pan") this.view = { ...this.view, x: drag.view.x + at.x - drag.x, y: drag.view.y + at.y - drag.y };
+    } else if (drag.kind === "erase" || drag.kind === "paint") {
+      const box = this.svg.getBoundingClientRect();
+      const far = Math.hypot(at.x - drag.last.x, at.y - drag.last.y);
+      const looks = Math.max(1, Math.ceil(far / BRUSH_STEP));
+      for (let i = 1; i <= looks; i++) { // a fast hand passes over what lies between two frames
+        const [x, y] = ["x", "y"].map((axis) => drag.last[axis] + ((at[axis] - drag.last[axis]) * i) / looks);
+        const { node, link } = this.under({ clientX: box.left + x, clientY: box.top + y });
+        this.brush(node, link);
+      }
+      drag.last = at;
+    } else if (drag.kind === "pan") this.view = { ...this.view, x: drag.view.x + at.x - drag.x, y: drag.view.y + at.y - drag.y };
     else if (drag.kind === "pinch" && this.fingers.size === 2) {
       const [p, q] = [...this.fingers.values()];
       const [a, b] = drag.from;
@@ -537,14 +571,14 @@ class Editor {
       this.view.x += (p.x + q.x - a.x - b.x) / 2;
       this.view.y += (p.y + q.y - a.y - b.y) / 2;
     }
-    this.draw();
+    return this.draw();
   }
 
   up(event) {
     clearTimeout(this.press);
     const { drag } = this;
     // The last move may still wait for its frame.
-    if (drag && ["move", "link", "box"].includes(drag.kind)) this.dragged(event);
+    if (drag && ["move", "link", "box", "erase", "paint"].includes(drag.kind)) this.dragged(event);
     this.fingers.delete(event.pointerId);
     this.drag = null;
     this.tip.hidden = true;
@@ -571,6 +605,7 @@ class Editor {
   // ---------- words beside the pointer ----------
   hover(event) {
     const { node, link } = this.under(event);
+    if (node !== this.hovered) { this.hovered = node; this.drawDraft(); }
     if (node) return this.tell(this.nodeWords(node), this.place(node));
     if (link && this.links.has(link)) {
       const l = this.links.get(link);
@@ -618,7 +653,7 @@ class Editor {
     else if (arrows[key]) { if (focus && !this.selected.has(focus)) this.selected = new Set([focus]); this.nudge(...arrows[key]); }
     else if (key === "Delete" || key === "Backspace") this.remove(this.selected.size ? [...this.selected] : focus ? [focus] : []);
     else if (key === "Enter" || key === " ") this.enter(focus, event.shiftKey);
-    else if (key === "Escape") { this.selected.clear(); this.linking = null; this.drag = null; this.setTool("select"); this.draw(); }
+    else if (key === "Escape") { this.letGo(); this.selected.clear(); this.linking = null; this.setTool("select"); this.draw(); }
     else if (key === "t") {
       const names = Object.keys(this.data.tasks);
       this.task = names[(names.indexOf(this.task) + 1) % names.length];
@@ -644,7 +679,7 @@ class Editor {
       if (!this.linking) { this.linking = focus; return this.say(`Link from ${this.name(focus)}: go to another device and press Enter`); }
       const from = this.linking;
       this.linking = null;
-      return this.link(from, focus);
+      return this.links.has(pairKey(from, focus)) ? this.erase(null, pairKey(from, focus)) : this.link(from, focus);
     }
     if (this.tool === "paint") return this.paint([focus]);
     if (this.tool === "erase") return this.remove([focus]);

@@ -155,6 +155,10 @@ def test_everything_works_from_the_keyboard(design: Callable[..., Page]) -> None
     expect(links(page)).to_have_count(linked + 1)
     saved(page)
     expect(page.get_by_role("spinbutton", name="Devices")).to_have_value(str(count + 1))
+    for node in (nodes(page).nth(count), first):  # once more takes the link away
+        node.focus()
+        page.keyboard.press("Enter")
+    expect(links(page)).to_have_count(linked)
     page.keyboard.press("Escape")
     nodes(page).nth(count).focus()
     page.keyboard.press("Delete")
@@ -176,8 +180,52 @@ def test_a_box_selects_and_a_brush_paints(design: Callable[..., Page]) -> None:
     saved(page)
     assert {node.get_attribute("data-task") for node in nodes(page).all()} == {"ending"}
     tool(page, "paint")
+    page.keyboard.press("Escape")  # nothing is selected, so that the task is for the brush alone
+    tool(page, "paint")
     page.locator(f'{EDITOR} .bar [data-task="addition"]').click()
+
+    def tasks() -> list[str | None]:
+        return [node.get_attribute("data-task") for node in nodes(page).all()]
+
+    places = sorted(middle(node.locator(".body")) for node in nodes(page).all())
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=1)
+    page.mouse.move(*places[2], steps=1)
+    page.mouse.up()
+    assert tasks().count("addition") >= 3
+    saved(page)
+    page.keyboard.press("Control+z")  # one stroke, one step back
+    saved(page)
+    assert set(tasks()) == {"ending"}
+
+
+def test_a_trembling_hand_moves_nothing_and_escape_lets_go(design: Callable[..., Page]) -> None:
+    page = design()
+    first = nodes(page).nth(0)
+
+    def place() -> tuple[str | None, str | None]:
+        return first.get_attribute("data-x"), first.get_attribute("data-y")
+
+    was, revision = place(), page.locator(EDITOR).get_attribute("data-rev")
+    x, y = middle(first.locator(".body"))
+    drag(page, (x, y), (x + 2, y + 1))
+    page.wait_for_timeout(100)
+    assert place() == was
+    expect(first).to_have_attribute("aria-pressed", "true")
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 70, y + 30, steps=5)
+    page.wait_for_timeout(100)
+    assert place() != was
     page.keyboard.press("Escape")
+    page.wait_for_timeout(100)
+    assert place() == was
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    assert place() == was
+    assert page.locator(EDITOR).get_attribute("data-rev") == revision
 
 
 def test_a_drawing_outlives_the_page(design: Callable[..., Page]) -> None:
