@@ -73,6 +73,14 @@ def spec_of(info: FieldInfo, name: str) -> Spec:
     )
 
 
+def _at(tree: Mapping[str, Any], dotted: str) -> Any:
+    """The value of that name in nested mappings; None where there is none."""
+    found: Any = tree
+    for name in dotted.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
 def _number(bounds: Sequence[object]) -> float | None:
     return next((float(bound) for bound in bounds if isinstance(bound, int | float)), None)
 
@@ -184,14 +192,17 @@ class Form:
     starts: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()  # have another place on screen, and keep their value
     slots: dict[str, DeltaGenerator] = field(default_factory=dict)
+    tree: Mapping[str, Any] = field(default_factory=dict)  # of the whole form, as it began
 
     def scalars(self, model: type[BaseModel], tree: Mapping[str, Any]) -> dict[str, Any]:
         """Widgets for the fields of `model` that are no branches."""
+        self.tree = tree
         names = [n for n, i in model.model_fields.items() if not _is_branch(spec_of(i, n))]
         return self._fields(model, tree, "", names)
 
     def section(self, model: type[BaseModel], name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Widgets for the branch `name` of `model`; gives the branch's values."""
+        self.tree = tree
         return self._branch(spec_of(model.model_fields[name], name), tree.get(name, {}), name)
 
     def show_errors(self, errors: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -288,13 +299,24 @@ class Form:
         rule: Any = extra.get("matters_if")
         if rule is None:
             return True
-        name = rule["field"]
-        now = st.session_state.get(f"{self.prefix}:{path}{name}", start.get(name))
-        if "one_of" in rule:
-            return now in rule["one_of"]
-        if not isinstance(now, int | float):
+        now = self._now(rule["field"], path, start)
+        if now is None:
             return True
-        return bool(now > rule.get("above", -inf) and now < rule.get("below", inf))
+        if isinstance(now, int | float):
+            return bool(now > rule.get("above", -inf) and now < rule.get("below", inf))
+        return now in rule.get("one_of", [now]) and now not in rule.get("none_of", [])
+
+    def _now(self, name: str, path: str, start: Mapping[str, Any]) -> Any:
+        """What the nearest field of that dotted name is set to: beside it, then outwards."""
+        outwards = path.split(".")[:-1]
+        for length in range(len(outwards), -1, -1):
+            full = ".".join([*outwards[:length], name])
+            found = st.session_state.get(f"{self.prefix}:{full}")
+            if found is None:
+                found = _at(start, name) if length == len(outwards) else _at(self.tree, full)
+            if found is not None:
+                return found
+        return None
 
     def _one(self, spec: Spec, value: Any, path: str) -> Any:
         widgets = {

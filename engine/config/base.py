@@ -34,15 +34,19 @@ def matters_if(
     field: str,
     *,
     one_of: tuple[str, ...] = (),
+    none_of: tuple[str, ...] = (),
     above: float | None = None,
     below: float | None = None,
 ) -> dict[str, Any]:
-    """Schema extra of a field that has a meaning only for some values of its neighbour `field`.
+    """Schema extra of a field that has a meaning only for some values of `field`.
 
-    A form may leave it out otherwise. Validation and the stored config know nothing of it.
+    `field` is a dotted name, looked up beside the field that has the rule, then outwards up to the
+    run. A form may leave the field out otherwise: nothing that the engine gives depends on it then.
+    Validation and the stored config know nothing of it.
     """
     rule: dict[str, Any] = {"field": field}
     rule |= {"one_of": list(one_of)} if one_of else {}
+    rule |= {"none_of": list(none_of)} if none_of else {}
     rule |= {"above": above} if above is not None else {}
     rule |= {"below": below} if below is not None else {}
     return {"matters_if": rule}

@@ -16,6 +16,7 @@ from engine.config.base import (
     Seconds,
     Sha256,
     Watts,
+    matters_if,
     unit,
 )
 
@@ -95,6 +96,9 @@ class PaperChannel(Band):
     )
 
 
+SHADOWED = matters_if("shadowing", one_of=("model",))
+
+
 class FreeSpace(Part):
     """Nothing in the way: d^-2, as the paper has it, with the gain at one metre."""
 
@@ -119,7 +123,7 @@ class LogDistance(Part):
         le=20,
         title="Shadowing",
         description="Standard deviation of what walls and trees take away or give.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **SHADOWED},
     )
     decorrelation_m: Metres = Field(
         20.0,
@@ -127,7 +131,7 @@ class LogDistance(Part):
         le=10_000,
         title="Decorrelation distance",
         description="After moving so far, shadowing still correlates by 1/e.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **SHADOWED},
     )
 
 
@@ -291,7 +295,7 @@ class Tdma(Part):
         le=200_000,
         title="Interference range",
         description="A sender nearer than this to somebody else's receiver gets another slot.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **matters_if("reuse", one_of=("spatial",))},
     )
 
 
@@ -345,6 +349,7 @@ class RadioChannel(Band):
         title="Shadowing",
         description="As the path-loss model has it (correlated in space, the same in both "
         "directions), or none.",
+        json_schema_extra=matters_if("path_loss.kind", none_of=("free_space", "gain_table")),
     )
     fading: Fading = Field(default_factory=Rayleigh, title="Fading")
     coherence: Literal["round", "doppler"] = Field(
@@ -360,6 +365,7 @@ class RadioChannel(Band):
         title="Duplex",
         description="Half: nobody receives while it sends, so neighbours take turns. Slots of TDMA "
         "are always half duplex.",
+        json_schema_extra=matters_if("access.kind", none_of=("tdma",)),
     )
     power: Literal["split", "per_link", "deadline"] = Field(
         "split",
@@ -388,7 +394,7 @@ class RadioChannel(Band):
         le=16,
         title="Tries",
         description="How often a broken message is sent at most (hybrid ARQ); then it is dropped.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **matters_if("loss.kind", none_of=("deadline",))},
     )
     deadline_covers: Literal["message", "round"] = Field(
         "message",

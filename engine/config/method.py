@@ -73,7 +73,7 @@ class Lori(Part):
         le=1000,
         title="Mask warm-up",
         description="Steps of dense training that pick the entries to keep. Unused at density 1.",
-        json_schema_extra={**unit("steps"), **OUR_CHOICE},
+        json_schema_extra={**unit("steps"), **OUR_CHOICE, **matters_if("density", below=1.0)},
     )
     a_init: Literal["task", "common"] = Field(
         "task",

@@ -13,6 +13,7 @@ from engine.config.base import (
     Probability,
     Seconds,
     Sha256,
+    matters_if,
     unit,
 )
 
@@ -123,5 +124,5 @@ class Churn(Part):
         0.5,
         title="Devices return",
         description="Chance per round that an absent device comes back.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **matters_if("leave_prob", above=0.0)},
     )

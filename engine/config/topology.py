@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.config.base import OUR_CHOICE, Finite, Metres, Part, unit
+from engine.config.base import OUR_CHOICE, Finite, Metres, Part, matters_if, unit
 
 
 class Area(Part):
@@ -61,6 +61,7 @@ class Clusters(Area):
         le=64,
         title="Clusters",
         description="Number of groups. More groups mean fewer links and a slower spread.",
+        json_schema_extra=matters_if("by", one_of=("place",)),
     )
     by: Literal["task", "place"] = Field(
         "task",

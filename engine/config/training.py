@@ -4,7 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.config.base import OUR_CHOICE, Finite, Part, unit
+from engine.config.base import OUR_CHOICE, Finite, Part, matters_if, unit
+
+# Methods that train whole matrices, and those that send some entries of a matrix only.
+WHOLE = ("full_gossip", "oracle_experts")
+MASKED = ("so_lora", "lori", "choco_gossip")
 
 
 class Adapter(Part):
@@ -16,6 +20,7 @@ class Adapter(Part):
         le=256,
         title="Rank r",
         description="Rank of the update B A of every linear layer. More rank, more bits.",
+        json_schema_extra=matters_if("method.kind", none_of=WHOLE),
     )
     alpha: Finite = Field(
         16.0,
@@ -23,7 +28,7 @@ class Adapter(Part):
         le=1024,
         title="Alpha",
         description="The update is scaled by alpha / r.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **matters_if("method.kind", none_of=WHOLE)},
     )
     value_bits: Literal[32, 16, 8, 4] = Field(
         16,
@@ -37,7 +42,7 @@ class Adapter(Part):
         title="Places travel as",
         description="How a message says which entries it holds: a bitmap, their numbers, the "
         "smaller of the two, or as few bits as an entropy code needs.",
-        json_schema_extra=OUR_CHOICE,
+        json_schema_extra={**OUR_CHOICE, **matters_if("method.kind", one_of=MASKED)},
     )
 
 

@@ -1,6 +1,6 @@
 """The form knows every type of the config, and loses no digit on the way."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import pytest
 from pydantic import BaseModel, Field
@@ -168,6 +168,42 @@ def test_a_branch_inside_a_branch_is_drawn_with_its_fields() -> None:
     assert page.session_state["tree"] == {"inner": {"size": 3}}
     page.number_input(key="nested:outer.inner.size").set_value(5).run()
     assert page.session_state["tree"] == {"inner": {"size": 5}}
+
+
+def keys(page: AppTest) -> set[str]:
+    """Dotted names of the fields that are on screen."""
+    found = [*page.number_input, *page.selectbox, *page.button_group, *page.text_input]
+    return {str(each.key).removeprefix("test:") for each in found}
+
+
+IDLE_HERE = [
+    ("channel.duplex", {"kind": "radio", "access": {"kind": "tdma"}}),
+    ("channel.access.interference_range_m", {"kind": "radio", "access": {"kind": "tdma"}}),
+    ("channel.tries", {"kind": "radio"}),
+    ("channel.shadowing", {"kind": "radio", "path_loss": {"kind": "free_space"}}),
+    (
+        "channel.path_loss.shadowing_db",
+        {"kind": "radio", "path_loss": {"kind": "log_distance"}, "shadowing": "none"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "channel"), IDLE_HERE)
+def test_a_field_without_a_meaning_here_is_left_out(name: str, channel: dict[str, Any]) -> None:
+    page = shown(fake_config(channel=channel))
+    assert name not in keys(page)
+    assert c.RunConfig.model_validate(page.session_state["tree"]) == fake_config(channel=channel)
+
+
+def test_a_field_comes_with_the_choice_that_gives_it_a_meaning() -> None:
+    page = shown(fake_config(method={"kind": "full_gossip"}))
+    assert not {"adapter.rank", "adapter.alpha", "adapter.places"} & keys(page)
+    assert "adapter.value_bits" in keys(page)
+    page.selectbox(key="test:method.kind").set_value("lori").run()
+    assert {"adapter.rank", "adapter.alpha", "adapter.places"} <= keys(page)
+    assert "method.mask_warmup_steps" not in keys(page)
+    page.number_input(key="test:method.density").set_value(0.5).run()
+    assert "method.mask_warmup_steps" in keys(page)
 
 
 def nested_script() -> None:
