@@ -17,7 +17,7 @@ import streamlit as st
 STATIC = Path(__file__).with_name("static")
 # Served by dashboard/server.py; no other host is ever asked.
 ASSETS_PATH = "/meshtune-assets"
-PLOTLY_PATH = "/meshtune-plotly"
+PLOTLY_PATH = "/meshtune-plotly.js"
 
 LOADER = """
 const module = import(new URL("{url}", document.baseURI));
@@ -37,7 +37,7 @@ def asset_url(name: str, **parameters: str) -> str:
 
 def plotly_url() -> str:
     """Address of plotly.js, out of the installed package."""
-    return f"{PLOTLY_PATH}/plotly.min.js?v={plotly.__version__}"
+    return f"{PLOTLY_PATH}?v={plotly.__version__}"
 
 
 @st.cache_resource

@@ -2,20 +2,19 @@
 
 from pathlib import Path
 
-import plotly
 import streamlit as st
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from dashboard.components import ASSETS_PATH, PLOTLY_PATH, STATIC
-from dashboard.preload import ChartsAhead, Versioned
+from dashboard.preload import ChartsAhead, Versioned, plotly_script
 
 # The addresses carry versions, so that a new one is seen at the next page load.
 app = st.App(
     Path(__file__).with_name("app.py"),
     routes=[
         Mount(ASSETS_PATH, Versioned(directory=STATIC)),
-        Mount(PLOTLY_PATH, Versioned(directory=Path(plotly.__file__).parent / "package_data")),
+        Route(PLOTLY_PATH, plotly_script),
     ],
     middleware=[Middleware(ChartsAhead)],
 )

@@ -124,8 +124,48 @@ globalThis.addEventListener("mt-round", () => {
   }
 });
 
+// Charts on screen are drawn at once, the others one by one whenever the browser has time: a page of
+// many charts can be read before its last chart is there, and new rounds cost what is looked at.
+const IDLE_MS = 1000; // the longest that a chart off screen waits for such a time
+const seen = new WeakMap(); // by chart: whether it is on screen
+const held = new Map(); // charts off screen: what lets them go on
+let pumping = false;
+const eye = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    seen.set(entry.target, entry.isIntersecting);
+    if (entry.isIntersecting) release(entry.target);
+  }
+  pump();
+});
+
+function release(div) {
+  held.get(div)?.();
+  held.delete(div);
+}
+
+function pump() {
+  const next = [...held.keys()].find((div) => seen.has(div));
+  if (pumping || !next) return;
+  pumping = true;
+  const whenIdle = globalThis.requestIdleCallback ?? ((act) => setTimeout(act, 50)); // Safari
+  whenIdle(() => {
+    pumping = false;
+    release(next);
+    pump();
+  }, { timeout: IDLE_MS });
+}
+
+function turn(div) {
+  if (seen.get(div)) return Promise.resolve();
+  return new Promise((resolve) => {
+    held.set(div, resolve);
+    pump();
+  });
+}
+
 async function paint(div, data, state) {
   const Plotly = await loadPlotly();
+  await turn(div);
   if (!div.isConnected || state.latest !== data) return; // newer data wait: do not draw stale ones
   const layout = {
     ...themed(data.figure.layout, getComputedStyle(div)),
@@ -156,7 +196,10 @@ export function draw({ parentElement, data }) {
   const div = parentElement.querySelector(".mt-chart");
   if (!div) return;
   div.style.height = `${data.height}px`;
-  if (!charts.has(div)) charts.set(div, { queue: Promise.resolve() });
+  if (!charts.has(div)) {
+    charts.set(div, { queue: Promise.resolve() });
+    eye.observe(div);
+  }
   const state = charts.get(div);
   state.latest = data;
   state.queue = state.queue.then(() => paint(div, data, state));
@@ -166,5 +209,9 @@ export function dispose({ parentElement }) {
   const div = parentElement.querySelector(".mt-chart");
   charts.get(div)?.watcher?.disconnect();
   charts.delete(div);
+  if (div) {
+    eye.unobserve(div);
+    release(div);
+  }
   if (div?.classList.contains("drawn")) globalThis.Plotly?.purge(div);
 }

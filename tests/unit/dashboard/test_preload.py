@@ -4,13 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from plotly.offline import get_plotlyjs
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from dashboard.components import STATIC, asset_url, plotly_url
-from dashboard.preload import ChartsAhead, Versioned, scripts
+from dashboard.components import PLOTLY_PATH, STATIC, asset_url, plotly_url
+from dashboard.preload import ChartsAhead, Versioned, plotly_script, scripts
 
 PAGE = b"<html><head><title>x</title></head><body></body></html>"
 
@@ -75,3 +76,13 @@ def test_files_with_a_version_are_kept_for_good(query: str, kept: bool) -> None:
     found = TestClient(app).get(f"/assets/chart.js{query}")
     assert found.is_success
     assert ("immutable" in found.headers.get("cache-control", "")) is kept
+
+
+def test_plotly_is_served_whole_under_the_address_that_charts_ask_for() -> None:
+    app = Starlette(routes=[Route(PLOTLY_PATH, plotly_script)])
+    found = TestClient(app).get(plotly_url())
+    assert found.is_success
+    assert found.headers["content-type"].startswith("text/javascript")
+    first, _, rest = found.text.partition("\n")
+    assert first == "//# allFunctionsCalledOnLoad"
+    assert rest == get_plotlyjs()
