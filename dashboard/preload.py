@@ -21,7 +21,7 @@ CHARTED = ("/compare", "/run")  # pages that open with charts
 HEAD_END = b"</head>"
 FOREVER = "public, max-age=31536000, immutable"  # for addresses with a version
 # Tells Chromium to compile all of a script where it is read, beside the page's own work, instead of
-# function by function while the page waits: 0.8 s become 0.45 s (docs/performance.md).
+# function by function while the page waits (docs/performance.md).
 # Other browsers see a comment.
 COMPILE_AHEAD = b"//# allFunctionsCalledOnLoad\n"
 

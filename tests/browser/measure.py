@@ -27,7 +27,7 @@ from tests.browser.opening import opened
 from tests.support.comparison import fill
 
 OWN = "Accuracy of each task's own devices"
-EDITS = 10
+EDITS = 20
 ROUNDS_WATCHED = 12
 DEVICES = 100
 DRAG_MS = 4000
