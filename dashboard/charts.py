@@ -202,7 +202,7 @@ def _draw_panel(
             f"yaxis{suffix}": {
                 "anchor": f"x{suffix}",
                 "nticks": 5,
-                "rangemode": "tozero" if panel.from_zero else "normal",
+                **({"range": [0, _top(figure.data[number].y, high)]} if panel.from_zero else {}),
             },
         }
     )
@@ -217,6 +217,11 @@ def _draw_panel(
         showarrow=False,
         font={"size": 12},
     )
+
+
+def _top(values: Sequence[float], high: float) -> float:
+    """The end of an axis from zero that holds the values and the band, and one unit at least."""
+    return max(1.0, 1.05 * max([high, *values]))
 
 
 def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:

@@ -135,6 +135,10 @@ def test_links_are_dots_by_distance_in_a_panel_per_quality() -> None:
     band, median = figure.layout.shapes[:2]
     assert (band.y0, band.y1) == (plan.snr_db.low, plan.snr_db.high)
     assert median.y0 == median.y1 == plan.snr_db.median
+    lost = [100 * (link.outage_prob or 0.0) for link in plan.links]
+    low, high = figure.layout.yaxis3.range
+    assert low == 0
+    assert high >= max(1.0, *lost)  # not an axis of millionths where next to nothing is lost
 
 
 def test_a_large_mesh_is_thinned_to_a_bounded_number_of_dots() -> None:
