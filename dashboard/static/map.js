@@ -324,7 +324,17 @@ class NetworkMap {
       y: look.marker === "triangle" ? r * 0.18 : 0,
     });
     parts.label.textContent = r > 7 ? (node.label ?? "") : "";
-    set(parts.label, { x: at.x, y: at.y + ringRadius + 11 });
+    set(parts.label, parts.label.textContent ? this.labelPlace(id, at, ringRadius) : at);
+  }
+
+  // Below the device, or on another side where a neighbour would lie under the words.
+  labelPlace(id, at, ring) {
+    const sides = [[0, ring + 11], [0, -ring - 4], [ring + 16, 4], [-ring - 16, 4]];
+    const spots = sides.map(([dx, dy]) => ({ x: at.x + dx, y: at.y + dy }));
+    const others = [...this.nodes.keys()].filter((other) => other !== id).map((other) => this.place(other));
+    const room = (spot) => Math.min(...others.map((p) => Math.hypot(p.x - spot.x, p.y - spot.y)));
+    return spots.find((spot) => room(spot) > ring + 12)
+      ?? spots.reduce((a, b) => (room(b) > room(a) ? b : a));
   }
 
   drawLegend() {

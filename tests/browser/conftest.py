@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
 
 from backend.schemas import RunCreate
 from dashboard.launch import HEALTH_PATH, arguments
@@ -212,6 +212,27 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
 def settled(page: Page) -> None:
     """Wait until the script behind the page has run."""
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+
+
+def at_rest(place: Locator, rest_ms: int = 300) -> Locator:
+    """The same element once it has not moved for a while.
+
+    What opens above it moves it for a moment: a press would begin on it and end beside it.
+    """
+    place.wait_for()
+    place.evaluate(
+        """(element, rest) => new Promise((done) => {
+          let last = null, since = performance.now();
+          const look = (now) => {
+            const {x, y} = element.getBoundingClientRect();
+            if (`${x} ${y}` !== last) { last = `${x} ${y}`; since = now; }
+            now - since > rest ? done() : requestAnimationFrame(look);
+          };
+          requestAnimationFrame(look);
+        })""",
+        rest_ms,
+    )
+    return place
 
 
 def points(page: Page, chart: str) -> int:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenPage, settled
+from tests.browser.conftest import OpenPage, at_rest, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -65,6 +65,6 @@ def test_a_run_is_found_deleted_brought_back_and_taken_along(
     settled(page)
     page.get_by_text(re.compile("^Deleted lately")).click()
     row = page.locator(f".st-key-undo-{copy} button")
-    row.click()
+    at_rest(row).click()
     expect(row).to_have_count(0, timeout=30_000)
     expect(page.get_by_role("link", name=f"{NAME} #{copy}")).to_be_visible()
