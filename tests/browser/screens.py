@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.conftest import CHROMIUM, FLAGS, settled, whole
 
 WIDTH, HEIGHT = 1280, 1500  # the first screens of a long view
-COLORS = 256
+COLORS, EXACT = 256, 64
 SCHEMES = ("light", "dark")
 SETTLE_MS = 1500  # fonts, and the first ease of the map
 RUN_S = 600.0
@@ -84,15 +84,19 @@ def take(page: Page, url: str, file: Path, text: str | None = None) -> None:
 
 
 def few_colors(picture: Image.Image) -> Image.Image:
-    """The picture in its most frequent colours, which stay exact; the others become the nearest.
+    """The picture in 256 colours: the most frequent stay exact, the others are mixed.
 
-    Quantizers that mix colours tint large pale surfaces, and a screen has little else.
+    Mixing all tints large pale surfaces; keeping the frequent ones alone loses small bright ones.
     """
     pixels = np.asarray(picture.convert("RGB"))
     colors, place, counts = np.unique(
         pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
     )
-    kept = colors[np.argsort(-counts)[:COLORS]].astype(np.int32)
+    order = np.argsort(-counts)
+    rest = colors[order[EXACT:]].astype(np.uint8)[None]
+    mixed = Image.fromarray(rest).quantize(COLORS - EXACT, method=Image.Quantize.MAXCOVERAGE)
+    palette = np.array(mixed.getpalette(), dtype=np.uint8).reshape(-1, 3)
+    kept = np.concatenate([colors[order[:EXACT]], palette[: COLORS - EXACT]]).astype(np.int32)
     nearest = [np.argmin(((kept - color) ** 2).sum(axis=1)) for color in colors.astype(np.int32)]
     few = Image.fromarray(np.array(nearest, dtype=np.uint8)[place].reshape(pixels.shape[:2]), "P")
     few.putpalette(kept.astype(np.uint8).tobytes())
