@@ -111,14 +111,16 @@ def draw_and_undo(page: Page, url: str) -> None:
 def replayed(page: Page) -> None:
     """The slider goes back to the first round, and the map goes with it."""
     slider = page.get_by_role("slider", name=re.compile("^Round"))
+    own = tile(page, "Own accuracy")
     slider.focus()
     slider.press("Home")
-    settled(page)
     expect(slider).to_have_value("1")
-    first = tile(page, "Own accuracy").inner_text()
+    expect(page.get_by_text("Messages of round 1", exact=True)).to_be_visible(timeout=20_000)
+    settled(page)
+    first = own.inner_text()
     slider.press("End")
     expect(slider).to_have_value(str(ROUNDS))
-    expect(tile(page, "Own accuracy")).not_to_have_text(first)
+    expect(own).not_to_have_text(first, timeout=20_000)
 
 
 def offline(chromium: Browser, file: Path, scheme: str) -> None:
@@ -167,6 +169,11 @@ def test_from_a_drawn_mesh_to_a_report_and_an_answer(
     wait_for_points(page, OWN, min(seen + 3, ROUNDS), RUN_MS / 1000)
     expect(page.locator(STATUS)).to_contain_text("Completed", timeout=RUN_MS)
     wait_for_points(page, OWN, ROUNDS)
+    # The page follows the run to its end, which sets the slider: only then is it the hand's.
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0, timeout=20_000)
+    settled(page)
+    page.wait_for_timeout(1000)
+    settled(page)
     replayed(page)
 
     # a second run, and the two compared
