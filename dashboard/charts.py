@@ -167,10 +167,11 @@ def _draw_panel(
     suffix = "" if number == 0 else str(number + 1)
     color = theme.ACCENT.of(mode)
     known = [(link, value) for link in links if (value := panel.of(link)) is not None]
+    values = [panel.scale.of(value) for _, value in known]
     figure.add_trace(
         go.Scatter(
             x=[link.distance_m for link, _ in known],
-            y=[panel.scale.of(value) for _, value in known],
+            y=values,
             xaxis=f"x{suffix}",
             yaxis=f"y{suffix}",
             name=f"{panel.title} ({panel.scale.unit})",
@@ -202,7 +203,7 @@ def _draw_panel(
             f"yaxis{suffix}": {
                 "anchor": f"x{suffix}",
                 "nticks": 5,
-                **({"range": [0, _top(figure.data[number].y, high)]} if panel.from_zero else {}),
+                **({"range": [0, _top(values, high)]} if panel.from_zero else {}),
             },
         }
     )

@@ -226,20 +226,15 @@ class Journal:
         elif op.get("op") == "redo":
             self._swap(self.undone, self.done)
         else:
-            stroke, before = op.get("stroke"), self.rev
-            goes_on = stroke is not None and stroke == self._stroke
-            self.replace(applied(self.drawing, op))
-            if goes_on and self.rev != before:
-                self.done.pop()
-            if self.rev != before:
-                self._stroke = stroke
+            self.replace(applied(self.drawing, op), op.get("stroke"))
 
-    def replace(self, drawing: Drawing) -> None:
-        """Another drawing in one step that can be undone."""
+    def replace(self, drawing: Drawing, stroke: object = None) -> None:
+        """Another drawing in one step that can be undone, or in the step of the stroke before."""
         if drawing == self.drawing:
             return
-        self.done = [*self.done, self.drawing][-UNDO_MOST:]
-        self.undone, self._stroke = [], None
+        if stroke is None or stroke != self._stroke:
+            self.done = [*self.done, self.drawing][-UNDO_MOST:]
+        self.undone, self._stroke = [], stroke
         self.drawing, self.rev = drawing, self.rev + 1
 
     def show(self, drawing: Drawing) -> None:

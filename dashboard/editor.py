@@ -29,8 +29,7 @@ def received(key: str, journal: Journal) -> bool:
     To be called before anything reads the drawing: edits are numbered, so that applying them in
     the script body is safe to repeat and survives an interrupted run.
     """
-    found = st.session_state.get(key)
-    sent: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    sent: Mapping[str, Any] = st.session_state.get(key) or {}
     return journal.receive(sent.get("edits"))
 
 

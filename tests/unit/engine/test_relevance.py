@@ -94,7 +94,7 @@ def names_of(model: type[BaseModel], path: str) -> Iterator[str]:
             yield from names_of(inner, f"{path}{name}.")
 
 
-def test_every_rulenames_of_a_field_there_is() -> None:
+def test_every_rule_names_a_field_there_is() -> None:
     names = set(names_of(RunConfig, ""))
     for field, rule in ruled(RunConfig):
         outwards = field.split(".")[:-1]
