@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly
 import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
 from backend.compare_schemas import ComparedRun, Cost, Paired, ReportInput, Shown
 from dashboard import compare_charts, compare_fronts, compare_tables, theme
@@ -217,8 +217,7 @@ def _script(text: str) -> str:
 
 
 def _plotly() -> str:
-    file = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return file.read_text("utf-8").replace("</script", "<\\/script")
+    return str(get_plotlyjs()).replace("</script", "<\\/script")
 
 
 def _static(name: str) -> str:

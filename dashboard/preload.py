@@ -6,9 +6,8 @@ everything else; here it is fetched with the page and read while the server work
 
 from functools import cache
 from html import escape
-from pathlib import Path
 
-import plotly
+from plotly.offline import get_plotlyjs
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
@@ -94,7 +93,7 @@ class Versioned(StaticFiles):
 
 @cache
 def _plotly() -> bytes:
-    return (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
+    return str(get_plotlyjs()).encode()
 
 
 def plotly_script(request: Request) -> Response:  # noqa: ARG001
