@@ -64,28 +64,33 @@ def up(
 ) -> None:
     """Start API, worker and dashboard; Ctrl-C stops them all."""
     from backend.settings import open_store
-    from backend.up import HOST, PartDied, keep_up, parts_of, taken
+    from backend.up import HOST, AlreadyUp, PartDied, keep_up, parts_of, sole, taken
 
     settings = read_settings()
     api_port = api_port or settings.api_port
     if port == api_port:
         raise Refused(f"--port and --api-port are both {port}; choose two different ports")
-    for wanted, option in ((port, "--port"), (api_port, "--api-port")):
-        if taken(wanted):
-            raise Refused(
-                f"port {wanted} is in use; stop the program that listens there "
-                f"or choose another port with {option}"
-            )
-    open_store(settings).dispose()  # a database that cannot be used is told here, in one sentence
-    logs = made_folder(settings.state_dir / "logs")
+    address = f"http://{HOST}:{port}"
 
     def ready() -> None:
-        print(f"Meshtune is ready: http://{HOST}:{port}  (API: http://{HOST}:{api_port}/docs)")
+        print(f"Meshtune is ready: {address}  (API: http://{HOST}:{api_port}/docs)")
         print("Ctrl-C stops it.", flush=True)
 
-    print("Starting Meshtune ...", flush=True)
+    logs = made_folder(settings.state_dir / "logs")
     try:
-        keep_up(parts_of(port, api_port), logs, ready, grace_s=settings.grace_s)
+        with sole(settings.state_dir, address):
+            for wanted, option in ((port, "--port"), (api_port, "--api-port")):
+                if taken(wanted):
+                    raise Refused(
+                        f"port {wanted} is in use; stop the program that listens there "
+                        f"or choose another port with {option}"
+                    )
+            # A database that cannot be used is told here, in one sentence.
+            open_store(settings).dispose()
+            print("Starting Meshtune ...", flush=True)
+            keep_up(parts_of(port, api_port), logs, ready, grace_s=settings.grace_s)
+    except AlreadyUp as error:
+        raise Refused(str(error)) from error
     except PartDied as error:
         print(f"Stopped, because {error}", file=sys.stderr)
         raise typer.Exit(EXIT_PART_DIED) from error

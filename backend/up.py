@@ -1,12 +1,12 @@
 """`meshtune up`: API, worker and dashboard as child processes that start and stop together."""
 
 import ctypes
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +19,7 @@ import httpx
 HOST = "127.0.0.1"
 START_S = 120.0  # the first start on a slow disk compiles every package
 LOOK_S = 0.2  # between looks at the children
+TICK_S = 0.05  # between looks for a signal
 KILL_S = 5.0  # between the second request to stop and the end
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -26,6 +27,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class PartDied(Exception):
     """A part of Meshtune stopped by itself; the message says which, how and what it said last."""
+
+
+class AlreadyUp(Exception):
+    """Another `meshtune up` works on the same state folder; the message says where it answers."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,56 @@ def taken(port: int) -> bool:
     return False
 
 
+@contextmanager
+def sole(folder: Path, address: str) -> Iterator[None]:
+    """Be the only `meshtune up` of a state folder: two would share its logs and its runs.
+
+    The lock is the system's, so it is gone with its process however that ends.
+
+    Raises:
+        AlreadyUp: another one holds the folder.
+    """
+    with (folder / "up.lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise AlreadyUp(
+                f"Meshtune is up on the folder {folder} already: {file.read().strip()}; "
+                "open that, or set MESHTUNE_STATE_DIR to another folder"
+            ) from error
+        file.truncate(0)
+        file.write(address)
+        file.flush()
+        yield
+
+
+class Asked:
+    """Whether somebody asked to stop.
+
+    A plain flag. The lock of a `threading.Event` is held for moments while it waits and is set,
+    and a signal that comes in such a moment would wait for it for ever.
+    """
+
+    def __init__(self) -> None:
+        self.heard = False
+
+    def note(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.heard = True
+
+    def clear(self) -> None:
+        """Forget it; the next one counts anew."""
+        self.heard = False
+
+    def wait(self, seconds: float) -> bool:
+        """Whether somebody asked, within that time."""
+        until = time.monotonic() + seconds
+        while not self.heard and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, TICK_S))
+        return self.heard
+
+
 def keep_up(
     parts: Sequence[Part], logs: Path, on_ready: Callable[[], None], *, grace_s: float
 ) -> None:
@@ -84,7 +139,7 @@ def keep_up(
     Raises:
         PartDied: a part stopped by itself, or never answered.
     """
-    with _asked_to_stop() as asked:
+    with asked_to_stop() as asked:
         children: list[Child] = []
         try:
             children += (_start(part, logs) for part in parts)  # keeps those before one that fails
@@ -98,13 +153,9 @@ def keep_up(
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    asked = threading.Event()
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
-
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+def asked_to_stop() -> Iterator[Asked]:
+    asked = Asked()
+    before = {number: signal.signal(number, asked.note) for number in SIGNALS}
     try:
         yield asked
     finally:
@@ -126,7 +177,7 @@ def _start(part: Part, logs: Path) -> Child:
     return Child(part, process, log)
 
 
-def _ready(children: Sequence[Child], asked: threading.Event) -> bool:
+def _ready(children: Sequence[Child], asked: Asked) -> bool:
     """Whether every part answered before somebody asked to stop."""
     until = time.monotonic() + START_S
     waiting = [child for child in children if child.part.health_url]
@@ -159,7 +210,7 @@ def _require_alive(children: Sequence[Child]) -> None:
             raise PartDied(f"{_name(child)} stopped ({how}){said}; see {child.log}")
 
 
-def _stop(children: Sequence[Child], asked: threading.Event, grace_s: float) -> None:
+def _stop(children: Sequence[Child], asked: Asked, grace_s: float) -> None:
     """Ask every part to stop, then again, then end what is left of their process groups."""
     for patience_s in (grace_s, KILL_S):
         # The leader alone: at the first signal a worker finishes the round that its own child

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import httpx
 import pytest
 
-from backend.up import Part, PartDied, keep_up, taken
+from backend.up import AlreadyUp, Part, PartDied, asked_to_stop, keep_up, sole, taken
 
 SERVER = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port={}, bind='127.0.0.1')"
 SLEEPER = "import time; time.sleep(600)"
@@ -77,6 +79,34 @@ def test_ctrl_c_before_all_parts_answer_stops_them(tmp_path: Path) -> None:
     keep_up([python("api", SLEEPER, never)], tmp_path, lambda: pytest.fail("ready"), grace_s=5.0)
 
 
+@pytest.mark.timeout(60)
+def test_a_signal_at_any_line_is_heard_and_hangs_nothing() -> None:
+    def strike(_frame: FrameType, _event: str, _argument: object) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return strike
+
+    with asked_to_stop() as asked:
+        sys.settrace(strike)
+        try:
+            asked.wait(0.01)
+            asked.clear()
+            asked.wait(0.01)
+        finally:
+            sys.settrace(None)
+        assert asked.wait(0.0)
+
+
+def test_of_two_on_one_folder_the_second_is_told_where_the_first_is(tmp_path: Path) -> None:
+    with (
+        sole(tmp_path, "http://127.0.0.1:8700"),
+        pytest.raises(AlreadyUp, match=r"already: http://127\.0\.0\.1:8700; open that"),
+        sole(tmp_path, "http://127.0.0.1:8702"),
+    ):
+        pytest.fail("two at once")
+    with sole(tmp_path, "http://127.0.0.1:8702"):
+        assert (tmp_path / "up.lock").read_text() == "http://127.0.0.1:8702"
+
+
 def test_signals_are_as_before_afterwards(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     keep_up([python("worker", SLEEPER)], tmp_path, press_ctrl_c, grace_s=5.0)
@@ -99,11 +129,16 @@ def test_the_whole_of_meshtune_starts_answers_and_stops(tmp_path: Path) -> None:
         health = httpx.get(f"http://127.0.0.1:{api_port}/health", trust_env=False).json()
         assert health["status"] == "ok"
         assert httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).is_success
-        second = subprocess.run(
-            [*command, f"--api-port={api_port}"], capture_output=True, text=True, check=False
-        )
-        assert second.returncode == 2
-        assert f"port {port} is in use" in second.stderr
+        for state, told in (("other", f"port {port} is in use"), ("state", "is up on the folder")):
+            second = subprocess.run(
+                [*command, f"--api-port={api_port}"],
+                env=os.environ | {"MESHTUNE_STATE_DIR": str(tmp_path / state)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert second.returncode == 2
+            assert told in second.stderr
     finally:
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=60)
