@@ -122,6 +122,7 @@ def restore(
             folder = Path(place)
             manifest = _unpacked(backup, folder)
             _require_usable(folder / DATABASE)
+            _checkpoints(folder / DATABASE)  # refuses names that lead elsewhere
             aside = _put_aside(settings, database) if occupied else None
             artefacts = open_artefacts(settings)
             for path in sorted((folder / CHECKPOINTS).glob("*")):
@@ -191,8 +192,20 @@ def _copy_database(source: Path, to: Path) -> None:
 
 
 def _checkpoints(database: Path) -> list[str]:
+    """Names of the checkpoints that runs point to.
+
+    Raises:
+        BackupRefused: one is no such name; a worker would read, write and drop that file.
+    """
     query = "SELECT checkpoint FROM runs WHERE checkpoint IS NOT NULL ORDER BY id"
-    return [name for (name,) in _asked(database, query)]
+    names = [str(name) for (name,) in _asked(database, query)]
+    for name in names:
+        if not FILE_NAME.fullmatch(f"{CHECKPOINTS}{name}"):
+            raise BackupRefused(
+                f"a run points to {name[:80]!r}, which is no name of a checkpoint; "
+                "Meshtune did not write that into the database"
+            )
+    return names
 
 
 def _count_runs(database: Path) -> int:

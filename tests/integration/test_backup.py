@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from typer.testing import CliRunner
 
 from backend import backup as backups
@@ -20,6 +20,7 @@ from backend.backup import BackupRefused, back_up, restore
 from backend.cli import app
 from backend.settings import Settings, open_store
 from db import runs
+from db.models import Run
 from db.session import reading, sqlite_module, writing
 from engine.records import RunStatus
 from tests.support.builders import (
@@ -243,6 +244,23 @@ def test_no_file_leaves_the_folder_of_a_restore(good: Path, tmp_path: Path, name
     with pytest.raises(BackupRefused):
         restore(empty(tmp_path), evil)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "evil.zip"]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/hosts", "http://10.0.0.1/x", "", "1-1-f1"])
+def test_no_run_of_a_backup_points_outside_the_checkpoints(
+    settings: Settings, store: Engine, good: Path, tmp_path: Path, name: str
+) -> None:
+    with_runs(settings, store)
+    with writing(store) as session:
+        session.execute(update(Run).values(checkpoint=name))
+    with pytest.raises(BackupRefused, match="no name of a checkpoint"):
+        back_up(settings, tmp_path / "lab.zip")
+    store.dispose()  # the last to close moves all into one file
+    database = (settings.state_dir / "meshtune.db").read_bytes()
+    evil = repacked(good, tmp_path / "evil.zip", {"meshtune.db": database})
+    with pytest.raises(BackupRefused, match="no name of a checkpoint"):
+        restore(empty(tmp_path), evil)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
