@@ -147,6 +147,7 @@ def main(
     _die_with(supervisor_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the supervisor decides
     logs.set_up(settings.log)
+    _give_way(settings.worker_nice)
     _share_processor(settings.worker_slots)
     start = load()
     store = open_engine(settings.store_url)
@@ -362,6 +363,21 @@ def _share_processor(slots: int) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if slots > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // slots)))
+
+
+def _give_way(nice: int) -> None:
+    """Let everything else on this machine go first; free where nothing else wants to run.
+
+    The supervisor keeps its priority: a lease must not run out because somebody looks at a page.
+    """
+    if nice == 0 or sys.platform == "win32":
+        return
+    os.nice(nice)
+    # Where Linux groups processes by session, as on desktops, niceness counts within a session
+    # only: this process takes one of its own and makes that as nice.
+    with suppress(OSError):
+        os.setsid()
+        Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
 
 
 def _die_with(supervisor_pid: int) -> None:

@@ -76,7 +76,6 @@ class Child:
     progress: float = 0.0
     shown: float = 0.0  # progress that the store has
     stepped: bool = False  # it asks for orders only once it does
-    rounds: int = 0  # stored since the claim
     heard_at: float = field(default_factory=time.monotonic)
     beaten_at: float = 0.0
     told: Order | None = None
@@ -155,11 +154,11 @@ class Supervisor:
         for child in idle:
             if not child.ready and time.monotonic() - child.heard_at > LOAD_MAX_S:
                 child.process.kill()  # its death is heard of next
-        free = self.settings.worker_slots - len(busy)
-        # Loading an engine costs seconds of processor: not while a run is in its first round.
-        spare = 1 if all(child.rounds for child in busy) else 0
-        now = time.monotonic()
-        if self.signals or len(idle) >= max(free, spare) or now < self.spawn_at:
+        # The spare is not put off until the first round is stored: if that process died before, the
+        # next would have to load the engine first, and where a round takes no longer than loading
+        # nothing would ever be finished.
+        wanted = max(self.settings.worker_slots - len(busy), 1)
+        if self.signals or len(idle) >= wanted or time.monotonic() < self.spawn_at:
             return
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -190,6 +189,7 @@ class Supervisor:
             case Ready():
                 child.ready = True
                 self.spawn_failures = 0
+                log.info("process %s has loaded the engine", child.process.pid)
             case Progress(share):
                 child.progress = share
                 if not child.stepped:
@@ -198,7 +198,6 @@ class Supervisor:
                     log.info("run %d: first step after %.2f s", _claim_of(child).run_id, waited_s)
             case Stored(round_index):
                 child.progress = child.shown = 0.0
-                child.rounds += 1
                 child.beaten_at = child.heard_at  # storing a round renews the lease
                 log.info("run %d: round %d stored", _claim_of(child).run_id, round_index)
             case Ended():
@@ -264,7 +263,8 @@ class Supervisor:
             if claim is None:
                 return
             ready[0].take(claim)
-            log.info("run %d: claimed, attempt %d", claim.run_id, claim.attempt)
+            pid = ready[0].process.pid
+            log.info("run %d: claimed, attempt %d, by process %s", claim.run_id, claim.attempt, pid)
 
     def _tend(self) -> None:
         """Renew leases, pass on what people want, and end children that do not obey."""

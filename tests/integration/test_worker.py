@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.fake_engine import uninterrupted
 from tests.support.workers import (
     BROKEN,
     REAL,
+    WorkerProcess,
     await_end,
     await_rounds,
     long_config,
@@ -111,6 +113,65 @@ def test_a_killed_child_costs_no_round(store: Engine, settings: Settings) -> Non
     assert run.status is RunStatus.COMPLETED
     assert starts(store, run_id) == 3
     assert records(store, run_id) == uninterrupted(config)
+
+
+def test_a_spare_outlives_its_sibling_and_goes_on_without_loading_again(
+    store: Engine, settings: Settings
+) -> None:
+    run_id = stored_run(store, tiny_config(training__local_steps=10_000))
+    with worker(settings) as process:
+        wait_until(lambda: look(store, run_id).progress > 0, "progress inside the first round")
+        wait_until(lambda: len(process.loaded()) == 2, "a spare, with no round finished")
+        [trainer], loaded = process.trainers(), process.loaded()
+        os.kill(trainer, signal.SIGKILL)
+        wait_until(lambda: len(process.trainers()) == 2, "another process to take the run")
+        assert process.trainers()[1] in {*loaded} - {trainer}
+        wait_until(lambda: len(process.loaded()) == 3, "another spare")
+
+
+def test_kills_between_rounds_lose_none(store: Engine, settings: Settings) -> None:
+    gated = tiny_config(name="gated", rounds=4, seed=5)
+    run_id = stored_run(store, gated)
+    with worker(settings) as process:
+        for index in range(gated.rounds):
+            (settings.state_dir / f"round-{index}").touch()
+            await_rounds(store, run_id, index + 1)
+            if index + 1 < gated.rounds:
+                wait_until(partial(has_spare, process, index + 1), "a spare")
+                os.kill(process.trainers()[-1], signal.SIGKILL)
+                wait_until(partial(has_heir, process, index + 1), "its heir")
+        run = await_end(store, run_id)
+    assert run.status is RunStatus.COMPLETED
+    assert starts(store, run_id) == gated.rounds
+    assert records(store, run_id) == uninterrupted(gated.model_copy(update={"name": "plain"}))
+
+
+def has_spare(process: WorkerProcess, killed: int) -> bool:
+    """Whether one more process than were given a run has loaded the engine."""
+    return len(process.loaded()) > killed
+
+
+def has_heir(process: WorkerProcess, killed: int) -> bool:
+    """Whether the run was given away once more than its processes were killed."""
+    return len(process.trainers()) > killed
+
+
+@pytest.mark.parametrize("nice", [10, 0])
+def test_training_gives_way_to_its_supervisor_and_to_all_else(
+    store: Engine, settings: Settings, nice: int
+) -> None:
+    run_id = stored_run(store, tiny_config(training__local_steps=10_000))
+    with worker(settings.model_copy(update={"worker_nice": nice})) as process:
+        wait_until(lambda: look(store, run_id).progress > 0, "progress")
+        wait_until(lambda: len(process.loaded()) == 2, "a spare")
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, process.process.pid) == own
+        for child in process.loaded():
+            assert os.getpriority(os.PRIO_PROCESS, child) == min(own + nice, 19)
+            group = Path(f"/proc/{child}/autogroup")  # niceness counts within such a group only
+            if nice and group.exists():
+                assert os.getsid(child) == child
+                assert group.read_text(encoding="ascii").endswith(f" nice {nice}\n")
 
 
 def test_a_killed_worker_is_replaced_and_leaves_no_orphan(

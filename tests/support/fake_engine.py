@@ -1,6 +1,7 @@
 """An engine without torch: counts. Its records depend on all rounds before, as real ones do."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -40,6 +41,9 @@ def _start(config: RunConfig, checkpoint: Path | None) -> Training:
 
 def _rounds(config: RunConfig, done: int, total: int, check: Check) -> Iterator[Finished]:
     for index in range(done, config.rounds):
+        while config.name == "gated" and not _gate(index).exists():
+            check(0.0)
+            time.sleep(STEP_S)
         for step in range(config.training.local_steps):
             check(step / config.training.local_steps)
             time.sleep(STEP_S)
@@ -48,6 +52,11 @@ def _rounds(config: RunConfig, done: int, total: int, check: Check) -> Iterator[
         total = (total * 31 + config.seed + index) % 1_000_003
         record = sample_record(config, index, train_loss=float(total))
         yield Finished(record, _saver(index + 1, total))
+
+
+def _gate(index: int) -> Path:
+    """The file without which a gated run does not train this round."""
+    return Path(os.environ["MESHTUNE_STATE_DIR"]) / f"round-{index}"
 
 
 def _misbehave(name: str) -> None:

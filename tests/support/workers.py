@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,14 @@ class WorkerProcess:
     def said(self) -> str:
         """Its log."""
         return self.log.read_text(encoding="utf-8")
+
+    def loaded(self) -> list[int]:
+        """Numbers of the processes that have loaded the engine, in that order."""
+        return [int(pid) for pid in re.findall(r"process (\d+) has loaded", self.said())]
+
+    def trainers(self) -> list[int]:
+        """Numbers of the processes that were given a run, in that order."""
+        return [int(pid) for pid in re.findall(r"claimed, .* by process (\d+)", self.said())]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""
