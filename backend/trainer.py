@@ -71,13 +71,13 @@ Start = Callable[[RunConfig, Path | None], Training]
 def load_engine() -> Start:
     """The engine, imported: seconds of work that a spare process does before anybody clicks."""
     # Here and not at the top: the supervisor imports this module and must stay light.
-    from engine.backbone.embedded import load_embedded  # noqa: PLC0415
+    from engine.backbone.embedded import embedded_backbone  # noqa: PLC0415
     from engine.checkpoint import load_state, save_state  # noqa: PLC0415
     from engine.simulate import simulate  # noqa: PLC0415
     from engine.world import build_world, initial_state, provenance  # noqa: PLC0415
 
     with suppress(AssetMissing):  # the run will say so; here it only warms the caches
-        load_embedded()
+        embedded_backbone()
 
     def start(config: RunConfig, checkpoint: Path | None) -> Training:
         world = build_world(config)

@@ -259,7 +259,6 @@ def _finished(jobs: Sequence["Job"], state: Path) -> list["RunResult"]:
     """Results of all jobs, with a progress bar; Ctrl-C says what is kept and how to go on."""
     from engine.reproduce.campaign import finished_jobs, play_run
 
-    _load_silently()
     finished = 0.0
     begun: Job | None = None
     with _progress("reproduce", len(jobs), "", quiet=False) as (bar, task):
@@ -386,7 +385,6 @@ def train(
     from engine.simulate import simulate
     from engine.world import build_world, initial_state
 
-    _load_silently()
     world = build_world(config)
     emptied(sink)
     with _progress(config.name, config.rounds, _so_far(done), quiet=quiet) as (bar, task):

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.backbone.embedded import load_embedded
-from engine.backbone.forward import backbone_from_llama, prompt_inputs
+from engine.backbone.embedded import embedded_backbone, embedded_tokenizer
+from engine.backbone.forward import prompt_inputs
 from engine.config import TASK_NAMES, TaskName
 from engine.gating import centred_cosines
 from engine.tasks import build_task, train_samples
@@ -66,8 +66,7 @@ def routing(layer: int) -> Routing:
 def _inputs(
     layer: int,
 ) -> tuple[Float[Tensor, "q d"], Float[Tensor, "k d"], tuple[str, ...], tuple[TaskName, ...]]:
-    model, tokenizer = load_embedded()
-    probe = backbone_from_llama(model, torch.float32)
+    tokenizer, probe = embedded_tokenizer(), embedded_backbone(torch.float32)
     module = list(probe.shapes)[layer * len(probe.shapes) // len(probe.layers)]
     asked = {name: held_out_samples(build_task(name), SEED, PROMPTS) for name in TASK_NAMES}
     learned = {name: train_samples(build_task(name), SEED, 0, LEARNED) for name in TASK_NAMES}

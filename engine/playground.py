@@ -12,17 +12,16 @@ from typing import Literal, get_args
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from engine.adapters import Adapters, select
-from engine.backbone.embedded import load_embedded
+from engine.backbone.embedded import embedded_backbone, embedded_tokenizer
 from engine.backbone.forward import (
     Backbone,
     TopRanks,
-    backbone_from_llama,
     forward,
     forward_experts,
 )
+from engine.backbone.tokenizer import Tokenizer
 from engine.checkpoint import load_state
 from engine.config import GateName, RunConfig, TaskName
 from engine.gating import BY_INPUT
@@ -108,7 +107,7 @@ class Lab:
     state: State
     bank: Bank
     probe: Backbone
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
 
     @staticmethod
     def of(config: RunConfig, checkpoint: Path) -> "Lab":
@@ -119,11 +118,10 @@ class Lab:
         """
         world = build_world(config)
         state = load_state(world, checkpoint)
-        model, tokenizer = load_embedded()
-        probe = backbone_from_llama(model, torch.float32)
+        probe = embedded_backbone(torch.float32)
         with torch.no_grad():
             bank = world.method.bank(state.adapters, state.memory)
-        return Lab(world, state, bank, probe, tokenizer)
+        return Lab(world, state, bank, probe, embedded_tokenizer())
 
     @property
     def models(self) -> Models:

@@ -10,16 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from engine.adapters import Adapters
-from engine.backbone.embedded import load_embedded, weights_sha256
-from engine.backbone.forward import (
-    Backbone,
-    backbone_from_llama,
-    fast_precision,
-    prompt_inputs,
-)
+from engine.backbone.embedded import embedded_backbone, embedded_tokenizer, weights_sha256
+from engine.backbone.forward import Backbone, fast_precision, prompt_inputs
+from engine.backbone.tokenizer import Tokenizer
 from engine.channels import Channel, build_channel
 from engine.config import RunConfig, SoLora, TaskName
 from engine.exam import Exam
@@ -79,12 +74,12 @@ def build_world(config: RunConfig) -> World:
         ConfigMismatch: the config does not fit the model, e.g. a rank above a layer's width.
         AssetMissing: the model files are not on this disk.
     """
-    model, tokenizer = load_embedded()
+    tokenizer = embedded_tokenizer()
     wanted = config.training.precision
     precision = fast_precision() if wanted == "auto" else wanted
-    backbone = backbone_from_llama(model, getattr(torch, precision))
+    backbone = embedded_backbone(getattr(torch, precision))
     # Gate and spectrum compare small differences: they read float32, whatever trains.
-    probe = backbone_from_llama(model, torch.float32)
+    probe = embedded_backbone(torch.float32)
 
     tasks = config.fleet.present_tasks()
     own = np.array([tasks.index(config.fleet.task_of(i)) for i in range(config.fleet.devices)])
@@ -164,7 +159,7 @@ def _pools(
     config: RunConfig,
     tasks: tuple[TaskName, ...],
     own: Int[np.ndarray, " n"],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
 ) -> list[Encoded]:
     # Encoded in one go, so that all pools have the length of the longest sample.
     drawn = [
@@ -216,7 +211,7 @@ def _exam(
     config: RunConfig,
     tasks: tuple[TaskName, ...],
     probe: Backbone,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
 ) -> Exam:
     count = config.evaluation.samples_per_task
     samples = [

@@ -1,17 +1,20 @@
 """The language model that ships inside the package."""
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+import torch
+from safetensors.torch import load_file
 
+from engine.backbone.forward import Backbone, LlamaFacts, backbone_from_weights
+from engine.backbone.tokenizer import Tokenizer
 from engine.errors import AssetMissing
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def embedded_folder() -> Path:
@@ -26,18 +29,50 @@ def weights_sha256() -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_embedded() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The frozen base model in evaluation mode, and its tokenizer; never touches a network.
+def embedded_backbone(dtype: torch.dtype = torch.float32) -> Backbone:
+    """The frozen base model as training reads it, equal to the bit to that of transformers.
+
+    It is read without transformers: importing what that needs takes longer than all else that a
+    process does before it trains.
 
     Raises:
         AssetMissing: the package was installed without its weights.
     """
-    folder = embedded_folder()
-    if not (folder / "model.safetensors").is_file():
-        raise AssetMissing(
-            "the embedded model has no weights; reinstall the package, or make them with "
-            "python -m engine.backbone.pretrain"
-        )
+    folder = _with_weights()
+    model = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    size = model["head_dim"]
+    exponents = torch.arange(0, size, 2, dtype=torch.int64).to(torch.float32) / size
+    facts = LlamaFacts(
+        layers=model["num_hidden_layers"],
+        heads=model["num_attention_heads"],
+        kv_heads=model["num_key_value_heads"],
+        norm_eps=model["rms_norm_eps"],
+        rotary_frequency=1.0 / (model["rope_parameters"]["rope_theta"] ** exponents),
+        rotary_scaling=1.0,
+    )
+    return backbone_from_weights(load_file(folder / "model.safetensors"), facts, dtype)
+
+
+def embedded_tokenizer() -> Tokenizer:
+    """The tokenizer of the base model.
+
+    Raises:
+        AssetMissing: the package was installed without its weights.
+    """
+    return Tokenizer(_with_weights())
+
+
+def load_embedded() -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """The frozen base model in evaluation mode, and its tokenizer, as transformers has them.
+
+    Never touches a network.
+
+    Raises:
+        AssetMissing: the package was installed without its weights.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - takes seconds
+
+    folder = _with_weights()
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, attn_implementation="eager"
     )
@@ -45,3 +80,13 @@ def load_embedded() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         folder, local_files_only=True
     )
     return model.eval().requires_grad_(False), tokenizer
+
+
+def _with_weights() -> Path:
+    folder = embedded_folder()
+    if not (folder / "model.safetensors").is_file():
+        raise AssetMissing(
+            "the embedded model has no weights; reinstall the package, or make them with "
+            "python -m engine.backbone.pretrain"
+        )
+    return folder

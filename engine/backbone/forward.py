@@ -5,7 +5,7 @@ read the same input are one `Projection`, and each RMSNorm gain is folded into t
 behind it, so a layer is four matrix products plus their low-rank parts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,6 +98,18 @@ class Backbone:
     shapes: Shapes
 
 
+@dataclass(frozen=True)
+class LlamaFacts:
+    """What the weights of a Llama do not say."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    norm_eps: float
+    rotary_frequency: Float[Tensor, " half"]
+    rotary_scaling: float
+
+
 def fast_precision() -> Literal["float32", "bfloat16"]:
     """Return the precision in which this machine trains faster.
 
@@ -125,26 +137,43 @@ def backbone_from_llama(model: Any, dtype: torch.dtype = torch.float32) -> Backb
         raise ConfigMismatch(
             f"the backbone's rotary type {rotary.rope_type!r} depends on the sequence length"
         )
-    shapes = {
-        f"layers.{index}.{name}": (linear.out_features, linear.in_features)
-        for index, block in enumerate(model.model.layers)
-        for name, linear in _linears(block).items()
-    }
-    return Backbone(
-        embedding=model.model.embed_tokens.weight.detach().to(dtype, copy=True),
-        layers=tuple(
-            _layer(f"layers.{index}.", block, dtype)
-            for index, block in enumerate(model.model.layers)
-        ),
-        head=(model.lm_head.weight * model.model.norm.weight).detach().float(),
+    facts = LlamaFacts(
+        layers=len(model.model.layers),
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
-        head_size=rotary.inv_freq.numel() * 2,
         norm_eps=config.rms_norm_eps,
         rotary_frequency=rotary.inv_freq.detach().float().clone(),
         rotary_scaling=float(rotary.attention_scaling),
+    )
+    return backbone_from_weights(model.state_dict(), facts, dtype)
+
+
+def backbone_from_weights(
+    weights: Mapping[str, Tensor], facts: LlamaFacts, dtype: torch.dtype
+) -> Backbone:
+    """Return the weights of a Llama, named as transformers names them, as a backbone.
+
+    Where `lm_head.weight` is missing the head is tied to the embedding.
+    """
+    embedding = weights["model.embed_tokens.weight"]
+    head = weights.get("lm_head.weight", embedding)
+    blocks = range(facts.layers)
+    return Backbone(
+        embedding=embedding.detach().to(dtype, copy=True),
+        layers=tuple(_layer(index, weights, dtype) for index in blocks),
+        head=(head * weights["model.norm.weight"]).detach().float(),
+        heads=facts.heads,
+        kv_heads=facts.kv_heads,
+        head_size=facts.rotary_frequency.numel() * 2,
+        norm_eps=facts.norm_eps,
+        rotary_frequency=facts.rotary_frequency,
+        rotary_scaling=facts.rotary_scaling,
         dtype=dtype,
-        shapes=shapes,
+        shapes={
+            f"layers.{index}.{name}": (weight.shape[0], weight.shape[1])
+            for index in blocks
+            for name, weight in _linears(index, weights).items()
+        },
     )
 
 
@@ -666,41 +695,47 @@ class _Adapted:
             self.gradient["b"].update(zip(product.names, parts, strict=True))
 
 
-# Reading a transformers model.
+# Reading the weights of a Llama.
+
+MODULES = {
+    "q_proj": "self_attn",
+    "k_proj": "self_attn",
+    "v_proj": "self_attn",
+    "o_proj": "self_attn",
+    "gate_proj": "mlp",
+    "up_proj": "mlp",
+    "down_proj": "mlp",
+}
 
 
-def _linears(block: Any) -> dict[str, Any]:
-    attention, mlp = block.self_attn, block.mlp
+def _linears(index: int, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
-        "q_proj": attention.q_proj,
-        "k_proj": attention.k_proj,
-        "v_proj": attention.v_proj,
-        "o_proj": attention.o_proj,
-        "gate_proj": mlp.gate_proj,
-        "up_proj": mlp.up_proj,
-        "down_proj": mlp.down_proj,
+        name: weights[f"model.layers.{index}.{part}.{name}.weight"]
+        for name, part in MODULES.items()
     }
 
 
-def _layer(prefix: str, block: Any, dtype: torch.dtype) -> Layer:
-    linears = _linears(block)
+def _layer(index: int, weights: Mapping[str, Tensor], dtype: torch.dtype) -> Layer:
+    linears = _linears(index, weights)
 
-    def projection(*products: tuple[str, ...], norm: Any = None) -> Projection:
-        gain = None if norm is None else norm.weight.detach().float().clone()
+    def projection(*products: tuple[str, ...], norm: str | None = None) -> Projection:
+        gain = None
+        if norm is not None:
+            gain = weights[f"model.layers.{index}.{norm}.weight"].detach().float().clone()
 
         def product(names: tuple[str, ...]) -> Product:
-            weight = torch.cat([linears[name].weight.detach().float() for name in names])
+            weight = torch.cat([linears[name].detach().float() for name in names])
             return Product(
-                names=tuple(prefix + name for name in names),
-                widths=tuple(linears[name].out_features for name in names),
+                names=tuple(f"layers.{index}.{name}" for name in names),
+                widths=tuple(linears[name].shape[0] for name in names),
                 weight=(weight if gain is None else weight * gain).to(dtype),
             )
 
         return Projection(tuple(product(names) for names in products), gain)
 
     return Layer(
-        qkv=projection(("q_proj", "k_proj"), ("v_proj",), norm=block.input_layernorm),
+        qkv=projection(("q_proj", "k_proj"), ("v_proj",), norm="input_layernorm"),
         o=projection(("o_proj",)),
-        gate_up=projection(("gate_proj",), ("up_proj",), norm=block.post_attention_layernorm),
+        gate_up=projection(("gate_proj",), ("up_proj",), norm="post_attention_layernorm"),
         down=projection(("down_proj",)),
     )

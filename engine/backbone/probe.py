@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.nn import functional
 
-from engine.backbone.embedded import embedded_folder, load_embedded
+from engine.backbone.embedded import embedded_folder, embedded_tokenizer, load_embedded
 from engine.backbone.pretrain import TABLE_END, TABLE_START
 from engine.config import TASK_NAMES, TaskName
 from engine.rng import stream
@@ -79,7 +79,7 @@ def prompt_loss(model: torch.nn.Module, batch: Encoded) -> float:
 
 def probe_task(name: TaskName, setup: Setup) -> list[float]:
     """Prompt loss, accuracy without training, then accuracy at each exam of one lone device."""
-    model, tokenizer = load_embedded()
+    (model, _), tokenizer = load_embedded(), embedded_tokenizer()
     task = build_task(name)
     exam = test_samples(task, setup.seed, setup.test_samples)
     test, choices = encode(exam, tokenizer), choice_tokens(exam, tokenizer)

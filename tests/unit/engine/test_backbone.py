@@ -2,9 +2,11 @@
 
 import hashlib
 import re
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,13 @@ from engine.backbone.corpus import (
     write_list,
     write_verdicts,
 )
-from engine.backbone.embedded import embedded_folder, load_embedded
+from engine.backbone.embedded import (
+    embedded_backbone,
+    embedded_folder,
+    embedded_tokenizer,
+    load_embedded,
+)
+from engine.backbone.forward import backbone_from_llama
 from engine.backbone.pretrain import (
     CHARACTERS,
     PAD,
@@ -51,7 +59,7 @@ def shipped() -> PreTrainedModel:
 
 def exam_of(name: TaskName, count: int) -> tuple[Encoded, torch.Tensor]:
     samples = held_out_samples(build_task(name), 0, count)
-    tokenizer = build_tokenizer()
+    tokenizer = embedded_tokenizer()
     return encode(samples, tokenizer), choice_tokens(samples, tokenizer)
 
 
@@ -85,12 +93,51 @@ def test_the_shipped_tokenizer_is_the_one_that_is_built_here() -> None:
     assert tokenizer.special_tokens_map == built.special_tokens_map
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_model_read_without_transformers_is_equal_to_the_bit(
+    shipped: PreTrainedModel, dtype: torch.dtype
+) -> None:
+    ours, theirs = embedded_backbone(dtype), backbone_from_llama(shipped, dtype)
+    assert asdict(ours).keys() == asdict(theirs).keys()
+    assert differences(asdict(ours), asdict(theirs)) == []
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Where two nested values differ."""
+    if isinstance(ours, dict):
+        return [d for key in ours for d in differences(ours[key], theirs[key], f"{path}.{key}")]
+    if isinstance(ours, tuple):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        return [d for place, (a, b) in pairs for d in differences(a, b, f"{path}.{place}")]
+    if isinstance(ours, torch.Tensor):
+        same = ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+    else:
+        same = ours == theirs
+    return [] if same else [path]
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_the_tokenizer_read_without_transformers_says_the_same(name: TaskName) -> None:
+    ours, (_, theirs) = embedded_tokenizer(), load_embedded()
+    samples = held_out_samples(build_task(name), 3, 60)
+    texts = [part for sample in samples for part in (sample.prompt, sample.answer)] + ["x \u00e9"]
+    wanted = theirs(texts, add_special_tokens=False)["input_ids"]
+    assert ours(texts, add_special_tokens=False)["input_ids"] == wanted
+    assert [ours.encode(text, add_special_tokens=False) for text in texts] == wanted
+    assert [ours.decode(ids) for ids in wanted] == [theirs.decode(ids) for ids in wanted]
+    special = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "model_max_length")
+    assert all(getattr(ours, each) == getattr(theirs, each) for each in special)
+    assert ours.get_vocab() == theirs.get_vocab()
+
+
 def test_a_package_without_weights_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(embedded, "embedded_folder", lambda: tmp_path)
     with pytest.raises(AssetMissing, match=r"no weights; reinstall .* engine\.backbone\.pretrain"):
         load_embedded()
+    with pytest.raises(AssetMissing, match="no weights"):
+        embedded_backbone()
 
 
 def test_the_model_reads_the_language_of_the_corpus(shipped: PreTrainedModel) -> None:

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from engine.backbone.embedded import load_embedded
+from engine.backbone.embedded import embedded_tokenizer, load_embedded
 from engine.backbone.forward import backbone_from_llama
 from engine.compute import (
     HARDWARE,
@@ -114,7 +114,7 @@ def test_better_hardware_is_faster_and_draws_more():
 
 @pytest.mark.parametrize(("batch", "tolerance"), [(16, 0.05), (1, 0.2), (64, 0.1)])
 def test_samples_are_as_long_as_assumed(batch, tolerance):
-    _, tokenizer = load_embedded()
+    tokenizer = embedded_tokenizer()
     rng = np.random.default_rng(0)
     means = []
     for name in TASK_NAMES:
@@ -127,7 +127,7 @@ def test_samples_are_as_long_as_assumed(batch, tolerance):
 
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_no_sample_is_longer_than_assumed_and_some_are_nearly_so(name):
-    _, tokenizer = load_embedded()
+    tokenizer = embedded_tokenizer()
     scored = encode(train_samples(build_task(name), 1, 0, 400), tokenizer).targets != IGNORED
     assert LONGEST[name] - 2 <= scored.shape[1] <= LONGEST[name] + 1
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.backbone.pretrain import build_tokenizer
+from engine.backbone.embedded import embedded_tokenizer
 from engine.config import TASK_NAMES, TaskName
 from engine.errors import ConfigMismatch
 from engine.tasks import Sample, build_task, split_of, train_samples
@@ -157,22 +157,22 @@ def test_instructions_are_followed_to_the_letter() -> None:
 
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_targets_are_the_answer_shifted_by_one(name: TaskName) -> None:
-    tokenizer, samples = build_tokenizer(), drawn(name)[:16]
+    tokenizer, samples = embedded_tokenizer(), drawn(name)[:16]
     batch = encode(samples, tokenizer)
     for row, sample in enumerate(samples):
         scored = batch.targets[row] != IGNORED
         ending = "" if sample.choices else "<eos>"
-        assert tokenizer.decode(batch.targets[row, scored]) == sample.answer + ending
-        assert tokenizer.decode(batch.tokens[row, batch.prompt_mask[row]]) == sample.prompt
-        assert tokenizer.decode(batch.tokens[row, int(scored.int().argmax())]) == ">"
+        assert tokenizer.decode(batch.targets[row, scored].tolist()) == sample.answer + ending
+        assert tokenizer.decode(batch.tokens[row, batch.prompt_mask[row]].tolist()) == sample.prompt
+        assert tokenizer.decode([int(batch.tokens[row, int(scored.int().argmax())])]) == ">"
         assert batch.tokens[row, 0] == tokenizer.bos_token_id
 
 
 def test_choices_become_single_tokens_padded_with_minus_one() -> None:
-    tokenizer = build_tokenizer()
+    tokenizer = embedded_tokenizer()
     samples = (Sample("q>", "y", ("y", "n")), Sample("q>", "x"), Sample("q>", "a", tuple("abc")))
     ids = choice_tokens(samples, tokenizer)
-    y, n, a, b, c = (tokenizer.convert_tokens_to_ids(letter) for letter in "ynabc")
+    y, n, a, b, c = (tokenizer.get_vocab()[letter] for letter in "ynabc")
     assert ids.tolist() == [[y, n, -1], [-1, -1, -1], [a, b, c]]
     with pytest.raises(ConfigMismatch, match="choice 'yes' is 3 tokens"):
         choice_tokens((Sample("q>", "no", ("yes", "no")),), tokenizer)
