@@ -41,6 +41,7 @@ PROGRESS_BEAT_S = 1.0  # how often progress inside a round is stored
 SPAWN_RETRY_MAX_S = 30.0
 EXIT_PATIENCE_S = 2.0
 LOAD_MAX_S = 600.0  # a process that has not loaded the engine by then never will
+STOPPED = frozenset("Tt")  # states of a process: by a signal, by a debugger
 PURGE_EVERY_S = 600.0  # runs that were deleted a day ago may wait that much longer
 
 
@@ -256,10 +257,12 @@ class Supervisor:
             return
         with self._store_may_rest():
             with reading(self.store) as session:
-                if not runs.work_waits(session):
+                if not runs.work_waits(session, is_awake=is_awake):
                     return
             with writing(self.store) as session:
-                claim = runs.claim_next(session, self.name, lease_s=self.settings.lease_s)
+                claim = runs.claim_next(
+                    session, self.name, lease_s=self.settings.lease_s, is_awake=is_awake
+                )
             if claim is None:
                 return
             ready[0].take(claim)
@@ -344,7 +347,7 @@ class Supervisor:
                 slots=self.settings.worker_slots,
                 lease_s=self.settings.lease_s,
             )
-            runs.requeue_stale(session, actor=self.name, is_dead=is_dead)
+            runs.requeue_stale(session, actor=self.name, is_dead=is_dead, is_awake=is_awake)
 
     def purge(self) -> None:
         """Remove for good what was deleted long ago, files first: rows lead to forgotten files."""
@@ -394,16 +397,29 @@ def _claim_of(child: Child) -> runs.Claim:
 
 def worker_name() -> str:
     """Name of this process: machine, process namespace, number and start time."""
-    return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}"
+    return f"{_machine()}/{os.getpid()}/{_looked_up(os.getpid())[0]}"
 
 
 def is_dead(owner: str) -> bool:
     """Whether `owner` was a worker on this machine whose process is gone."""
+    pid, started = _here(owner)
+    return bool(started) and _looked_up(pid)[0] != started
+
+
+def is_awake(owner: str) -> bool:
+    """Whether `owner` is a worker on this machine whose process runs and was not stopped."""
+    pid, started = _here(owner)
+    found, state = _looked_up(pid) if started else ("", "")
+    return bool(started) and found == started and state not in STOPPED
+
+
+def _here(owner: str) -> tuple[int, str]:
+    """Process and start time of a worker of this machine; (0, "") for others."""
     machine, _, process = owner.partition("/")
     pid, _, started = process.partition("/")
-    if machine != _machine() or not pid.isdigit() or not started:
-        return False  # elsewhere, or a system without /proc: its lease will tell
-    return _started(int(pid)) != started
+    if machine != _machine() or not pid.isdigit():
+        return 0, ""
+    return int(pid), started  # no start time: a system without /proc, its lease will tell
 
 
 def _machine() -> str:
@@ -416,11 +432,11 @@ def _machine() -> str:
     return f"{socket.gethostname()}-{boot}-{namespace}"
 
 
-def _started(pid: int) -> str:
-    """Start time of a process in clock ticks; empty if there is none, or no /proc."""
+def _looked_up(pid: int) -> tuple[str, str]:
+    """Start time of a process in clock ticks, and its state; both empty without it or /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
-        return ""
+        return "", ""
     state, *rest = stat.rpartition(")")[2].split()
-    return "" if state == "Z" else rest[18]
+    return ("", state) if state == "Z" else (rest[18], state)

@@ -26,6 +26,7 @@ from engine.records import ENDED, LEGAL_MOVES, Provenance, RoundRecord, RunStatu
 
 MAX_ATTEMPTS = 5  # claims in a row that end with a lost worker and no finished round
 RETRY_MAX_S = 60.0
+AWAKE_S = 60.0  # more patience with a lease whose owner is known to be awake: it is late, not lost
 PAGE_MAX = 500  # rounds or runs in one answer
 RECENT_ROUNDS = 5  # the time left is judged by these
 PERSON = "person"  # actor of events that somebody asked for
@@ -512,23 +513,34 @@ def purge_deleted(session: Session, *, older_than_s: float = UNDO_S) -> list[int
 
 # Owning
 
+Knows = Callable[[str], bool]  # what a worker can say of another by its name
 
-def work_waits(session: Session) -> bool:
+
+def nobody(_owner: str) -> bool:
+    """What is known of owners elsewhere."""
+    return False
+
+
+def work_waits(session: Session, *, is_awake: Knows = nobody) -> bool:
     """Whether `claim_next` would find something; a cheap question before taking the write lock."""
     now = _now(session)
     due = (Run.status == RunStatus.QUEUED) & (Run.not_before <= now)
+    if session.scalar(select(exists().where(due))):
+        return True
     stale = (Run.status == RunStatus.RUNNING) & (Run.lease_until < now)
-    return bool(session.scalar(select(exists().where(or_(due, stale)))))
+    return any(_is_over(run, now, is_awake) for run in session.scalars(select(Run).where(stale)))
 
 
-def claim_next(session: Session, worker: str, *, lease_s: float) -> Claim | None:
+def claim_next(
+    session: Session, worker: str, *, lease_s: float, is_awake: Knows = nobody
+) -> Claim | None:
     """The run that is next in the queue, now owned by `worker`; None if nothing waits.
 
     Runs whose lease is over go back to the queue first. A resumed run keeps the rounds up to its
     checkpoint and loses any later ones in this same transaction; they will be equal anyway.
     """
     now = _now(session)
-    requeue_stale(session, actor=worker)
+    requeue_stale(session, actor=worker, is_awake=is_awake)
     chosen = (
         select(Run.id)
         .where(Run.status == RunStatus.QUEUED, Run.not_before <= now)
@@ -700,9 +712,13 @@ def report_loss(session: Session, claim: Claim, reason: str) -> Run:
 
 
 def requeue_stale(
-    session: Session, *, actor: str, is_dead: Callable[[str], bool] | None = None
+    session: Session, *, actor: str, is_dead: Knows | None = None, is_awake: Knows = nobody
 ) -> list[int]:
-    """Runs whose lease is over, or whose owner `is_dead`, given back; their numbers."""
+    """Runs whose lease is over, or whose owner `is_dead`, given back; their numbers.
+
+    An owner that `is_awake` only could not renew its lease (the machine was suspended, the database
+    locked) and may be about to finish a round: it has `AWAKE_S` more.
+    """
     now = _now(session)
     query = select(Run).where(Run.status == RunStatus.RUNNING)
     if is_dead is None:
@@ -710,12 +726,19 @@ def requeue_stale(
     query = query.with_for_update(skip_locked=True).execution_options(populate_existing=True)
     given_back = []
     for run in session.scalars(query).all():
-        over = run.lease_until is not None and run.lease_until < now
+        over = _is_over(run, now, is_awake)
         if over or (is_dead is not None and run.owner is not None and is_dead(run.owner)):
             reason = "its lease ran out" if over else "its worker is gone"
             _give_back(session, run, actor=actor, reason=reason)
             given_back.append(run.id)
     return given_back
+
+
+def _is_over(run: Run, now: float, is_awake: Knows) -> bool:
+    if run.lease_until is None or run.lease_until >= now:
+        return False
+    late = run.owner is not None and is_awake(run.owner)
+    return run.lease_until + (AWAKE_S if late else 0.0) < now
 
 
 # Workers

@@ -307,11 +307,14 @@ class Storm:
 
     def _sleep(self) -> None:
         """A worker sleeps through its lease and wakes as if nothing had been."""
-        pid = self.dice.choice(self.workers).process.pid
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGSTOP)
-            time.sleep(LEASE_S + 2.0)
-            os.killpg(pid, signal.SIGCONT)
+        worker = self.dice.choice(self.workers)
+        asleep = [worker.process.pid, *worker.children()]
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in asleep:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            if number == signal.SIGSTOP:
+                time.sleep(LEASE_S + 2.0)
 
     def _full(self) -> None:
         if self.own_disk:

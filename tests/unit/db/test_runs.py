@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from db import runs
 from db.errors import ClaimLost, IllegalTransition, RunNotFound
@@ -195,6 +196,31 @@ def test_a_silent_worker_loses_its_run_and_its_fence(store: Engine) -> None:
         play(session, new, 2)
     assert look(store, run_id).owner == "new"
     assert kinds(store, run_id) == ["created", "running", "queued", "running"]
+
+
+def test_a_worker_that_is_late_but_awake_keeps_its_run_for_a_while(store: Engine) -> None:
+    run_id = stored_run(store)
+    held = claim(store, "late")
+
+    def awake(owner: str) -> bool:
+        return owner == "late"
+
+    def late_by(session: Session, seconds: float) -> None:
+        lease_until = runs.get(session, run_id).lease_until
+        assert lease_until is not None
+        runs.get(session, run_id).lease_until = lease_until - LEASE_S - seconds
+        session.flush()
+
+    with writing(store) as session:
+        late_by(session, 1.0)
+        assert runs.work_waits(session)
+        assert not runs.work_waits(session, is_awake=awake)
+        assert runs.claim_next(session, "new", lease_s=LEASE_S, is_awake=awake) is None
+        assert runs.requeue_stale(session, actor="new", is_awake=awake) == []
+        play(session, held, 1)  # storing a round renews the lease
+        late_by(session, runs.AWAKE_S + 1.0)
+        assert runs.work_waits(session, is_awake=awake)
+        assert runs.requeue_stale(session, actor="new", is_awake=awake) == [run_id]
 
 
 def test_a_resumed_run_drops_rounds_beyond_its_checkpoint(store: Engine) -> None:
