@@ -1,16 +1,15 @@
-"""What the dashboard takes in a browser: first view, edits, rounds, dragging, a large comparison.
+"""What the dashboard takes in a browser: by itself and beside a run that trains.
 
 `python -m tests.browser.measure` starts a Meshtune of its own, measures and prints a table. The
 numbers depend on the machine and on what else it does; no test asserts them.
 """
 
+import argparse
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,35 +17,19 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from backend.settings import Settings, open_store
 from dashboard.launch import HEALTH_PATH
 from engine.config import RunConfig
-from engine.presets import load_preset
-from tests.browser.conftest import CHROMIUM, FLAGS, free_port, points, settled, whole
+from tests.browser.beside import beside, cost_of_service, stored
+from tests.browser.conftest import CHROMIUM, FLAGS, free_port, settled, whole
+from tests.browser.lines import WAIT_S, Line, edits
 from tests.browser.opening import opened
 from tests.support.comparison import fill
 
-OWN = "Accuracy of each task's own devices"
-EDITS = 20
-ROUNDS_WATCHED = 12
 DEVICES = 100
 DRAG_MS = 4000
 OPENINGS = 5
 COMPARED_CHARTS = 11
-WAIT_S = 300.0
 
-# Ends at the frame in which the element says something else than it did at the key press.
-UNTIL_NEW_TEXT = """([selector, label]) => new Promise((done) => {
-  const tile = [...document.querySelectorAll(selector)].find(e => e.innerText.includes(label));
-  const value = () => tile.querySelector('[data-testid="stMetricValue"]').innerText;
-  const before = value();
-  window.addEventListener('keydown', () => {
-    const start = performance.now();
-    const look = () => value() !== before ? done(performance.now() - start)
-      : requestAnimationFrame(look);
-    requestAnimationFrame(look);
-  }, { capture: true, once: true });
-})"""
 FRAMES = """(milliseconds) => new Promise((done) => {
   const times = [], start = performance.now();
   const step = (now) => {
@@ -56,21 +39,6 @@ FRAMES = """(milliseconds) => new Promise((done) => {
   };
   requestAnimationFrame(step);
 })"""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One measured thing, in milliseconds."""
-
-    what: str
-    values: Sequence[float]
-
-    def text(self) -> str:
-        """Its row of the table."""
-        ordered = sorted(self.values)
-        p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-        cells = (statistics.median(ordered), p95, ordered[-1])
-        return f"| {self.what} | {' | '.join(f'{each:.0f}' for each in cells)} | {len(ordered)} |"
 
 
 def cold_start(browser: Browser) -> Line:
@@ -109,47 +77,6 @@ def _first_view(browser: Browser, url: str) -> float:
     shown = time.perf_counter()
     context.close()
     return shown
-
-
-def edits(page: Page, url: str) -> Line:
-    """From Enter in a field of the form to another payload in the plan."""
-    page.goto(f"{url}/design?preset=quick")
-    page.locator('[data-testid="topology-editor"] [data-node]').first.wait_for()
-    settled(page)
-    took = []
-    for step in range(EDITS + 1):
-        box = page.get_by_role("spinbutton", name="Rounds", exact=True)
-        box.fill(str(40 + 5 * step))
-        page.evaluate(  # braces, so that it does not wait for the answer
-            f"given => {{ window.changed = ({UNTIL_NEW_TEXT})(given) }}",
-            ['[data-testid="stMetric"]', "Payload"],
-        )
-        box.press("Enter")
-        took.append(float(page.evaluate("() => window.changed")))
-        settled(page)
-        page.wait_for_timeout(700)
-    return Line("edit in Design to new plan", took[1:])
-
-
-def rounds(page: Page, url: str, api: httpx.Client) -> Line:
-    """From the round being in the store to the curve having its point."""
-    config = load_preset("quick").config.model_copy(update={"rounds": 2 * ROUNDS_WATCHED})
-    body = {"config": config.model_dump(mode="json")}
-    run = int(api.post("/runs", json=body).raise_for_status().json()["id"])
-    page.goto(f"{url}/run?run={run}")
-    stored: dict[int, float] = {}
-    drawn: dict[int, float] = {}
-    end = time.monotonic() + WAIT_S
-    while time.monotonic() < end and len(drawn) < ROUNDS_WATCHED:
-        done = int(api.get(f"/runs/{run}").json()["rounds_done"])
-        stored.setdefault(done, time.perf_counter())
-        shown = points(page, OWN)
-        for each in [e for e in stored if 0 < e <= shown and e not in drawn]:
-            drawn[each] = time.perf_counter()
-    api.post(f"/runs/{run}/cancel")
-    first = min(drawn)  # may have been there before the page was
-    took = [1000 * (drawn[each] - stored[each]) for each in drawn if each != first]
-    return Line("stored round to drawn round, while training", took)
 
 
 def dragging(page: Page, url: str, api: httpx.Client) -> Line:
@@ -196,36 +123,48 @@ def comparison(browser: Browser, url: str, runs: Sequence[int]) -> list[Line]:
 def filled(state: Path) -> list[int]:
     """A store of 20 runs x 500 rounds."""
     state.mkdir()
-    store = open_store(Settings(state_dir=state, database_url=None))
-    made = fill(store)
-    store.dispose()
-    return made
+    with stored(state) as store:
+        return fill(store)
+
+
+def pages(browser: Browser, folder: Path) -> Iterator[Line]:
+    """The dashboard by itself."""
+    yield cold_start(browser)
+    runs = filled(folder / "state")
+    with (
+        whole(folder) as (url, api_url),
+        httpx.Client(base_url=api_url, trust_env=False, timeout=30.0) as api,
+    ):
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        yield edits(page, url, "nothing trains")
+        yield dragging(page, url, api)
+        page.close()
+        yield from comparison(browser, url, runs)
 
 
 def main() -> None:
-    """Measure all and print the table of docs/performance.md."""
+    """Measure all, or one part, and print the table of docs/performance.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=("all", "pages", "beside", "cost"), default="all")
+    part = parser.parse_args().part
+    out = sys.stdout
+    out.write("| ms | median | p95 | max | n |\n|---|---|---|---|---|\n")
     with sync_playwright() as driver, TemporaryDirectory() as folder:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
-        out = sys.stdout
-        out.write("| ms | median | p95 | max | n |\n|---|---|---|---|---|\n")
-        out.write(f"{cold_start(browser).text()}\n")
-        out.flush()
-        runs = filled(Path(folder) / "state")
-        with (
-            whole(Path(folder)) as (url, api_url),
-            httpx.Client(base_url=api_url, trust_env=False, timeout=30.0) as api,
-        ):
-            page = browser.new_page(viewport={"width": 1280, "height": 1000})
-            for line in (
-                edits(page, url),
-                dragging(page, url, api),
-                *comparison(browser, url, runs),
-                rounds(page, url, api),
-            ):
-                out.write(f"{line.text()}\n")
-                out.flush()
+        parts: dict[str, Callable[[Path], Iterable[Line]]] = {
+            "pages": lambda own: pages(browser, own),
+            "beside": lambda own: beside(browser, own),
+            "cost": lambda own: [cost_of_service(own)],
+        }
+        for name, lines in parts.items():
+            if part in ("all", name):
+                own = Path(folder) / name
+                own.mkdir()
+                for line in lines(own):
+                    out.write(f"{line.text()}\n")
+                    out.flush()
         browser.close()
-        out.write(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+    out.write(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
 
 
 if __name__ == "__main__":
