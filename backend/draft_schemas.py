@@ -7,7 +7,7 @@ from pydantic import Field
 
 from backend.schemas import Wire
 from engine.config import Drawn, RunConfig, TaskName
-from engine.plan import PlannedMerge
+from engine.planned import PlannedMerge
 
 
 class DraftIn(Wire):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.config import Drawn, RunConfig, TaskName
-from engine.plan import Plan
+from engine.planned import Plan
 from engine.presets.stored import StoredResult
 from engine.records import Provenance, RoundRecord, RunStatus
 

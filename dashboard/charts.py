@@ -15,7 +15,7 @@ from dashboard import theme
 from dashboard.frames import thinned
 from dashboard.words import word
 from engine.config import RunConfig
-from engine.plan import Plan, PlannedLink, Spread
+from engine.planned import Plan, PlannedLink, Spread
 
 MARKERS_UP_TO = 60  # points; more would hide the line
 LABELS_UP_TO = 4  # lines; more are named in a legend

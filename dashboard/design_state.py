@@ -12,7 +12,7 @@ from dashboard import draft_client
 from dashboard.client import ApiProblem, api
 from dashboard.drawing import Drawing, Journal, applied, drawing_of
 from engine.config import TASK_NAMES, RunConfig
-from engine.plan import Plan
+from engine.planned import Plan
 
 OWN = "design"  # place of the session
 LATE_S = 10.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from engine.config import TASK_NAMES, TaskName
-from engine.plan import Plan
+from engine.planned import Plan
 
 DEVICES_MAX = 256
 FAR_M = 100_000.0

@@ -10,7 +10,7 @@ from backend.draft_schemas import LinkCurveOut
 from dashboard import theme
 from dashboard.components import mount
 from dashboard.drawing import Journal
-from engine.plan import PlannedMerge
+from engine.planned import PlannedMerge
 
 
 @dataclass(frozen=True)

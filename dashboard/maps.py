@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 from dashboard import format as fmt
 from dashboard import theme
 from engine.config import TaskName
-from engine.plan import Plan, PlannedLink
+from engine.planned import Plan, PlannedLink
 from engine.records import DeviceRecord, LinkRecord, RoundRecord
 
 Half = dict[str, Any]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dashboard import format as fmt
 from engine.config import RunConfig
-from engine.plan import Cost, Plan
+from engine.planned import Cost, Plan
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rich.table import Table
 
 from engine.config import RunConfig
-from engine.plan import Cost, Plan, Spread
+from engine.planned import Cost, Plan, Spread
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 MISSING = "-"

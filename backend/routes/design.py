@@ -9,7 +9,8 @@ from backend.errors import BODY, InvalidConfig
 from backend.schemas import FieldProblem, PlanOut, PresetOut, TopologyFile, TopologyOut
 from engine.config import RunConfig, config_hash
 from engine.errors import AssetMissing, ConfigMismatch
-from engine.plan import Plan, file_problems, plan, problems
+from engine.plan import file_problems, plan, problems
+from engine.planned import Plan
 from engine.presets import load_preset, preset_names
 from engine.presets.stored import stored_result
 from engine.topology.files import drawn_from_graphml, drawn_from_json

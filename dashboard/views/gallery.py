@@ -10,7 +10,7 @@ from dashboard import gallery_runs, state
 from dashboard.client import ApiProblem, api
 from dashboard.gallery_pictures import result_line, result_svg, result_text, side_by_side
 from dashboard.maps import picture_svg
-from engine.plan import Plan
+from engine.planned import Plan
 from engine.records import RunStatus
 
 

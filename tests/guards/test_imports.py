@@ -24,14 +24,25 @@ LIGHT = [
     "backend.up",
     "backend.worker",
 ]
+SHOWING = ["backend.schemas", "backend.compare_schemas", "dashboard.compare_report"]
 HEAVY = ("torch", "transformers", "peft", "streamlit")
 
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_a_light_module_loads_nothing_heavy(module: str) -> None:
-    code = f"import sys, {module}; print([n for n in {HEAVY} if n in sys.modules])"
+    assert loaded_by(module, HEAVY) == "[]"
+
+
+@pytest.mark.parametrize("module", SHOWING)
+def test_what_only_shows_a_plan_loads_no_radio(module: str) -> None:
+    # A second of processor time, which a report in a process of its own would pay every time.
+    assert loaded_by(module, ("scipy", "networkx")) == "[]"
+
+
+def loaded_by(module: str, names: tuple[str, ...]) -> str:
+    code = f"import sys, {module}; print([n for n in {names} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
 
 
 def test_a_process_that_trains_loads_no_more_than_it_needs() -> None:
