@@ -161,10 +161,10 @@ def problems(config: c.RunConfig, planned: Plan | None = None) -> list[tuple[str
 
     Args:
         config: the experiment.
-        planned: its plan, if there is one already.
+        planned: its plan, if there is one already; else a dry run mostly tells enough.
     """
     found = file_problems(config)
-    if found:
+    if found or (planned is None and _surely_arrives(config)):
         return found
     found_on_air = air_problem(config, planned or plan(config))
     return [] if found_on_air is None else [found_on_air]
@@ -195,7 +195,7 @@ def air_problem(config: c.RunConfig, planned: Plan) -> tuple[str, str] | None:
     A deadline that covers the round is judged by what computing leaves of it.
     """
     channel, delivered = config.channel, planned.total.delivered_fraction
-    if isinstance(channel, c.IdealChannel) or delivered is None or delivered >= HARDLY_ANY:
+    if isinstance(channel, c.IdealChannel) or _is_enough(delivered):
         return None
     mesh, deadline_s = round_meshes(config)(0), channel.deadline_s
     bits, shortest_s = shortest_message(config, mesh)
@@ -234,6 +234,20 @@ def air_problem(config: c.RunConfig, planned: Plan) -> tuple[str, str] | None:
         f"less than one message in {1 / HARDLY_ANY:.0f} comes through, although the best link has "
         f"a mean SNR of {snr_db:.1f} dB; raise the power, or choose a milder channel.loss",
     )
+
+
+def _surely_arrives(config: c.RunConfig) -> bool:
+    """Whether `air_problem` would find nothing, by as little of the plan as tells it."""
+    mesh_of = round_meshes(config)
+    mesh_of(0)  # refuses parts that do not fit, whatever the channel
+    if isinstance(config.channel, c.IdealChannel):
+        return True
+    played = dry_run(config, mesh_of, build_channel(config))
+    return _is_enough(played.total.delivered_fraction)
+
+
+def _is_enough(delivered: float | None) -> bool:
+    return delivered is None or delivered >= HARDLY_ANY
 
 
 def shortest_message(config: c.RunConfig, mesh: Mesh) -> tuple[int, float]:
