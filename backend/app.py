@@ -13,9 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from backend import errors
 from backend.artefacts import open_artefacts
 from backend.auth import SCOPES, TokenGate, leave_dashboard_token
-from backend.limits import SAFE, BodyLimit, WriteRate
+from backend.limits import SAFE, BodyLimit, ReadRate, WriteRate
 from backend.origins import OwnPagesOnly, SecurityHeaders
 from backend.pages import Pages
+from backend.places import Places
+from backend.plans import Plans
 from backend.playground import Playground
 from backend.routes import (
     bundles,
@@ -63,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = chosen
     app.state.metrics = numbers
     app.state.pages = Pages()
+    app.state.plans = Plans()
     errors.install(app)
     for module in (
         *(bundles, compare, runs, rounds, live, sweeps),
@@ -90,6 +93,8 @@ def _opened(settings: Settings, numbers: Metrics) -> Engine:
 
 def _guard(app: FastAPI, settings: Settings, numbers: Metrics) -> None:
     """Put the doors in front of the router; the last one added is the first to be met."""
+    app.add_middleware(ReadRate, per_s=settings.reads_per_s, burst=settings.reads_burst)
+    app.add_middleware(Places)  # before the rate: who was refused a place has read nothing
     app.add_middleware(BodyLimit)
     app.add_middleware(WriteRate, per_s=settings.writes_per_s, burst=settings.writes_burst)
     app.add_middleware(TokenGate, required=settings.tokens_required)

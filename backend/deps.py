@@ -7,15 +7,22 @@ from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from backend.plans import Plans
 from db import runs
 from db.session import reading, writing
 
 ID_MAX = 2**31 - 1
 
 
-def _engine(request: Request) -> Engine:
+# async, as they wait for nothing: a thread each would be the dearest part of a cheap answer.
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
+
+
+async def _known(request: Request) -> Plans:
+    plans: Plans = request.app.state.plans
+    return plans
 
 
 def _reading(engine: Annotated[Engine, Depends(_engine)]) -> Iterator[Session]:
@@ -28,7 +35,7 @@ def _writing(engine: Annotated[Engine, Depends(_engine)]) -> Iterator[Session]:
         yield session
 
 
-def _actor(request: Request) -> str:
+async def _actor(request: Request) -> str:
     named: str = getattr(request.state, "actor", runs.PERSON)
     return named
 
@@ -38,4 +45,5 @@ Store = Annotated[Engine, Depends(_engine)]
 Reading = Annotated[Session, Depends(_reading, scope="function")]
 Writing = Annotated[Session, Depends(_writing, scope="function")]
 Actor = Annotated[str, Depends(_actor)]
+Known = Annotated[Plans, Depends(_known)]
 RunId = Annotated[int, Path(ge=1, le=ID_MAX, description="Number of the run")]

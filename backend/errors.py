@@ -47,13 +47,20 @@ ANYWHERE: dict[int | str, dict[str, Any]] = {
         "description": "The token may not do this, or a page of another origin asked",
     },
     422: {"content": _PROBLEM, "description": "A field is wrong; `detail` names it"},
-    503: {"content": _PROBLEM, "description": "The database cannot be used right now"},
+    429: {
+        "content": _PROBLEM,
+        "description": "Too many requests; Retry-After says when to come again",
+    },
+    503: {
+        "content": _PROBLEM,
+        "description": "The database cannot be used right now; or, with Retry-After, as much work "
+        "of this kind goes on as can",
+    },
 }
 # And of every route that changes something.
 WRITES: dict[int | str, dict[str, Any]] = {
     408: {"model": Problem, "description": "The body took too long to arrive"},
     413: {"model": Problem, "description": "The body is too large"},
-    429: {"model": Problem, "description": "Too many changes; Retry-After says when to come again"},
 }
 BODY: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body is too large"},
@@ -88,6 +95,13 @@ def problem(
     """An error answer."""
     body = Problem(error=error, detail=detail, context=context or {})
     return JSONResponse(body.model_dump(mode="json"), status_code=status)
+
+
+def again_later(status: int, error: str, why: str, wait_s: int) -> JSONResponse:
+    """An answer that says when to come again; nothing of what was asked has been done."""
+    answer = problem(status, error, f"{why}; try again in {wait_s} s", {"retry_after_s": wait_s})
+    answer.headers["retry-after"] = str(wait_s)
+    return answer
 
 
 def install(app: FastAPI) -> None:

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.errors import problem
+from backend.errors import again_later, problem
 
 BODY_MAX_BYTES = 1_000_000
 BODY_MAX_S = 30.0  # a body of that size that takes longer is meant to hold us up
@@ -30,6 +30,8 @@ FREE = frozenset(
         "/topology/link-curve",
     )
 )
+# Whoever watches the service must hear from it however often others at that address call.
+WATCHED = frozenset({"/health/live", "/health/ready"})
 CALLERS_MAX = 10_000
 
 
@@ -125,13 +127,16 @@ class Bucket:
     at_s: float
 
 
-class WriteRate:
-    """ASGI middleware that lets each caller change things at a bounded rate.
+class CallerRate:
+    """ASGI middleware that lets each caller do at a bounded rate what `counts` names.
 
     A caller is a token or else an address. The buckets are in memory: each API process counts
     for itself, so n processes let through n times as much. That is enough against a script gone
     wild, and keeps the database out of it.
     """
+
+    error: str
+    things: str
 
     def __init__(
         self,
@@ -149,20 +154,18 @@ class WriteRate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 429 and when to come again."""
-        if scope["type"] == "http" and not _is_free(scope):
+        if scope["type"] == "http" and self.counts(scope):
             wait_s = self.wait_s(_caller(scope))
             if wait_s > 0.0:
-                seconds = math.ceil(wait_s)
-                refusal = problem(
-                    429,
-                    "TooManyWrites",
-                    f"more than {self.per_s:g} changes per second; try again in {seconds} s",
-                    {"retry_after_s": seconds},
-                )
-                refusal.headers["retry-after"] = str(seconds)
+                why = f"more than {self.per_s:g} {self.things} per second"
+                refusal = again_later(429, self.error, why, math.ceil(wait_s))
                 await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    def counts(self, scope: Scope) -> bool:
+        """Whether a request takes from the bucket of its caller."""
+        raise NotImplementedError
 
     def wait_s(self, caller: str) -> float:
         """Take one from the caller's bucket; 0 if there was one, else how long until there is."""
@@ -175,6 +178,24 @@ class WriteRate:
         if len(self.buckets) > CALLERS_MAX:
             self.buckets.popitem(last=False)  # silent for longest, so the fullest by now
         return 0.0 if granted else (1.0 - left) / self.per_s
+
+
+class WriteRate(CallerRate):
+    """Changes."""
+
+    error, things = "TooManyWrites", "changes"
+
+    def counts(self, scope: Scope) -> bool:
+        return not _is_free(scope)
+
+
+class ReadRate(CallerRate):
+    """All that changes nothing. A page of the dashboard asks three times per second."""
+
+    error, things = "TooManyReads", "questions"
+
+    def counts(self, scope: Scope) -> bool:
+        return _is_free(scope) and scope["path"] not in WATCHED
 
 
 def _is_free(scope: Scope) -> bool:

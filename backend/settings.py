@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     )
     writes_per_s: float = Field(20.0, gt=0.0, description="Lasting rate of changes per caller")
     writes_burst: int = Field(200, ge=1, description="Changes that a caller may ask for at once")
+    reads_per_s: float = Field(200.0, gt=0.0, description="Lasting rate of questions per caller")
+    reads_burst: int = Field(2000, ge=1, description="Questions that a caller may ask at once")
     log: LogForm = Field(LogForm.PLAIN, description="Form of the logs")
     worker_slots: int = Field(1, ge=1, le=64, description="Runs that one worker trains at a time")
     worker_nice: int = Field(

@@ -1,6 +1,7 @@
 """The API as typed calls. The only place in the dashboard that speaks HTTP."""
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from dashboard.launch import API_URL_VARIABLE, DEFAULT_API_URL
 from engine.config import RunConfig
 
 TIMEOUT_S = 10.0  # a page of 200 rounds on a busy two-core machine takes a second or two
+# How long a call is repeated that found the API busy; after that the person is told.
+BUSY_PATIENCE_S = 15.0
+REFUSED_AT_THE_DOOR = (429, 503)
 PAGE = 200
 
 Detail = Literal["summary", "scores", "full"]
@@ -168,8 +172,25 @@ class ApiClient:
             ) from error
 
     def _ask(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """The answer; asked again for a bounded time while the API says when to come again.
+
+        It says so only if it has done nothing, so that a change is repeated as safely as a look.
+        """
+        waited_s = 0.0
+        while True:
+            answer = self._asked_once(method, path, **kwargs)
+            wait_s = _told_to_wait_s(answer)
+            if wait_s is None or waited_s + wait_s > BUSY_PATIENCE_S:
+                break
+            time.sleep(wait_s)
+            waited_s += wait_s
+        if answer.is_error:
+            raise _problem(answer)
+        return answer
+
+    def _asked_once(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, **kwargs)
+            return self._http.request(method, path, **kwargs)
         except httpx.TimeoutException as error:
             raise ApiProblem(
                 "ApiTimeout",
@@ -182,9 +203,14 @@ class ApiClient:
                 "ApiUnreachable",
                 f"cannot reach the API at {self.base_url}; start it with `make up`",
             ) from error
-        if answer.is_error:
-            raise _problem(answer)
-        return answer
+
+
+def _told_to_wait_s(answer: httpx.Response) -> float | None:
+    """Seconds after which the API wants to be asked again; None if it did not say."""
+    told = answer.headers.get("retry-after", "")
+    if answer.status_code not in REFUSED_AT_THE_DOOR or not told.isdecimal():
+        return None
+    return max(1.0, float(told))
 
 
 def _problem(answer: httpx.Response) -> ApiProblem:

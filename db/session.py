@@ -25,6 +25,8 @@ BUSY_TIMEOUT_MS = 30_000  # the lock queue of SQLite is not fair: waits of 2 s w
 # Of PostgreSQL: a worker stopped inside a transaction must not keep the row of its run for ever.
 IDLE_TIMEOUT_MS = 60_000
 CONNECT_TIMEOUT_S = 5
+# With the five that stay open as many as the API has threads: whoever has a thread need not wait.
+MORE_CONNECTIONS = 35
 USELESS = (
     "MESHTUNE_DATABASE_URL is not the address of a database that can be used here; "
     "write sqlite:///folder/meshtune.db or postgresql://user@host/name"
@@ -54,7 +56,9 @@ def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
         raise StoreUnavailable(USELESS)
     _make_folder(parsed.database)
     module = sqlite_module()
-    engine = create_engine(parsed, module=module, json_serializer=_compact_json)
+    engine = create_engine(
+        parsed, module=module, json_serializer=_compact_json, max_overflow=MORE_CONNECTIONS
+    )
     _tune_sqlite(engine, wal=module.sqlite_version_info >= WAL_SAFE, timeout_ms=busy_timeout_ms)
     return engine
 
@@ -69,6 +73,7 @@ def _postgres_engine(url: URL, lock_timeout_ms: int) -> Engine:
     return create_engine(
         url,
         pool_pre_ping=True,  # a server that was restarted costs no request
+        max_overflow=MORE_CONNECTIONS,
         json_serializer=_compact_json,
         connect_args={
             "application_name": url.query.get("application_name", "meshtune"),

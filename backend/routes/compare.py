@@ -45,7 +45,7 @@ UNCHANGED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _memory(request: Request) -> Memory:
+async def _memory(request: Request) -> Memory:
     state = request.app.state
     if getattr(state, "comparisons", None) is None:
         state.comparisons = Memory()
@@ -111,7 +111,7 @@ def pair_groups(
     return compare_replies.compared_groups(found, group, reference or numbers[0])
 
 
-def _shown(
+async def _shown(
     axis: Annotated[Axis, Query(description="Along the horizontal axis")] = "round",
     metric: Annotated[Accuracy, Query(description="Of costs, levels and tests")] = "accuracy_all",
     who: Annotated[Who, Query(description="Per task: of all devices, or of those it is own")] = (

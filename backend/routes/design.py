@@ -3,14 +3,12 @@
 from functools import cache
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
+from backend.deps import Known
 from backend.errors import BODY, InvalidConfig
-from backend.schemas import FieldProblem, PlanOut, PresetOut, TopologyFile, TopologyOut
+from backend.schemas import PlanOut, PresetOut, TopologyFile, TopologyOut
 from engine.config import RunConfig, config_hash
-from engine.errors import AssetMissing, ConfigMismatch
-from engine.plan import file_problems, plan, problems
-from engine.planned import Plan
 from engine.presets import load_preset, preset_names
 from engine.presets.stored import stored_result
 from engine.topology.files import drawn_from_graphml, drawn_from_json
@@ -36,22 +34,18 @@ def _preset(name: str) -> PresetOut:
 @router.get("/schema/run-config")
 def run_config_schema() -> dict[str, Any]:
     """JSON schema of a config: defaults, bounds, units and help texts."""
+    return _schema()
+
+
+@cache
+def _schema() -> dict[str, Any]:
     return RunConfig.model_json_schema()
 
 
-@router.post("/plan", responses=BODY)
-def plan_run(body: RunConfig) -> PlanOut:
+@router.post("/plan", responses=BODY, response_model=PlanOut)
+def plan_run(body: RunConfig, plans: Known) -> Response:
     """Mesh, radio and costs of a config without training, and what keeps it from running."""
-    try:
-        planned = plan(body)
-    except (AssetMissing, ConfigMismatch) as error:
-        return _planned(None, file_problems(body) or [("config", str(error))])
-    return _planned(planned, problems(body, planned))
-
-
-def _planned(planned: Plan | None, found: list[tuple[str, str]]) -> PlanOut:
-    named = tuple(FieldProblem(field=field, message=message) for field, message in found)
-    return PlanOut(plan=planned, problems=named)
+    return Response(plans.body(body), media_type="application/json")
 
 
 @router.post("/topology/import", responses=BODY)

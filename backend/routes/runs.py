@@ -2,19 +2,18 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from backend import replies
-from backend.deps import ID_MAX, Actor, Reading, RunId, Store, Writing
+from backend.deps import ID_MAX, Actor, Known, RunId, Store, Writing
 from backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
 from backend.export import csv_lines, jsonl_lines, stored_rounds
 from backend.schemas import RunCreate, RunDetail, RunList, RunPatch
 from db import runs
 from db.errors import RunNotFound
-from db.session import reading
-from engine.plan import problems
+from db.session import reading, writing
 from engine.records import RunStatus
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -24,21 +23,22 @@ Words = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 
 
 @router.post("", status_code=201, responses=BODY)
-def create_run(body: RunCreate, session: Writing, actor: Actor) -> RunDetail:
+def create_run(body: RunCreate, store: Store, plans: Known, actor: Actor) -> RunDetail:
     """Queue a run; refused if the radio or the files of its config cannot work."""
-    found = problems(body.config)
+    found = plans.problems(body.config)
     if found:
         raise InvalidConfig(found)
     try:
-        run = runs.create(
-            session, body.config, cloned_from=body.cloned_from, note=body.note, actor=actor
-        )
+        with writing(store) as session:  # here, as others wait for the lock of the database
+            run = runs.create(
+                session, body.config, cloned_from=body.cloned_from, note=body.note, actor=actor
+            )
+            return replies.detail(session, run)
     except RunNotFound as error:
         raise InvalidConfig([("cloned_from", str(error))]) from error
-    return replies.detail(session, run)
 
 
-def only_these(
+async def only_these(
     status: Annotated[
         list[RunStatus] | None,
         Query(max_length=len(RunStatus), description="Repeat for several"),
@@ -52,26 +52,32 @@ def only_these(
     return runs.Only(status or (), name, method, text, deleted)
 
 
-@router.get("")
+# These two are what every open page asks all the time, so they take one thread once: the session
+# is no dependency, and the answer is written here.
+@router.get("", response_model=RunList)
 def list_runs(
-    session: Reading,
+    store: Store,
     only: Annotated[runs.Only, Depends(only_these)],
     before: Annotated[int | None, Query(ge=1, le=ID_MAX)] = None,
     limit: Annotated[int, Query(ge=1, le=runs.PAGE_MAX)] = 50,
-) -> RunList:
+) -> Response:
     """Runs, newest first."""
-    found = runs.listed(session, before=before, limit=limit + 1, only=only)
-    page = found[:limit]
-    return RunList(
-        runs=[replies.summary(run) for run in page],
-        next_before=page[-1].id if len(found) > limit else None,
-    )
+    with reading(store) as session:
+        found = runs.listed(session, before=before, limit=limit + 1, only=only)
+        page = found[:limit]
+        listed = RunList(
+            runs=[replies.summary(run) for run in page],
+            next_before=page[-1].id if len(found) > limit else None,
+        )
+    return Response(listed.model_dump_json(), media_type="application/json")
 
 
-@router.get("/{run_id}", responses=NOT_FOUND)
-def get_run(run_id: RunId, session: Reading) -> RunDetail:
+@router.get("/{run_id}", responses=NOT_FOUND, response_model=RunDetail)
+def get_run(run_id: RunId, store: Store) -> Response:
     """One run, whole but for its rounds."""
-    return replies.detail(session, runs.get(session, run_id))
+    with reading(store) as session:
+        told = replies.detail(session, runs.get(session, run_id))
+    return Response(told.model_dump_json(), media_type="application/json")
 
 
 @router.patch("/{run_id}", responses=NOT_FOUND | BODY)

@@ -198,7 +198,10 @@ def test_any_change_by_set_is_planned_or_refused_in_sentences(field: str, value:
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """An API over an empty store."""
     settings = Settings(
-        state_dir=tmp_path_factory.mktemp("fuzz"), writes_per_s=1e6, writes_burst=10**6
+        state_dir=tmp_path_factory.mktemp("fuzz"),
+        writes_per_s=1e6,
+        writes_burst=10**6,
+        reads_per_s=1e6,
     )
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client

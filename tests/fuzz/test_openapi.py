@@ -62,7 +62,10 @@ BOUNDED = budget(
 def _app_with_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An app over a store with a run of every kind; fuzzing is no script gone wild."""
     settings = Settings(
-        state_dir=tmp_path_factory.mktemp("fuzz"), writes_per_s=1e6, writes_burst=10**6
+        state_dir=tmp_path_factory.mktemp("fuzz"),
+        writes_per_s=1e6,
+        writes_burst=10**6,
+        reads_per_s=1e6,
     )
     store = open_store(settings)
     for status in (RunStatus.COMPLETED, RunStatus.QUEUED, RunStatus.FAILED, RunStatus.RUNNING):

@@ -15,7 +15,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from backend import limits
 from backend.app import create_app
-from backend.limits import BODY_MAX_BYTES, CALLERS_MAX, FILE_MAX_BYTES, BodyLimit, WriteRate
+from backend.limits import (
+    BODY_MAX_BYTES,
+    CALLERS_MAX,
+    FILE_MAX_BYTES,
+    BodyLimit,
+    ReadRate,
+    WriteRate,
+)
 from backend.origins import HEADERS
 from backend.settings import Settings
 
@@ -85,6 +92,31 @@ def test_too_many_changes_are_told_when_to_come_again_and_reading_goes_on(tmp_pa
         assert 1 <= int(said.headers["retry-after"]) <= 2
         assert api.get("/runs").status_code == 200
         assert api.post("/topology/import", json={}).status_code == 422
+
+
+def test_too_many_questions_are_told_when_to_come_again_and_watching_goes_on(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(state_dir=tmp_path, reads_per_s=0.5, reads_burst=3)
+    with TestClient(create_app(settings)) as api:
+        paths = ("/runs", "/presets", "/runs/1", "/runs")
+        assert [api.get(path).status_code for path in paths] == [200, 200, 404, 429]
+        said = api.post("/topology/import", json={})  # it changes nothing, so it is a question
+        assert (said.status_code, said.json()["error"]) == (429, "TooManyReads")
+        assert 1 <= int(said.headers["retry-after"]) <= 2
+        assert api.get("/health/live").status_code == api.get("/health/ready").status_code == 200
+        assert api.post("/runs/1/cancel").status_code == 404
+
+
+def test_a_dashboard_with_many_tabs_is_no_script_gone_wild() -> None:
+    clock, usual = Clock(), Settings()
+    rate = ReadRate(nothing, per_s=usual.reads_per_s, burst=usual.reads_burst, clock=clock)
+    tabs, per_tab_s, opening = 30, 3, 20  # questions per second of a tab, and at its opening
+    waits_s = [rate.wait_s("dashboard") for _ in range(tabs * opening)]
+    for _ in range(60):
+        clock.now_s += 1.0
+        waits_s += [rate.wait_s("dashboard") for _ in range(tabs * per_tab_s)]
+    assert set(waits_s) == {0.0}
 
 
 @pytest.mark.parametrize("claimed", [str(BODY_MAX_BYTES + 1), "9" * 18])

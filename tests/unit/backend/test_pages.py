@@ -1,5 +1,10 @@
 """Shared pages: made once while nothing moves, bounded, and never older than the run."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
 from backend.pages import Pages
 
 
@@ -29,3 +34,33 @@ def test_a_page_that_is_too_large_is_made_each_time() -> None:
         assert pages.get("large", lambda: made.append(1) or bytes(7)) == bytes(7)
     assert len(made) == 2
     assert pages.size == 0
+
+
+def test_a_page_that_many_ask_for_at_once_is_made_once() -> None:
+    pages, made = Pages(), []
+    making, go_on = threading.Semaphore(0), threading.Event()
+
+    def make() -> bytes:
+        made.append(1)
+        making.release()
+        assert go_on.wait(60.0)
+        return b"page"
+
+    with ThreadPoolExecutor(8) as callers:
+        asked = [callers.submit(pages.get, "one", make) for _ in range(8)]
+        assert making.acquire(timeout=60.0)
+        assert pages.get("another", lambda: b"at once") == b"at once"
+        go_on.set()
+        assert [each.result() for each in asked] == [b"page"] * 8
+    assert len(made) == 1
+
+
+def test_what_goes_wrong_is_not_kept() -> None:
+    pages = Pages()
+
+    def broken() -> bytes:
+        raise OSError("no disk")
+
+    with pytest.raises(OSError, match="no disk"):
+        pages.get("one", broken)
+    assert pages.get("one", lambda: b"page") == b"page"

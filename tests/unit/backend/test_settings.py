@@ -65,7 +65,13 @@ def test_only_addresses_of_this_machine_are_its_own(host: str, own: bool) -> Non
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("LOG", "xml"), ("WRITES_PER_S", "0"), ("WRITES_BURST", "0"), ("REQUIRE_TOKEN", "maybe")],
+    [
+        ("LOG", "xml"),
+        ("WRITES_PER_S", "0"),
+        ("WRITES_BURST", "0"),
+        ("READS_PER_S", "0"),
+        ("REQUIRE_TOKEN", "maybe"),
+    ],
 )
 def test_a_wrong_guard_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"MESHTUNE_{name}", value)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from backend.schemas import Health, Problem
-from dashboard.client import ApiClient, ApiProblem, own_token
+from dashboard.client import BUSY_PATIENCE_S, ApiClient, ApiProblem, own_token
 from engine.records import RunStatus
 from tests.support.fake_api import FakeApi, fake_config, served
 
@@ -109,3 +109,47 @@ def test_every_request_shows_the_token() -> None:
     for token in ("secret", None):
         ApiClient("http://api", httpx.MockTransport(answer), token=token).presets()
     assert seen == ["Bearer secret", None]
+
+
+def busy_for(times: int, told: dict[str, str], calls: list[str], status: int = 503) -> Answer:
+    """An API that refuses so many times and then answers."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        calls.append(request.method)
+        if len(calls) <= times:
+            problem = Problem(error="Busy", detail="it plans as much as it can", context={})
+            return httpx.Response(status, text=problem.model_dump_json(), headers=told)
+        return httpx.Response(200, json=[])
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_api_is_asked_again_when_it_said(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    waits_s: list[float] = []
+    monkeypatch.setattr("time.sleep", waits_s.append)
+    calls: list[str] = []
+    assert client_that(busy_for(2, {"retry-after": "3"}, calls, status)).presets() == []
+    assert (len(calls), waits_s) == (3, [3.0, 3.0])
+
+
+@pytest.mark.parametrize("told", ["1", "0", "4", "600"])
+def test_an_api_that_stays_busy_is_reported_after_a_bounded_time(
+    monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    waits_s: list[float] = []
+    monkeypatch.setattr("time.sleep", waits_s.append)
+    with pytest.raises(ApiProblem, match="as much as it can"):
+        client_that(busy_for(10**6, {"retry-after": told}, [])).presets()
+    assert sum(waits_s) <= BUSY_PATIENCE_S
+    assert len(waits_s) <= BUSY_PATIENCE_S
+
+
+@pytest.mark.parametrize("told", [{}, {"retry-after": "Fri, 01 Jan 2027 00:00:00 GMT"}])
+def test_an_api_that_does_not_say_when_is_not_asked_again(told: dict[str, str]) -> None:
+    calls: list[str] = []
+    with pytest.raises(ApiProblem):
+        client_that(busy_for(1, told, calls)).presets()
+    assert len(calls) == 1
