@@ -6,9 +6,9 @@ import platform
 import sys
 from collections.abc import Iterator, Sequence
 
-from tests.load import lists, readers, storing
+from tests.load import busy, lists, readers, storing
 
-PARTS = ("lists", "storing", "readers")
+PARTS = ("busy", "lists", "storing", "readers")
 KINDS = ("sqlite", "postgresql")
 
 
@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--database", action="append", choices=KINDS, help="default: both")
     parser.add_argument("--runs", type=int, default=1000, help="in the store of lists")
     parser.add_argument("--rounds", type=int, default=500, help="of each of them")
+    parser.add_argument("--reports", type=int, default=200, help="callers that want a report")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for which they ask")
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two questions")
@@ -71,7 +73,21 @@ def _readers(kind: str, asked: argparse.Namespace) -> Iterator[str]:
     yield f"training is slowed by {found.slowdown:.1%} (median over pairs)"
 
 
-_SHOW = {"lists": _lists, "storing": _storing, "readers": _readers}
+def _busy(kind: str, asked: argparse.Namespace) -> Iterator[str]:
+    found = busy.measure(kind, callers=asked.reports, seconds=asked.seconds)
+    yield f"one report of {busy.COMPARED} runs, nothing else: {found.report} (target 3 s)"
+    yield f"GET /runs, nothing else:             {found.calm}"
+    for manner, beside in found.beside.items():
+        yield f"GET /runs, {asked.reports} want reports, {manner}: {beside.times} (target p95 1 s)"
+        told = f"{beside.made} reports made, {beside.refused} refused, {beside.failed} failed"
+        yield f"  {told}; GET /runs failed {beside.lost} times"
+    for which, posted in found.posted.items():
+        rate = f"{posted.per_s:.1f} per second, {posted.failed} failed"
+        yield f"POST /runs, {busy.POSTING} at once, {which}: {posted.times} (target p95 1 s)"
+        yield f"  {rate}"
+
+
+_SHOW = {"busy": _busy, "lists": _lists, "storing": _storing, "readers": _readers}
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ import pytest
 
 from db import runs
 from db.session import reading
-from tests.load import lists, readers, storing
+from tests.load import busy, lists, readers, storing
 from tests.load.stores import Times, fill, fresh_settings, opened, served
 from tests.support.builders import tiny_config
 
@@ -31,6 +31,17 @@ def test_copies_of_a_run_are_whole_runs_of_their_own() -> None:
     assert {run.config_sha256 for run in found} == {found[0].config_sha256}
     assert len(records[0]) == 4
     assert all(each == records[0] for each in records)
+
+
+def test_reports_are_refused_and_cheap_answers_are_not() -> None:
+    found = busy.measure("sqlite", callers=20, seconds=1.0, rounds=20, reports=1, posts=1)
+    assert len(found.report.each_ms) == 1
+    for beside in found.beside.values():
+        assert (beside.lost, beside.failed) == (0, 0)
+        assert beside.refused > 0
+        assert beside.times.quantile(0.5) < DISASTER_MS
+    for posted in found.posted.values():
+        assert (len(posted.times.each_ms), posted.failed) == (busy.POSTING, 0)
 
 
 def test_every_question_is_answered_in_time() -> None:

@@ -17,10 +17,15 @@ class Connection:
 
     async def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of an answer."""
-        status, length = await self._ask(path)
-        assert self.streams is not None
-        body = await self.streams[0].readexactly(length)
+        status, _, body = await self.ask(path)
         return status, json.loads(body)
+
+    async def ask(self, path: str, body: bytes | None = None) -> tuple[int, float, bytes]:
+        """Status, seconds to wait if told, and body of an answer; POST if a body is sent."""
+        status, head = await self._ask(path, body)
+        assert self.streams is not None
+        answer = await self.streams[0].readexactly(int(_header(head, "content-length") or 0))
+        return status, float(_header(head, "retry-after") or 0), answer
 
     async def lines(self, path: str) -> AsyncIterator[bytes]:
         """The lines of an answer that does not end."""
@@ -36,13 +41,12 @@ class Connection:
             self.streams[1].close()
             self.streams = None
 
-    async def _ask(self, path: str) -> tuple[int, int]:
+    async def _ask(self, path: str, body: bytes | None = None) -> tuple[int, str]:
         for again in (True, False):
             if self.streams is None:
                 self.streams = await asyncio.open_connection(self.host, self.port)
             reader, writer = self.streams
-            request = f"GET {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n\r\n"
-            writer.write(request.encode())
+            writer.write(self._request(path, body))
             try:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 break
@@ -50,5 +54,15 @@ class Connection:
                 self.close()
                 if not again:
                     raise
-        _, _, length = head.partition("\r\ncontent-length: ")
-        return int(head.split(" ", 2)[1]), int(length.partition("\r\n")[0] or 0)
+        return int(head.split(" ", 2)[1]), head
+
+    def _request(self, path: str, body: bytes | None) -> bytes:
+        host = f"Host: {self.host}:{self.port}\r\n"
+        if body is None:
+            return f"GET {path} HTTP/1.1\r\n{host}\r\n".encode()
+        sent = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"POST {path} HTTP/1.1\r\n{host}{sent}\r\n".encode() + body
+
+
+def _header(head: str, name: str) -> str:
+    return head.partition(f"\r\n{name}: ")[2].partition("\r\n")[0]
