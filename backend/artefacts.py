@@ -141,8 +141,12 @@ def open_artefacts(settings: Settings, where: ArtefactSettings | None = None) ->
     Raises:
         ArtefactsUnavailable: MESHTUNE_ARTEFACTS is no address that can be used here.
     """
-    address = (where or ArtefactSettings()).artefacts or str(settings.checkpoint_dir)
-    scheme = address.partition("://")[0] if "://" in address else "file"
+    address = (where or ArtefactSettings()).artefacts
+    if not address:
+        return _in_folder(settings.checkpoint_dir)
+    scheme, ends, _ = address.partition("://")
+    if not ends and scheme not in {"file", "local"}:
+        return _in_folder(Path(address).expanduser())
     try:
         files, root = url_to_fs(address)
     except (ImportError, ValueError) as error:
@@ -152,6 +156,12 @@ def open_artefacts(settings: Settings, where: ArtefactSettings | None = None) ->
         ) from error
     folder = Path(root) if isinstance(files, LocalFileSystem) else None
     return Artefacts(files, root.rstrip("/"), folder)
+
+
+def _in_folder(folder: Path) -> Artefacts:
+    """A folder under whatever name: nothing in it is read as part of an address."""
+    whole = folder.absolute()
+    return Artefacts(LocalFileSystem(), str(whole), whole)
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import URL, make_url
 
 from backend.artefacts import Artefacts, open_artefacts
-from backend.settings import Settings
+from backend.settings import Settings, find_misplaced
 from db.errors import StoreError, StoreUnavailable
-from db.session import open_engine, sqlite_module, upgrade
+from db.files import BESIDE, copy_database, url_of
+from db.session import file_of, open_engine, sqlite_module, upgrade
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -67,6 +68,7 @@ def back_up(settings: Settings, out: Path) -> Manifest:
         BackupRefused: it cannot be made.
     """
     database = _database_file(settings)
+    find_misplaced(settings)
     if not database.is_file():
         raise BackupRefused(
             f"there is no database {database}; set MESHTUNE_STATE_DIR to the folder in use"
@@ -143,7 +145,7 @@ def restore(
 def _database_file(settings: Settings) -> Path:
     url = make_url(settings.store_url)
     if url.get_backend_name() == "sqlite":
-        return Path(url.database or "")
+        return file_of(url) or Path()
     address = URL.create(
         url.get_backend_name(), url.username, None, url.host, url.port, url.database, url.query
     )
@@ -162,7 +164,7 @@ def _collected(database: Path, artefacts: Artefacts, folder: Path) -> list[str]:
     (folder / CHECKPOINTS).mkdir()
     missing: list[str] = []
     for _ in range(TRIES):
-        _copy_database(database, folder / DATABASE)
+        copy_database(database, folder / DATABASE)
         wanted = _checkpoints(folder / DATABASE)
         for path in (folder / CHECKPOINTS).iterdir():
             if path.name not in wanted:
@@ -173,22 +175,6 @@ def _collected(database: Path, artefacts: Artefacts, folder: Path) -> list[str]:
         if not missing:
             break
     return missing
-
-
-def _copy_database(source: Path, to: Path) -> None:
-    """One moment of the database, whoever writes to it: SQLite's own online backup."""
-    to.unlink(missing_ok=True)
-    module = sqlite_module()
-    try:
-        with (
-            closing(module.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as live,
-            closing(module.connect(to)) as copy,
-        ):
-            live.execute("PRAGMA busy_timeout=30000")
-            live.backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it
-    except module.Error as error:
-        raise BackupRefused(f"the database {source} cannot be read: {error}") from error
 
 
 def _checkpoints(database: Path) -> list[str]:
@@ -216,7 +202,7 @@ def _count_runs(database: Path) -> int:
 def _asked(database: Path, query: str) -> list[tuple[Any, ...]]:
     module = sqlite_module()
     try:
-        with closing(module.connect(database)) as connection:
+        with closing(module.connect(database.absolute())) as connection:
             return list(connection.execute(query))
     except module.Error as error:
         raise BackupRefused(f"{database.name} is no database of Meshtune: {error}") from error
@@ -337,7 +323,7 @@ def _copy_checked(source: IO[bytes], to: IO[bytes], told: BackedUp, name: str) -
 def _require_usable(database: Path) -> None:
     if _asked(database, "PRAGMA quick_check") != [("ok",)]:
         raise BackupRefused("the database in the backup is damaged; use an earlier backup")
-    engine = open_engine(f"sqlite:///{database}")
+    engine = open_engine(url_of(database))
     try:
         upgrade(engine)
     except StoreUnavailable as error:
@@ -353,7 +339,7 @@ def _put_aside(settings: Settings, database: Path) -> Path:
     """Move what is there into a folder beside it: a restore can be taken back."""
     aside = settings.state_dir / f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     aside.mkdir()
-    files = [database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")]
+    files = [database.with_name(database.name + end) for end in BESIDE]
     for path in (*files, settings.checkpoint_dir):
         if path.exists():
             shutil.move(path, aside / path.name)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from functools import partial
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from backend.settings import Settings
 from db.errors import StoreError
@@ -52,6 +54,8 @@ RunNumber = Annotated[int, typer.Argument(metavar="RUN", min=1, help="Number of 
 
 def main() -> None:
     """The `meshtune` command."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not text
     answer(app, also=(StoreError,))
 
 
@@ -364,8 +368,8 @@ def table_of(checks: Iterable[Check]) -> Table:
     return table
 
 
-def _plain(words: str) -> str:
-    return words.replace("[", r"\[")
+def _plain(words: str) -> Text:
+    return Text(words)  # its brackets and backslashes are not markup
 
 
 # They add their commands to the same app.

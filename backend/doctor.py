@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from backend.settings import Settings
+from backend.settings import Settings, open_store
 from backend.up import taken
 from db.errors import StoreUnavailable
-from db.session import open_engine, upgrade
+from db.session import file_of
 from engine.doctor import Check, Verdict
 
 DATABASE_WAIT_MS = 2000
@@ -28,13 +28,11 @@ def check_port(port: int) -> Check:
 def check_database(settings: Settings) -> Check:
     """The database opens, is up to date and takes writes; a missing one is created."""
     try:
-        engine = open_engine(settings.store_url, busy_timeout_ms=DATABASE_WAIT_MS)
-        try:
-            upgrade(engine)
-        finally:
-            engine.dispose()
+        engine = open_store(settings, busy_timeout_ms=DATABASE_WAIT_MS)
+        engine.dispose()
     except StoreUnavailable as error:
         advice = "set MESHTUNE_STATE_DIR or MESHTUNE_DATABASE_URL to a place that can be written"
         return Check("Database", Verdict.BAD, str(error), advice)
-    shown = engine.url.render_as_string(hide_password=True)
+    file = file_of(engine.url) if engine.dialect.name == "sqlite" else None
+    shown = str(file) if file else engine.url.render_as_string(hide_password=True)
     return Check("Database", Verdict.GOOD, shown)

@@ -1,14 +1,18 @@
 """Settings from the environment, prefix MESHTUNE_. Read once at the door and passed on."""
 
+import logging
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
-from db.session import open_engine, upgrade
+from db.files import adopt, holds_runs, misread_file, url_of
+from db.session import BUSY_TIMEOUT_MS, open_engine, upgrade
+
+log = logging.getLogger(__name__)
 
 
 class LogForm(StrEnum):
@@ -51,9 +55,14 @@ class Settings(BaseSettings):
     stall_s: float = Field(1800.0, gt=0.0, description="A run without any step so long is stuck")
 
     @property
-    def store_url(self) -> str:
+    def store_url(self) -> str | URL:
         """URL of the database."""
-        return self.database_url or f"sqlite:///{self.state_dir / 'meshtune.db'}"
+        return self.database_url or url_of(self.database_file)
+
+    @property
+    def database_file(self) -> Path:
+        """The database in the state folder, used unless `database_url` names another."""
+        return self.state_dir / "meshtune.db"
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -89,16 +98,49 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def open_store(settings: Settings) -> Engine:
+def open_store(settings: Settings, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     """The database of these settings, its tables up to date.
 
     Raises:
         db.errors.StoreUnavailable: it cannot be opened or written.
     """
-    engine = open_engine(settings.store_url)
+    find_misplaced(settings)
+    engine = open_engine(settings.store_url, busy_timeout_ms=busy_timeout_ms)
     try:
         upgrade(engine)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def find_misplaced(settings: Settings) -> None:
+    """Bring in the database that an earlier version put elsewhere, as it misread the folder's name.
+
+    It is copied, for two folders may have shared it. A folder that was never used gets none: the
+    other file is then that of another folder.
+
+    Raises:
+        db.errors.StoreUnavailable: there is one, and it cannot be copied.
+    """
+    file = settings.database_file
+    elsewhere = misread_file(file)
+    if settings.database_url or elsewhere is None or file.exists():
+        return
+    if not elsewhere.is_file() or not holds_runs(elsewhere):
+        return
+    if not (settings.state_dir.is_dir() and any(settings.state_dir.iterdir())):
+        log.warning(
+            "the database %s begins empty; should its runs be in %s, where versions before this "
+            "one put them, stop Meshtune and copy that file here",
+            file,
+            elsewhere,
+        )
+    elif adopt(elsewhere, file):
+        log.warning(
+            "the runs of %s were in %s, as versions before this one misread the name of the "
+            "folder; they are copied to %s, the old file stays",
+            settings.state_dir,
+            elsewhere,
+            file,
+        )

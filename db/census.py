@@ -1,9 +1,7 @@
 """The store at a glance, for those who watch over it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import func, select
@@ -11,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db import runs
 from db.models import Run
+from db.session import migrations
 from engine.records import RunStatus
 
 
@@ -43,7 +42,4 @@ def revision(session: Session) -> str | None:
 
 def newest_revision() -> str | None:
     """Which migration this program was written for."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.set_main_option("path_separator", "os")
-    return ScriptDirectory.from_config(config).get_current_head()
+    return ScriptDirectory.from_config(migrations()).get_current_head()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from alembic import command
 from alembic.config import Config
@@ -34,7 +35,7 @@ USELESS = (
 UPGRADE_LOCK = 0x6D657368  # any number that no other program locks on PostgreSQL
 
 
-def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
+def open_engine(url: str | URL, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
     """An engine for `url`, with the settings under which several processes can share it.
 
     Raises:
@@ -54,7 +55,7 @@ def open_engine(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Engine:
         raise StoreUnavailable(USELESS) from error
     if kind != "sqlite":
         raise StoreUnavailable(USELESS)
-    _make_folder(parsed.database)
+    _make_folder(file_of(parsed))
     module = sqlite_module()
     engine = create_engine(
         parsed, module=module, json_serializer=_compact_json, max_overflow=MORE_CONNECTIONS
@@ -95,13 +96,24 @@ def sqlite_module() -> ModuleType:
     return sqlite3
 
 
-def _make_folder(file: str | None) -> None:
-    if file in (None, "", ":memory:"):
+def file_of(url: URL) -> Path | None:
+    """The file behind an address of SQLite; None for a database in memory."""
+    named = url.database or ":memory:"
+    if str(url.query.get("uri", "")).lower() in {"true", "1", "yes", "on", "t", "y"}:
+        if url.query.get("mode") == "memory":
+            return None
+        if named.startswith("file:"):  # an address within the address, with escapes of its own
+            named = unquote(urlsplit(named).path, errors="surrogateescape")
+    return None if named in {"", ":memory:"} else Path(named)
+
+
+def _make_folder(file: Path | None) -> None:
+    if file is None:
         raise StoreUnavailable(
             "a database in memory cannot be shared by API and worker; "
             "name a file in MESHTUNE_DATABASE_URL"
         )
-    folder = Path(file).parent
+    folder = file.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -137,9 +149,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     Raises:
         StoreUnavailable: the database cannot be written, or is newer than this program.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.set_main_option("path_separator", "os")
+    config = migrations()
     with _translated(), engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
@@ -151,6 +161,16 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
                 "the database was written by a newer Meshtune than this one; "
                 "install that version or use another MESHTUNE_DATABASE_URL"
             ) from error
+
+
+def migrations() -> Config:
+    """Where Alembic finds the revisions."""
+    folder = str(Path(__file__).with_name("migrations"))
+    config = Config()
+    # Its parser takes a lone percent sign for the name of another option.
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 @contextmanager

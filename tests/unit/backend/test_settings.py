@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from backend.settings import Settings, is_loopback, open_store
 from db.errors import StoreUnavailable
@@ -12,9 +13,9 @@ from db.errors import StoreUnavailable
 def test_the_database_lies_in_the_state_folder_unless_said_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert Settings().store_url == "sqlite:///.state/meshtune.db"
+    assert Settings().store_url == make_url("sqlite:///.state/meshtune.db")
     monkeypatch.setenv("MESHTUNE_STATE_DIR", "/somewhere")
-    assert Settings().store_url == "sqlite:////somewhere/meshtune.db"
+    assert Settings().store_url == make_url("sqlite:////somewhere/meshtune.db")
     assert Settings().checkpoint_dir == Path("/somewhere/checkpoints")
     monkeypatch.setenv("MESHTUNE_DATABASE_URL", "postgresql://me:secret@host/name")
     assert Settings().store_url == "postgresql://me:secret@host/name"
