@@ -1,6 +1,5 @@
 """The API: `create_app(settings)`; nothing happens at import."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from backend import errors
 from backend.artefacts import open_artefacts
-from backend.auth import SCOPES, TokenGate, leave_dashboard_token
+from backend.auth import SCOPES, TokenGate
 from backend.limits import SAFE, BodyLimit, ReadRate, WriteRate
 from backend.origins import OwnPagesOnly, SecurityHeaders
 from backend.pages import Pages
@@ -32,6 +31,7 @@ from backend.routes import (
     playground,
     rounds,
     runs,
+    session,
     sweeps,
 )
 from backend.settings import Settings, open_store
@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for module in (
         *(bundles, compare, runs, rounds, live, sweeps),
-        *(design, drafts, playground, learn, health, metrics, docs),
+        *(design, drafts, playground, learn, health, session, metrics, docs),
     ):
         app.include_router(module.router)
     _guard(app, chosen, numbers)
@@ -79,14 +79,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _opened(settings: Settings, numbers: Metrics) -> Engine:
     engine = open_store(settings)
-    try:
-        if settings.tokens_required:
-            # The machine in the name: on a shared database each has a dashboard of its own.
-            name = f"dashboard-{socket.gethostname()}"[:64]
-            leave_dashboard_token(engine, settings.dashboard_token_file, name)
-    except BaseException:
-        engine.dispose()
-        raise
     numbers.watch(engine)
     return engine
 

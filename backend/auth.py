@@ -5,17 +5,12 @@ before its token is good. Whatever the table does not name needs `admin`: a rout
 forgotten is closed, not open.
 """
 
-import contextlib
-import logging
-import os
 from collections.abc import Sequence
 from ipaddress import ip_address
-from pathlib import Path
 from re import Pattern
 from typing import NamedTuple
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.routing import compile_path
@@ -26,11 +21,9 @@ from backend.settings import is_loopback
 from db import tokens
 from db.errors import StoreUnavailable
 from db.runs import PERSON
-from db.session import reading, writing
+from db.session import reading
 from db.tokens import Bearer
 from db.tokens import Scope as Needs
-
-log = logging.getLogger(__name__)
 
 OPEN = None  # says no more than that the service is there, or what its source code says
 SCOPES: dict[tuple[str, str], Needs | None] = {
@@ -41,6 +34,7 @@ SCOPES: dict[tuple[str, str], Needs | None] = {
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/health"): Needs.READ,
     ("GET", "/metrics"): Needs.READ,
+    ("GET", "/session"): Needs.READ,
     ("GET", "/presets"): Needs.READ,
     ("GET", "/schema/run-config"): Needs.READ,
     ("POST", "/plan"): Needs.READ,
@@ -143,6 +137,7 @@ class TokenGate:
             await refusal(scope, receive, send)
             return
         scope.setdefault("state", {})["actor"] = PERSON if bearer is None else actor(bearer.name)
+        scope["state"]["bearer"] = bearer
         await self.app(scope, receive, send)
 
     async def _bearer(self, scope: Scope, secret: str | None) -> Bearer | None:
@@ -203,46 +198,3 @@ def _refusal(needs: Needs, secret: str | None, bearer: Bearer | None) -> ASGIApp
         f'Bearer realm="meshtune", error="insufficient_scope", scope="{needs}"'
     )
     return answer
-
-
-def leave_dashboard_token(engine: Engine, file: Path, name: str) -> None:
-    """See that `file` holds a good token, for the dashboard that shares the folder.
-
-    So a dashboard in a container of its own works from the first start, without anybody copying
-    a secret. It may do everything, because whoever opens the dashboard sees all its buttons.
-
-    Raises:
-        StoreUnavailable: the database or the folder cannot be written.
-    """
-    for _ in range(2):  # two processes that start together may both find no row to lock
-        with contextlib.suppress(IntegrityError), writing(engine) as session:
-            kept = _read(file)
-            if kept is not None and tokens.bearer_of(session, kept) is not None:
-                return
-            secret = tokens.replace(session, name, Needs.ADMIN)
-            _write(file, secret)
-            log.info("the token of the dashboard is in %s", file)
-            return
-
-
-def _read(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="ascii").strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _write(file: Path, secret: str) -> None:
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
-        # Readable by this user from its first moment on.
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(secret + "\n")
-        part.replace(file)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"cannot write {file} ({error.strerror}); "
-            "set MESHTUNE_STATE_DIR to a folder that you may write to"
-        ) from error

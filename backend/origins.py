@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import problem
+from backend.hosts import name_in
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OURS = frozenset({"same-origin", "none"})  # none: typed by a person
@@ -56,6 +57,9 @@ class SecurityHeaders:
 class OwnPagesOnly:
     """ASGI middleware that refuses what pages of other origins, or under other names, send.
 
+    A Host header that is no host is refused from everybody: what stands before and behind this
+    service might read different names in it.
+
     Args:
         app: what to guard.
         hosts: names by which a browser may call, besides those that no site can have.
@@ -68,13 +72,21 @@ class OwnPagesOnly:
         self.any_host = any_host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
+        """Pass the request on, or answer 400 or 403."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if not (self.any_host or is_own_name(host, self.hosts)):
+        hosts = headers.getlist("host")
+        host = hosts[0] if hosts else ""
+        if len(hosts) > 1 or (hosts and name_in(host) is None):
+            refusal = problem(
+                400,
+                "MalformedHost",
+                f"the Host header {', '.join(hosts)[:80]!r} is no name or address with a port; "
+                "send one such as 127.0.0.1:8701",
+            )
+        elif not (self.any_host or is_own_name(host, self.hosts)):
             refusal = problem(
                 403,
                 "UnknownHost",
@@ -99,9 +111,8 @@ def is_own_name(host: str, allowed: frozenset[str] = frozenset()) -> bool:
 
     An address as a number cannot be rebound, and no public site has a name without a dot.
     """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+    name = name_in(host)
+    if name is None:
         return False
     if name in allowed or name == "localhost" or name.endswith(".localhost"):
         return True

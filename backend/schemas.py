@@ -176,6 +176,13 @@ class TopologyOut(Wire):
     )
 
 
+class SessionOut(Wire):
+    """Who asks, and what they may do here."""
+
+    name: str | None = Field(description="Of the token; none where no token is asked for")
+    scope: Literal["read", "run", "admin"] = Field(description="Each includes the ones before")
+
+
 class Health(Wire):
     """Is the service up, and what does it run."""
 

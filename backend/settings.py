@@ -77,11 +77,6 @@ class Settings(BaseSettings):
         return not is_loopback(self.api_host)
 
     @property
-    def dashboard_token_file(self) -> Path:
-        """Where the API leaves the token of the dashboard that shares its state folder."""
-        return self.state_dir / "dashboard.token"
-
-    @property
     def host_names(self) -> frozenset[str]:
         """`allowed_hosts`, one by one."""
         names = (name.strip().lower() for name in self.allowed_hosts.split(","))

@@ -5,7 +5,7 @@
 
 import streamlit as st
 
-from dashboard import theme, tour
+from dashboard import door, theme, tour
 from dashboard.components import STATIC
 from dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, VIEWS, mode
 
@@ -13,6 +13,7 @@ LOGO = str(STATIC / "logo.svg")
 # A local file as page icon: Streamlit would fetch a Material icon from the network.
 st.set_page_config(page_title="Meshtune", page_icon=LOGO, layout="wide")
 st.logo(LOGO, size="medium")
+inside = door.passed()
 page = st.navigation(
     [
         st.Page(GALLERY, title="Gallery", icon=":material/grid_view:", default=True),
@@ -23,9 +24,13 @@ page = st.navigation(
         st.Page(LEARN, title="Learn", icon=":material/school:"),
         st.Page(VIEWS / "sweeps.py", title="Sweeps", icon=":material/apps:"),
     ],
-    position="top",
+    position="top" if inside else "hidden",
 )
 # Streamlit's own captions and primary buttons have too little contrast to be read by everybody.
 st.html(theme.contrast_css(mode()))
-tour.panel()
-page.run()
+if inside:
+    door.plate()
+    tour.panel()
+    page.run()
+else:
+    door.sign_in()

@@ -2,10 +2,9 @@
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import httpx
@@ -23,6 +22,7 @@ from backend.schemas import (
     RunDetail,
     RunList,
     RunPatch,
+    SessionOut,
 )
 from dashboard.launch import API_URL_VARIABLE, DEFAULT_API_URL
 from engine.config import RunConfig
@@ -66,19 +66,19 @@ class ApiClient:
         base_url: str,
         transport: httpx.BaseTransport | None = None,
         token: str | None = None,
+        http: httpx.Client | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.base_url,
-            headers={"authorization": f"Bearer {token}"} if token else None,
-            timeout=TIMEOUT_S,
-            transport=transport,
-            trust_env=False,  # a proxy of the environment must not see calls to this machine
-        )
+        self._token = token
+        self._http = http or connections(self.base_url, transport)
 
     def close(self) -> None:
         """Close the connections; the next call would fail."""
         self._http.close()
+
+    def session(self) -> SessionOut:
+        """Who calls, and what they may do."""
+        return self._model(SessionOut, "GET", "/session")
 
     def health(self) -> Health:
         """Whether the service is up and how many workers live."""
@@ -189,8 +189,11 @@ class ApiClient:
         return answer
 
     def _asked_once(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        headers = dict(kwargs.pop("headers", {}))
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
         try:
-            return self._http.request(method, path, **kwargs)
+            return self._http.request(method, path, headers=headers, **kwargs)
         except httpx.TimeoutException as error:
             raise ApiProblem(
                 "ApiTimeout",
@@ -222,28 +225,56 @@ def _problem(answer: httpx.Response) -> ApiProblem:
     return ApiProblem(problem.error, problem.detail, answer.status_code, problem.context)
 
 
-def own_token() -> str | None:
-    """What the API is shown: MESHTUNE_TOKEN, or what the API left in the state folder."""
-    given = os.environ.get("MESHTUNE_TOKEN", "").strip()
-    if given:
-        return given
-    file = Path(os.environ.get("MESHTUNE_STATE_DIR", ".state")) / "dashboard.token"
-    with suppress(OSError, UnicodeDecodeError):
-        return file.read_text(encoding="ascii").strip() or None
-    return None
+def connections(base_url: str, transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """Connections to an API, which know no token: each request brings its own."""
+    return httpx.Client(
+        base_url=base_url,
+        timeout=TIMEOUT_S,
+        transport=transport,
+        trust_env=False,  # a proxy of the environment must not see calls to this machine
+    )
 
 
-# The token is part of the key, so that a new one is seen.
-@st.cache_resource(max_entries=4, on_release=ApiClient.close)
-def _client(base_url: str, token: str | None) -> ApiClient:
-    return ApiClient(base_url, token=token)
+TOKEN = "token"  # of the person in front of the page, in the session
+_carried: ContextVar[ApiClient | None] = ContextVar("carried", default=None)
+
+
+@st.cache_resource(max_entries=4, on_release=httpx.Client.close)
+def _connections(base_url: str) -> httpx.Client:
+    return connections(base_url)
 
 
 def forget() -> None:
-    """Close the clients of this process; `api` opens a new one."""
-    _client.clear()
+    """Close the connections of this process; `api` opens new ones."""
+    _connections.clear()
 
 
 def api() -> ApiClient:
-    """The client of this process; the address comes from MESHTUNE_API_URL."""
-    return _client(os.environ.get(API_URL_VARIABLE, DEFAULT_API_URL), own_token())
+    """The client of this session, with the token of its person and of nobody else.
+
+    The address comes from MESHTUNE_API_URL.
+    """
+    return _carried.get() or api_with(st.session_state.get(TOKEN))
+
+
+def api_with(token: str | None) -> ApiClient:
+    """A client that shows this token."""
+    url = os.environ.get(API_URL_VARIABLE, DEFAULT_API_URL)
+    return ApiClient(url, token=token, http=_connections(url))
+
+
+def carried(make: Callable[[], T]) -> Callable[[], T]:
+    """The same call for later: outside of the session, but with its client.
+
+    Streamlit makes the content of a download in a thread that knows no session.
+    """
+    client = api()
+
+    def made() -> T:
+        mark = _carried.set(client)
+        try:
+            return make()
+        finally:
+            _carried.reset(mark)
+
+    return made

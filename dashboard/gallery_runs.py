@@ -3,7 +3,7 @@
 import streamlit as st
 
 from backend.schemas import RunSummary
-from dashboard import bundle_client, state, theme
+from dashboard import bundle_client, door, state, theme
 from dashboard import format as fmt
 from dashboard.client import ApiClient, ApiProblem, api
 from engine.records import RunStatus
@@ -107,7 +107,9 @@ def deleted_lately(client: ApiClient) -> None:
             undo, name, when = st.columns([1, 5, 2], vertical_alignment="center", gap="small")
             name.markdown(f"{fmt.literal(run.name)} #{run.id}")
             when.caption(f"deleted {fmt.ago(run.deleted_at)}" if run.deleted_at else "")
-            if undo.button("Undo", icon=":material/undo:", key=f"undo-{run.id}"):
+            if undo.button(
+                "Undo", icon=":material/undo:", key=f"undo-{run.id}", **door.lock("admin")
+            ):
                 restore(client, run.id)
 
 
@@ -131,7 +133,7 @@ def bring_in(client: ApiClient) -> None:
                 help="The file that *Bundle* gives at the end of the Run view of another Meshtune, "
                 "or `meshtune export`. Every file in it is checked before anything is stored.",
             )
-            sent = st.form_submit_button("Bring in", icon=":material/upload:")
+            sent = st.form_submit_button("Bring in", icon=":material/upload:", **door.lock("admin"))
         if not sent:
             return
         if file is None:

@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 
 from dashboard.components import ASSETS_PATH, PLOTLY_PATH, STATIC
+from dashboard.guard import HostsOnly
 from dashboard.preload import ChartsAhead, Versioned, plotly_script
 
 # The addresses carry versions, so that a new one is seen at the next page load.
@@ -16,5 +17,5 @@ app = st.App(
         Mount(ASSETS_PATH, Versioned(directory=STATIC)),
         Route(PLOTLY_PATH, plotly_script),
     ],
-    middleware=[Middleware(ChartsAhead)],
+    middleware=[Middleware(HostsOnly), Middleware(ChartsAhead)],
 )

@@ -7,8 +7,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from backend.schemas import PlanOut, RunSummary
+from dashboard import door, theme
 from dashboard import format as fmt
-from dashboard import theme
 from dashboard.client import PAGE, ApiClient, ApiProblem, api
 from dashboard.frames import History
 from engine.config import RunConfig, canonical_json
@@ -41,7 +41,9 @@ def steady() -> DeltaGenerator:
 
 
 def show_problem(problem: ApiProblem, *, where: Any = st) -> None:
-    """One sentence that says what is wrong and what to do."""
+    """One sentence that says what is wrong and what to do; the door, where a token is asked for."""
+    if door.turned_away(problem):
+        st.rerun()
     where.error(fmt.sentence(problem.detail), icon=":material/error:")
 
 

@@ -164,7 +164,7 @@ def contrast_css(mode: Mode) -> str:
         "<style>"
         f'[data-testid="stCaptionContainer"] {{ {caption} }}'
         '[data-testid="stCaptionContainer"] * { color: inherit; opacity: 1; }'
-        f'[data-testid="stBaseButton-primary"] * {{ color: {ink}; }}'
+        f'[data-testid^="stBaseButton-primary"]:not(:disabled) * {{ color: {ink}; }}'
         f'[data-baseweb="tag"] * {{ color: {ink}; }}'
         "</style>"
     )

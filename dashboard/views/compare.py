@@ -19,7 +19,7 @@ from dashboard import (
     theme,
 )
 from dashboard import format as fmt
-from dashboard.client import ApiProblem, api
+from dashboard.client import ApiProblem, api, carried
 from dashboard.compare_arms import Arm, arms_of
 from dashboard.compare_client import Seen, TableFormat
 from dashboard.compare_rail import parameter
@@ -62,7 +62,7 @@ def downloads(choice: compare_rail.Choice, reference: str) -> None:
         copy_link("Copy link", key="compare-share")
     right.download_button(
         "Report",
-        lambda: report_of(choice, reference),
+        carried(lambda: report_of(choice, reference)),
         "comparison.html",
         "text/html",
         icon=":material/article:",

@@ -9,7 +9,17 @@ import streamlit as st
 from pydantic import ValidationError
 
 from backend.schemas import PresetOut
-from dashboard import charts, design_mesh, design_text, draft_client, editor, plans, state, theme
+from dashboard import (
+    charts,
+    design_mesh,
+    design_text,
+    door,
+    draft_client,
+    editor,
+    plans,
+    state,
+    theme,
+)
 from dashboard import design_state as under
 from dashboard.client import ApiProblem, api
 from dashboard.components import live_chart
@@ -179,6 +189,8 @@ def start(design: Design, config: RunConfig, form: Form, place: Any) -> None:
 
 def keep(design: Design, place: Any) -> None:
     """Save the draft; say so if somebody else has changed it."""
+    if not door.may("run"):
+        return  # it stays in this session
     try:
         under.autosave(design)
     except ApiProblem as problem:
@@ -202,7 +214,7 @@ try:
 except ApiProblem as trouble:
     state.show_problem(trouble)
     st.stop()
-if not any(str(key).startswith(f"{design.prefix}:") for key in st.session_state):
+if door.returned() or not any(str(key).startswith(f"{design.prefix}:") for key in st.session_state):
     design.start = design.tree  # back from another view, which dropped the widgets: go on
 if editor.received(EDITOR, design.journal):
     design.draw()
@@ -251,9 +263,12 @@ pressed = run_place.button(
     "Run",
     type="primary",
     icon=":material/play_arrow:",
-    disabled=bool(wrong),
     key="design-run",
-    help="Correct the fields marked below first." if wrong else None,
+    **door.lock(
+        "run",
+        disabled=bool(wrong),
+        help="Correct the fields marked below first." if wrong else None,
+    ),
 )
 keep(design, trouble_place)
 if pressed and config is not None:

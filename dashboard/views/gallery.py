@@ -5,8 +5,8 @@ from itertools import groupby
 import streamlit as st
 
 from backend.schemas import PresetOut
+from dashboard import door, gallery_runs, state
 from dashboard import format as fmt
-from dashboard import gallery_runs, state
 from dashboard.client import ApiProblem, api
 from dashboard.gallery_pictures import result_line, result_svg, result_text, side_by_side
 from dashboard.maps import picture_svg
@@ -34,7 +34,11 @@ def card(preset: PresetOut) -> None:
             )
         with st.container(horizontal=True):
             if st.button(
-                "Run", key=f"run-{preset.name}", type="primary", icon=":material/play_arrow:"
+                "Run",
+                key=f"run-{preset.name}",
+                type="primary",
+                icon=":material/play_arrow:",
+                **door.lock("run"),
             ):
                 state.start_run(api(), preset.config)
             if st.button("Open in Design", key=f"design-{preset.name}"):

@@ -9,9 +9,9 @@ import tomli_w
 
 from backend.compare_schemas import RunCurves
 from backend.schemas import RunDetail
-from dashboard import bundle_client, compare_client, run_parts, state, theme
+from dashboard import bundle_client, compare_client, door, run_parts, state, theme
 from dashboard import format as fmt
-from dashboard.client import ApiClient, ApiProblem, api
+from dashboard.client import ApiClient, ApiProblem, api, carried
 from dashboard.components import mark_round
 from dashboard.frames import History
 from dashboard.run_replay import TICK_S, Replay, controls
@@ -63,21 +63,21 @@ def steering(run: RunDetail) -> None:
     """What can be asked of a run where it stands."""
     client = api()
     if run.status in {RunStatus.QUEUED, RunStatus.RUNNING} and st.button(
-        "Pause", icon=":material/pause_circle:", key="pause"
+        "Pause", icon=":material/pause_circle:", key="pause", **door.lock("run")
     ):
         do(lambda: client.pause(run.id))
     if run.status is RunStatus.PAUSED and st.button(
-        "Resume", icon=":material/play_circle:", key="resume", type="primary"
+        "Resume", icon=":material/play_circle:", key="resume", type="primary", **door.lock("run")
     ):
         do(lambda: client.resume(run.id))
     if run.status is RunStatus.FAILED and st.button(
-        "Retry", icon=":material/replay:", key="retry", type="primary"
+        "Retry", icon=":material/replay:", key="retry", type="primary", **door.lock("run")
     ):
         do(lambda: client.retry(run.id))
     if run.status not in ENDED:
         with st.popover("Cancel", icon=":material/stop_circle:"):
             st.markdown("Stop this run? Its finished rounds are kept; it cannot be continued.")
-            if st.button("Cancel the run", type="primary", key="cancel"):
+            if st.button("Cancel the run", type="primary", key="cancel", **door.lock("run")):
                 do(lambda: client.cancel(run.id))
 
 
@@ -86,7 +86,9 @@ def keeping(run: RunDetail) -> None:
     with st.popover("More", icon=":material/more_vert:"):
         with st.form("keeping", border=False):
             note = st.text_area("Note", run.note or "", max_chars=NOTE_MAX, key=f"note-{run.id}")
-            if st.form_submit_button("Save the note", icon=":material/edit_note:", key="save-note"):
+            if st.form_submit_button(
+                "Save the note", icon=":material/edit_note:", key="save-note", **door.lock("run")
+            ):
                 do(lambda: api().patch(run.id, note=note))
         if run.status is RunStatus.RUNNING:
             st.caption("A running run cannot be deleted; cancel it first.")
@@ -96,7 +98,7 @@ def keeping(run: RunDetail) -> None:
             "Delete the run",
             icon=":material/delete:",
             key="delete",
-            disabled=run.status is RunStatus.RUNNING,
+            **door.lock("admin", disabled=run.status is RunStatus.RUNNING),
         ):
             do(lambda: api().delete(run.id))
 
@@ -105,7 +107,9 @@ def deleted(run_id: int) -> None:
     """Where a run was: the way back."""
     st.title(f"Run {run_id}", anchor=False)
     st.info("This run was deleted. It can be brought back for a day.", icon=":material/delete:")
-    if st.button("Undo", icon=":material/undo:", key="restore", type="primary"):
+    if st.button(
+        "Undo", icon=":material/undo:", key="restore", type="primary", **door.lock("admin")
+    ):
         do(lambda: api().restore(run_id))
 
 
@@ -204,7 +208,7 @@ def config_and_downloads(run: RunDetail) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "Rounds as CSV",
-            lambda: api().export(run.id, "csv"),
+            carried(lambda: api().export(run.id, "csv")),
             f"{name}-{run.id}.csv",
             "text/csv",
             icon=":material/download:",
@@ -212,7 +216,7 @@ def config_and_downloads(run: RunDetail) -> None:
         )
         st.download_button(
             "Records as JSON lines",
-            lambda: api().export(run.id, "jsonl"),
+            carried(lambda: api().export(run.id, "jsonl")),
             f"{name}-{run.id}.jsonl",
             "application/x-ndjson",
             icon=":material/download:",
@@ -220,7 +224,7 @@ def config_and_downloads(run: RunDetail) -> None:
         )
         st.download_button(
             "Bundle",
-            lambda: bundle_client.taken(api(), run.id),
+            carried(lambda: bundle_client.taken(api(), run.id)),
             f"{name}-{run.id}.zip",
             "application/zip",
             icon=":material/deployed_code:",

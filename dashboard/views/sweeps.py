@@ -7,9 +7,9 @@ from pydantic import ValidationError
 
 from backend.schemas import PresetOut
 from backend.sweep_schemas import SweepDetail, SweepSummary
+from dashboard import door, state, sweep_client, sweep_parts
 from dashboard import format as fmt
-from dashboard import state, sweep_client, sweep_parts
-from dashboard.client import ApiProblem, api
+from dashboard.client import ApiProblem, api, carried
 from dashboard.components import live_chart
 from engine.config import plain_errors
 from engine.records import ENDED
@@ -158,6 +158,7 @@ def begin(tree: dict[str, Any]) -> None:
         type="primary",
         icon=":material/play_arrow:",
         key="sweep-start",
+        **door.lock("run"),
     ):
         return
     try:
@@ -234,7 +235,10 @@ def whole(sweep_id: int) -> None:
 def buttons(sweep: SweepDetail, *, under_way: bool) -> None:
     """What one can do with a sweep."""
     if under_way and st.button(
-        "Stop", icon=":material/stop_circle:", key="sweep-stop", help="Finished runs are kept."
+        "Stop",
+        icon=":material/stop_circle:",
+        key="sweep-stop",
+        **door.lock("run", help="Finished runs are kept."),
     ):
         try:
             sweep_client.stop(api(), sweep.id)
@@ -244,7 +248,7 @@ def buttons(sweep: SweepDetail, *, under_way: bool) -> None:
             st.rerun()
     st.download_button(
         "Table as CSV",
-        lambda: sweep_client.table_csv(api(), sweep.id),
+        carried(lambda: sweep_client.table_csv(api(), sweep.id)),
         f"sweep-{sweep.id}.csv",
         "text/csv",
         icon=":material/download:",

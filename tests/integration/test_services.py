@@ -94,6 +94,17 @@ class Stack:
             assert time.monotonic() < until, self.said(name)
             time.sleep(0.2)
 
+    def token(self) -> str:
+        """A new token, by the command that docs/deployment.md names."""
+        made = subprocess.run(
+            ["meshtune", "token", "create", "me", "--scope", "admin"],
+            env=self.environment("api"),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return made.stdout.strip()
+
     def said(self, name: str) -> str:
         """Its log."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
@@ -117,7 +128,7 @@ def test_the_services_of_the_compose_file_start_train_and_stop(stack: Stack) -> 
         worker = started.enter_context(stack.running("worker"))
         dashboard = started.enter_context(stack.running("dashboard"))
         stack.wait_for("api", api)
-        token = (stack.folder / "state" / "dashboard.token").read_text(encoding="ascii").strip()
+        token = stack.token()
         with httpx.Client(base_url=stack.api_url, trust_env=False, timeout=20.0) as client:
             body = RunCreate(config=tiny_config(rounds=1)).model_dump(mode="json")
             assert client.post("/runs", json=body).status_code == 401

@@ -765,13 +765,19 @@ async def _with_body(
     return answer(body)
 
 
+def served(api: FakeApi, port: int = 0) -> contextlib.AbstractContextManager[str]:
+    """Serve `api` in a thread; gives its address."""
+    return listening(
+        uvicorn.Config(api.app(), log_level="warning", access_log=False, ws="none"), port
+    )
+
+
 @contextlib.contextmanager
-def served(api: FakeApi, port: int = 0) -> Iterator[str]:
-    """Serve `api` in a thread; yields its address."""
+def listening(config: uvicorn.Config, port: int = 0) -> Iterator[str]:
+    """Any app in a thread; gives its address."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
-        config = uvicorn.Config(api.app(), log_level="warning", access_log=False, ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

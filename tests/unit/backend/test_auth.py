@@ -1,6 +1,5 @@
 """Tokens: every route is closed without a good one, and the bearer is named in events."""
 
-import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,18 +16,43 @@ from starlette.datastructures import Headers
 
 from backend import auth
 from backend.app import create_app
-from backend.auth import OPEN, SCOPES, bearer_secret, leave_dashboard_token
+from backend.auth import OPEN, SCOPES, bearer_secret
 from backend.cli import app as commands
 from backend.origins import is_own_name, sent_by_own_page
 from backend.schemas import Problem, RunCreate, RunDetail
 from backend.settings import Settings, open_store
 from db import tokens
-from db.errors import StoreError, StoreUnavailable
+from db.errors import StoreError
 from db.session import reading, writing
 from db.tokens import Scope
 from engine.cli import EXIT_REFUSED, answer
 from tests.support.builders import tiny_config
 
+# Host headers that are none: what reads them may see different names in them.
+MALFORMED = [
+    "user@localhost",
+    "user:secret@127.0.0.1",
+    "localhost@evil.example",
+    "localhost\\@evil.example",
+    "evil.example\\.localhost",
+    "localhost\\",
+    "localhost/evil",
+    "localhost?x",
+    "localhost#x",
+    "localhost:8701:8701",
+    "localhost:x",
+    "localhost:99999",
+    "localhost:",
+    "http://localhost",
+    "local host",
+    "localhost, evil.example",
+    "[::1",
+    "[localhost]",
+    "::1",
+    "[::1]evil",
+    "l\u00f6calhost",
+    "localhost%2eevil.example",
+]
 # Addresses that end: a stream that is let in would be read for ever.
 STREAMS = ("/events/stream", "/runs/{run_id}/events/stream")
 
@@ -217,42 +241,22 @@ def test_only_the_hash_of_a_token_is_stored(kept: Engine) -> None:
     assert len(secret) >= 43
 
 
-def test_the_dashboard_finds_a_token_that_only_its_user_can_read(closed: Settings) -> None:
-    file = closed.dashboard_token_file
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_caller_is_told_what_it_may_do(api: TestClient, kept: Engine, scope: Scope) -> None:
+    told = api.get("/session", headers=made(kept, scope)).json()
+    assert told == {"name": f"a-{scope}", "scope": scope}
+
+
+def test_where_no_token_is_asked_for_a_caller_may_do_everything(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as open_to_all:
+        assert open_to_all.get("/session").json() == {"name": None, "scope": "admin"}
+
+
+def test_the_api_leaves_no_token_lying_about(closed: Settings) -> None:
     with TestClient(create_app(closed)) as api:
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        headers = {"authorization": f"Bearer {file.read_text().strip()}"}
-        assert api.delete("/runs/7", headers=headers).status_code == 404
-    first = file.read_text()
-    with TestClient(create_app(closed)):
-        assert file.read_text() == first
-
-
-def test_a_lost_or_stale_dashboard_token_is_made_anew(closed: Settings) -> None:
+        assert api.get("/runs").status_code == 401
+    assert not [path.name for path in closed.state_dir.iterdir() if "token" in path.name]
     store = open_store(closed)
-    file = closed.dashboard_token_file
-    for spoil in (
-        file.unlink,
-        lambda: file.write_text("mt_old"),
-        lambda: file.write_bytes(b"\xff"),
-    ):
-        leave_dashboard_token(store, file, "dashboard-here")
-        old = file.read_text().strip()
-        spoil()
-        leave_dashboard_token(store, file, "dashboard-here")
-        with reading(store) as session:
-            assert tokens.bearer_of(session, old) is None
-            assert tokens.bearer_of(session, file.read_text().strip()) is not None
-            assert [token.name for token in tokens.listed(session)] == ["dashboard-here"]
-    store.dispose()
-
-
-def test_a_folder_that_takes_no_token_is_told_and_nothing_is_stored(closed: Settings) -> None:
-    store = open_store(closed)
-    blocked = closed.state_dir / "file"
-    blocked.write_text("")
-    with pytest.raises(StoreUnavailable, match="MESHTUNE_STATE_DIR"):
-        leave_dashboard_token(store, blocked / "dashboard.token", "dashboard-here")
     with reading(store) as session:
         assert tokens.listed(session) == []
     store.dispose()
@@ -412,10 +416,22 @@ def test_a_cross_site_cancel_is_refused_by_the_api(settings: Settings) -> None:
         ("[::1", False),
         ("[x]", False),
         ("", False),
+        *((host, False) for host in MALFORMED),
     ],
 )
 def test_a_name_that_a_site_could_have_does_not_lead_here(host: str, own: bool) -> None:
     assert is_own_name(host) is own
+
+
+@pytest.mark.parametrize("host", MALFORMED)
+@pytest.mark.parametrize("require", [True, False])
+def test_a_host_that_is_no_host_is_refused_whoever_calls(
+    tmp_path: Path, host: str, *, require: bool
+) -> None:
+    app = create_app(Settings(state_dir=tmp_path, database_url=None, require_token=require))
+    with TestClient(app) as api:
+        said = api.get("/health/live", headers={"host": host.encode("latin-1", "replace")})
+        assert (said.status_code, said.json()["error"]) == (400, "MalformedHost")
 
 
 @given(st.text(max_size=40))

@@ -8,7 +8,16 @@ import httpx
 import pytest
 
 from backend.schemas import Health, Problem
-from dashboard.client import BUSY_PATIENCE_S, ApiClient, ApiProblem, own_token
+from dashboard.client import (
+    BUSY_PATIENCE_S,
+    ApiClient,
+    ApiProblem,
+    _carried,
+    api,
+    api_with,
+    carried,
+    forget,
+)
 from engine.records import RunStatus
 from tests.support.fake_api import FakeApi, fake_config, served
 
@@ -87,16 +96,25 @@ def test_all_calls_work_against_a_served_api() -> None:
             client.run(77)
 
 
-def test_the_token_comes_from_the_environment_or_from_the_file_that_the_api_left(
+def test_the_token_of_the_server_is_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MESHTUNE_STATE_DIR", str(tmp_path))
-    monkeypatch.delenv("MESHTUNE_TOKEN", raising=False)
-    assert own_token() is None
-    (tmp_path / "dashboard.token").write_text("left-by-the-api\n")
-    assert own_token() == "left-by-the-api"
-    monkeypatch.setenv("MESHTUNE_TOKEN", " given ")
-    assert own_token() == "given"
+    monkeypatch.setenv("MESHTUNE_TOKEN", "of-the-server")
+    (tmp_path / "dashboard.token").write_text("of-the-server\n")
+    assert api()._token is None
+    forget()
+
+
+def test_what_is_made_later_shows_the_token_of_the_one_who_asked() -> None:
+    mine = api_with("mine")
+    with_mine = _carried.set(mine)
+    later = carried(lambda: api()._token)
+    _carried.reset(with_mine)
+    assert api()._token is None
+    assert later() == "mine"
+    assert api()._token is None
+    forget()
 
 
 def test_every_request_shows_the_token() -> None:

@@ -1,0 +1,132 @@
+"""The door of the dashboard, in front of a real API that requires tokens."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from backend.settings import Settings, open_store
+from dashboard.launch import HEALTH_PATH, arguments
+from db import tokens
+from db.session import writing
+from db.tokens import Scope
+from engine.records import RunStatus
+from tests.browser.conftest import OpenPage, free_port, process, settled, wait_for
+from tests.support.builders import stored_run, tiny_config
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Settings:
+    """Runs of somebody, in a folder whose name is no obstacle."""
+    settings = Settings(state_dir=tmp_path / "lab? 50%25", database_url=None)
+    store = open_store(settings)
+    stored_run(store, tiny_config(rounds=2), rounds=2, status=RunStatus.COMPLETED)
+    store.dispose()
+    return settings
+
+
+def made(lab: Settings, scope: Scope) -> str:
+    store = open_store(lab)
+    with writing(store) as session:
+        secret = tokens.create(session, f"a-{scope}", scope)
+    store.dispose()
+    return secret
+
+
+def revoke(lab: Settings, scope: Scope) -> None:
+    store = open_store(lab)
+    with writing(store) as session:
+        tokens.revoke(session, f"a-{scope}")
+    store.dispose()
+
+
+@pytest.fixture
+def url(lab: Settings, tmp_path: Path) -> Iterator[str]:
+    api_port, port = free_port(), free_port()
+    api_url, url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
+    state = {"MESHTUNE_STATE_DIR": str(lab.state_dir), "MESHTUNE_REQUIRE_TOKEN": "true"}
+    own = {"MESHTUNE_TOKEN": made(lab, Scope.ADMIN)}  # of the server, which no page may use
+    serve = [sys.executable, "-m", "backend.serve", "--host=127.0.0.1", f"--port={api_port}"]
+    with ExitStack() as running:
+        running.enter_context(process(serve, tmp_path / "api.log", **state))
+        wait_for(f"{api_url}/health/ready", tmp_path / "api.log")
+        dashboard = process(arguments(port, api_url), tmp_path / "page.log", **state, **own)
+        running.enter_context(dashboard)
+        wait_for(url + HEALTH_PATH, tmp_path / "page.log")
+        yield url
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.get_by_label("Token", exact=True).fill(token)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_the_door_opens_as_far_as_the_token_goes(
+    url: str, lab: Settings, tmp_path: Path, open_page: OpenPage
+) -> None:
+    reader, writer = made(lab, Scope.READ), made(lab, Scope.RUN)
+    page = open_page("light")
+    page.goto(url)
+    door = page.get_by_role("heading", name="Sign in to Meshtune")
+    expect(door).to_be_visible()
+    sign_in(page, "mt_wrong")
+    expect(page.get_by_text("This token is not valid")).to_be_visible()
+
+    sign_in(page, reader)
+    expect(page.get_by_text("Signed in as a-read, looks only")).to_be_visible()
+    card = page.locator(".st-key-card-quick")
+    expect(card.get_by_role("button", name="Run", exact=True)).to_be_disabled()
+    settled(page)
+    page.get_by_role("button", name="Sign out").click()
+    expect(door).to_be_visible()
+    expect(card).to_have_count(0)
+
+    sign_in(page, writer)
+    expect(page.get_by_text("Signed in as a-run, starts and steers runs")).to_be_visible()
+    settled(page)
+    page.get_by_role("link", name="Run", exact=True).first.click()
+    expect(page.get_by_role("button", name="Rounds as CSV")).to_be_visible()
+    settled(page)
+    with page.expect_download() as taken:  # made in a thread that knows no session
+        page.get_by_role("button", name="Rounds as CSV").click()
+    assert "round_index" in Path(taken.value.path()).read_text(encoding="utf-8")
+    expect(page.get_by_role("button", name="Clone and edit")).to_be_enabled()
+
+    page.get_by_role("link", name="Gallery", exact=True).click()
+    settled(page)
+    find = page.get_by_label("Find runs")
+    find.fill("tiny")
+    find.press("Enter")
+    settled(page)
+    revoke(lab, Scope.RUN)
+    find.fill("words that nobody may lose")
+    find.press("Enter")
+    expect(page.get_by_text("what you typed is kept")).to_be_visible()
+    sign_in(page, reader)
+    expect(find).to_have_value("words that nobody may lose")
+    settled(page)
+
+    page.get_by_role("link", name="Gallery", exact=True).click()
+    page.reload()
+    expect(door).to_be_visible()  # a token is of one tab, and of this load of it
+    for log in tmp_path.glob("*.log"):
+        said = log.read_text(encoding="utf-8")
+        assert not [each for each in (reader, writer, "Traceback") if each in said], said
+    assert all(token not in page.url for token in (reader, writer))
+    assert [each for each in page.context.cookies() if "mt_" in each["value"]] == []
+
+
+def test_a_host_that_is_no_host_is_turned_away_by_the_dashboard(url: str) -> None:
+    port = int(url.rpartition(":")[2])
+    for host in ("user@127.0.0.1", "127.0.0.1\\@evil.example", "a:1:2", "[::1"):
+        asked = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {host}"]
+        done = subprocess.run(
+            [*asked, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "400", host
