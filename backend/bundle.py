@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import Engine
 
 from backend import replies
@@ -27,6 +27,7 @@ from backend.export import stored_rounds, table_lines
 from backend.schemas import RunDetail
 from backend.settings import Settings
 from db import runs
+from db.columns import storable
 from db.errors import StoreUnavailable
 from db.models import Run, RunEvent
 from db.session import reading
@@ -55,6 +56,7 @@ TRIES = 3  # a run that trains may drop a checkpoint while it is being read
 
 TEXT_MAX = 4000
 Text = Annotated[str, Field(max_length=TEXT_MAX, pattern=r"^[^\x00]*$")]
+Moment = Annotated[AwareDatetime, AfterValidator(storable)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -82,7 +84,7 @@ class FileFacts(Item):
 class EventFacts(Item):
     """Something that happened to the run."""
 
-    at: AwareDatetime
+    at: Moment
     kind: Text
     actor: Text
     detail: Text | None
@@ -93,9 +95,9 @@ class Here(Item):
 
     run_id: int = Field(ge=1)
     status: RunStatus
-    created_at: AwareDatetime
-    started_at: AwareDatetime | None
-    finished_at: AwareDatetime | None
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
     events: tuple[EventFacts, ...]
 
 

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from backend import replies
 from backend.artefacts import Artefacts, open_artefacts
 from backend.bundle import (
     CHECKPOINT,
@@ -143,7 +144,9 @@ def import_run(
         kept: list[str] = []
         try:
             with writing(store) as session:
-                return _adopted(session, incoming, artefacts, kept, actor, limits)
+                number = _adopted(session, incoming, artefacts, kept, actor, limits)
+                _read_back(session, number)
+                return number
         except BaseException:
             for name in kept:
                 artefacts.drop(name)
@@ -363,6 +366,13 @@ def _adopted(
         )
     )
     return run.id
+
+
+def _read_back(session: Session, number: int) -> None:
+    """Read it as everybody will: what cannot be read must not be stored."""
+    session.flush()
+    session.expire_all()
+    replies.detail(session, runs.get(session, number))
 
 
 def _claimed(session: Session, run: Run, incoming: Incoming) -> runs.Claim:

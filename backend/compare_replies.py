@@ -26,7 +26,7 @@ from backend.compare_statistics import holm, paired
 from backend.schemas import RunSummary
 from db import curves
 from db.models import Run
-from engine.records import ENDED, Provenance, RunStatus
+from engine.records import ENDED, RunStatus
 from engine.reproduce.statistics import Estimate, estimate
 from engine.sweep import METRICS, Metric
 
@@ -84,7 +84,8 @@ def groups(session: Session, found: Sequence[Run], memory: Memory) -> dict[int, 
     missing = [run for run in found if known[run.id] is None]
     read = curves.configs(session, [run.id for run in missing]) if missing else {}
     fresh = {
-        run.id: memory.groups.put(run.config_sha256, group_of(read[run.id])) for run in missing
+        run.id: memory.groups.put(run.config_sha256, group_of(read[run.id] or {}))
+        for run in missing
     }
     return {run_id: fresh[run_id] if group is None else group for run_id, group in known.items()}
 
@@ -104,9 +105,9 @@ def study(session: Session, found: Sequence[Run], points: int, memory: Memory) -
         runs=[
             ComparedRun(
                 run=Candidate(**dict(replies.summary(run)), group=group[run.id]),
-                config=run.config,
+                config=run.config or {},
                 config_sha256=run.config_sha256,
-                provenance=Provenance.model_validate(run.provenance) if run.provenance else None,
+                provenance=replies.provenance(run),
                 curves=_curves(session, run, points, memory),
             )
             for run in found
@@ -129,7 +130,7 @@ def _curves(session: Session, run: Run, points: int, memory: Memory) -> RunCurve
     kept = memory.curves.get(key)
     if kept is not None:
         return kept
-    every = int(run.config.get("evaluation", {}).get("every_rounds", 1))
+    every = int((run.config or {}).get("evaluation", {}).get("every_rounds", 1))
     drawn = run_curves(curves.stored(session, run.id), every, points)
     # A failed run may be tried again under another fence, so what is kept stays true.
     return memory.curves.put(key, drawn) if run.status in ENDED else drawn

@@ -13,8 +13,14 @@ from starlette.routing import compile_path
 from backend.report import ReportFailed
 from backend.schemas import Problem
 from db.drafts import DraftChanged, DraftNotFound
-from db.errors import IllegalTransition, RunNotFound, StoreUnavailable, UnreadableConfig
-from db.sweeps import SweepNotFound
+from db.errors import (
+    IllegalTransition,
+    RunNotFound,
+    StoreUnavailable,
+    UnreadableConfig,
+    UnreadableRound,
+)
+from db.sweeps import SweepNotFound, UnreadableSweep
 from engine.config import plain_errors
 from engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
 
@@ -34,6 +40,8 @@ STATUS: dict[type[Exception], int] = {
     AssetMissing: 503,
     StoreUnavailable: 503,
     UnreadableConfig: 500,
+    UnreadableRound: 500,
+    UnreadableSweep: 500,
     PlaygroundBusy: 503,
     ReportFailed: 503,
 }

@@ -5,11 +5,12 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from backend.sweep_schemas import CellOut, RowOut, SweepDetail, SweepSummary, estimates_out
 from db import sweeps
-from db.sweeps import DELETED, CellState, Sweep
+from db.sweeps import DELETED, CellState, Sweep, UnreadableSweep
 from engine.plan import file_problems
 from engine.records import RunStatus
 from engine.sweep import (
@@ -62,11 +63,15 @@ def detail(
     states = sweeps.states(session, sweep.id)
     rows = table([state.outcome for state in states])
     chosen = goal or default_goal(metric)
+    try:
+        spec = SweepSpec.model_validate(sweep.spec)
+    except ValidationError as error:
+        raise UnreadableSweep(sweep.id) from error
     leader = best(rows, metric, chosen)
     counts = sweeps.status_counts(session, [sweep.id])[sweep.id]
     return SweepDetail(
         **dict(_summary(sweep, counts)),
-        spec=SweepSpec.model_validate(sweep.spec),
+        spec=spec,
         table=[_row(row) for row in rows],
         metric=metric,
         goal=chosen,
@@ -100,8 +105,9 @@ def _line(cells_of_line: Sequence[Any]) -> str:
 
 
 def _summary(sweep: Sweep, counts: dict[str, int]) -> SweepSummary:
-    spec = SweepSpec.model_validate(sweep.spec)
-    varied = [*spec.axes, *(field for row in spec.rows for field in row)]
+    # As it was stored: a sweep of another version must not keep the others from being listed.
+    spec = sweep.spec or {}
+    varied = [*spec.get("axes", {}), *(field for row in spec.get("rows", ()) for field in row)]
     return SweepSummary(
         id=sweep.id,
         name=sweep.name,

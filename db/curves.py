@@ -56,7 +56,9 @@ def _kept(session: Session, run_id: int) -> dict[int, Scored]:
     columns = (RoundCurve.own, RoundCurve.tasks, RoundCurve.own_before_exchange)
     query = select(RoundCurve.round_index, *columns).where(RoundCurve.run_id == run_id)
     return {
-        index: Scored(own, tasks, before) for index, own, tasks, before in session.execute(query)
+        index: Scored(own, tasks, before)
+        for index, own, tasks, before in session.execute(query)
+        if own is not None and tasks is not None  # else damaged: taken from the scores themselves
     }
 
 
@@ -67,7 +69,7 @@ def _older(session: Session, run_id: int, indices: Sequence[int]) -> dict[int, S
     )
     wanted, found = set(indices), {}
     for row in session.execute(query).mappings():
-        if row["round_index"] in wanted:
+        if row["round_index"] in wanted and None not in row.values():  # None is damaged
             values = curve_values({**row})
             index = values.pop("round_index")
             found[index] = Scored(**values)

@@ -60,6 +60,18 @@ class StoreUnavailable(StoreError):
     """The database cannot be opened, written or reached right now."""
 
 
+class UnreadableRound(StoreError):
+    """A stored round of a run is damaged."""
+
+    def __init__(self, run_id: int, round_index: int, field: str) -> None:
+        super().__init__(
+            f"round {round_index + 1} of run {run_id} is damaged in the database ({field}); "
+            "restore a backup, or delete the run and train it again"
+        )
+        self.run_id = run_id
+        self.round_index = round_index
+
+
 class UnreadableConfig(StoreError):
     """The stored config of a run does not fit this version."""
 

@@ -1,6 +1,6 @@
 """Tables: runs (which are also the queue), their rounds and events, and the workers alive."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -8,9 +8,6 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
-    Dialect,
-    Double,
-    Enum,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -18,10 +15,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
-    TypeDecorator,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from db.columns import Instant, Number, Word
 from engine.records import ENDED, RunStatus
 
 
@@ -31,32 +28,6 @@ class Wanted(StrEnum):
     RUN = "run"
     PAUSE = "pause"  # and keep its place: it goes on when asked
     CANCEL = "cancel"
-
-
-class Instant(TypeDecorator[datetime]):
-    """A moment as seconds since 1970: the same on every database, always read back in UTC."""
-
-    impl = Double
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:
-        """Seconds since 1970."""
-        return None if value is None else value.timestamp()
-
-    def process_result_value(self, value: float | None, dialect: Dialect) -> datetime | None:
-        """The moment, in UTC."""
-        return None if value is None else datetime.fromtimestamp(value, UTC)
-
-
-def _text_enum(kind: type[StrEnum]) -> Enum:
-    """Stored by value as text; the allowed values are a named check of the table."""
-    return Enum(
-        kind,
-        native_enum=False,
-        create_constraint=False,
-        length=16,
-        values_callable=lambda members: [member.value for member in members],
-    )
 
 
 def _one_of(column: str, values: list[str]) -> str:
@@ -76,9 +47,10 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it once
+        float: Number(),
         datetime: Instant(),
-        RunStatus: _text_enum(RunStatus),
-        Wanted: _text_enum(Wanted),
+        RunStatus: Word(RunStatus, RunStatus.FAILED),  # what has ended, no worker takes up
+        Wanted: Word(Wanted, Wanted.RUN),
         dict[str, Any]: JSON(none_as_null=True),
         list[dict[str, Any]]: JSON(),
         dict[str, float]: JSON(),

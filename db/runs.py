@@ -18,7 +18,14 @@ from sqlalchemy import CursorResult, exists, func, or_, select, text, update
 from sqlalchemy import delete as deletion
 from sqlalchemy.orm import Session, defer
 
-from db.errors import ClaimLost, IllegalTransition, RunDeleted, RunNotFound, UnreadableConfig
+from db.errors import (
+    ClaimLost,
+    IllegalTransition,
+    RunDeleted,
+    RunNotFound,
+    UnreadableConfig,
+    UnreadableRound,
+)
 from db.models import Round, RoundCurve, Run, RunEvent, Wanted, Worker
 from db.round_curves import curve_values
 from engine.config import RunConfig, config_hash, plain_errors
@@ -193,8 +200,10 @@ def config_of(run: Run) -> RunConfig:
     """The config of a stored run.
 
     Raises:
-        UnreadableConfig: another version stored it.
+        UnreadableConfig: another version stored it, or it is damaged.
     """
+    if run.config is None:
+        raise UnreadableConfig(run.id, "config", "its text is damaged")
     try:
         return RunConfig.model_validate(run.config)
     except ValidationError as error:
@@ -280,6 +289,9 @@ def rounds(
     """Rounds with an index above `after`, oldest first; lists not asked for come empty.
 
     Of the rounds 0, 1, 2 ... only every `every`-th, and the last that is stored.
+
+    Raises:
+        UnreadableRound: one of them is damaged.
     """
     query = (
         select(*_READ[detail])
@@ -290,10 +302,16 @@ def rounds(
     if every > 1:
         last = select(func.max(Round.round_index)).where(Round.run_id == run_id).scalar_subquery()
         query = query.where(or_(Round.round_index % every == 0, Round.round_index == last))
+    return [_record(run_id, {**row}) for row in session.execute(query).mappings()]
+
+
+def _record(run_id: int, row: dict[str, Any]) -> RoundRecord:
     empty: dict[str, Any] = {"devices": (), "scores": (), "links": ()}
-    return [
-        RoundRecord.model_validate(empty | dict(row)) for row in session.execute(query).mappings()
-    ]
+    try:
+        return RoundRecord.model_validate(empty | row)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UnreadableRound(run_id, row["round_index"], field) from error
 
 
 def curves(

@@ -1,6 +1,5 @@
 """The database: how it is opened, brought up to date, read and written."""
 
-import json
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from db.columns import as_json, of_json
 from db.errors import StoreUnavailable
 
 # SQLite 3.7.0 to 3.51.2 can corrupt a WAL file that two processes checkpoint at once.
@@ -58,7 +58,11 @@ def open_engine(url: str | URL, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> En
     _make_folder(file_of(parsed))
     module = sqlite_module()
     engine = create_engine(
-        parsed, module=module, json_serializer=_compact_json, max_overflow=MORE_CONNECTIONS
+        parsed,
+        module=module,
+        max_overflow=MORE_CONNECTIONS,
+        json_serializer=as_json,
+        json_deserializer=of_json,
     )
     _tune_sqlite(engine, wal=module.sqlite_version_info >= WAL_SAFE, timeout_ms=busy_timeout_ms)
     return engine
@@ -75,7 +79,8 @@ def _postgres_engine(url: URL, lock_timeout_ms: int) -> Engine:
         url,
         pool_pre_ping=True,  # a server that was restarted costs no request
         max_overflow=MORE_CONNECTIONS,
-        json_serializer=_compact_json,
+        json_serializer=as_json,
+        json_deserializer=of_json,
         connect_args={
             "application_name": url.query.get("application_name", "meshtune"),
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -127,6 +132,7 @@ def _tune_sqlite(engine: Engine, *, wal: bool, timeout_ms: int) -> None:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so, below
+        connection.text_factory = _text  # one damaged character must not fail a whole list
         for pragma in (
             f"busy_timeout={timeout_ms}",  # first: the next one may have to wait
             "journal_mode=WAL" if wal else "journal_mode=TRUNCATE",
@@ -141,6 +147,10 @@ def _tune_sqlite(engine: Engine, *, wal: bool, timeout_ms: int) -> None:
         # once, whatever the timeout; so writers take the lock at the start.
         readonly = connection.get_execution_options().get("readonly")
         connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="replace")
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
@@ -258,8 +268,3 @@ def _plain(error: DBAPIError) -> str | None:
     if error.connection_invalidated or "connection" in said:
         return "the database server does not answer; check that it runs"
     return None
-
-
-def _compact_json(value: Any) -> str:
-    # NaN is not JSON: better to fail here than to store what no reader can parse.
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -32,6 +32,17 @@ class SweepNotFound(StoreError):
         self.sweep_id = sweep_id
 
 
+class UnreadableSweep(StoreError):
+    """What was asked of a sweep does not fit this version."""
+
+    def __init__(self, sweep_id: int) -> None:
+        super().__init__(
+            f"what sweep {sweep_id} asks for was stored by another version of Meshtune, or is "
+            "damaged; its runs are as they were"
+        )
+        self.sweep_id = sweep_id
+
+
 class Sweep(Base):
     """One sweep as it was asked for."""
 
@@ -207,6 +218,8 @@ def _answers(session: Session, planned: Sequence[Cell]) -> dict[str, int]:
     wanted = {cell.sha256 for cell in planned}
     found: dict[str, tuple[int, int]] = {}
     for run_id, status, config in session.execute(query):
+        if config is None:  # damaged
+            continue
         sha256 = config_sha256(config)
         rank = (REUSED.index(status), run_id)
         if sha256 in wanted and (sha256 not in found or rank[0] < found[sha256][0]):

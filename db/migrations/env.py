@@ -5,12 +5,15 @@ from typing import Any, Literal
 from alembic import context
 
 from db import sweeps, tokens  # noqa: F401 - their tables are part of the metadata
-from db.models import Base, Instant
+from db.columns import Instant, Number, Word
+from db.models import Base
 
 
 def _render(kind: str, item: Any, _context: object) -> str | Literal[False]:
     """Revisions name plain types, so that they still run when a class of ours is gone."""
-    return "sa.Double()" if kind == "type" and isinstance(item, Instant) else False
+    if kind == "type" and isinstance(item, Instant | Number):
+        return "sa.Double()"
+    return "sa.String(length=16)" if kind == "type" and isinstance(item, Word) else False
 
 
 context.configure(

@@ -324,6 +324,16 @@ WRONG = {
         "add up to too much in line 1",
     ),
     "less than no time": (lambda f: _record(f, airtime_s=-1.0), "airtime_s"),
+    **{
+        f"{field} {moment}": (
+            lambda f, field=field, moment=moment: with_manifest(
+                f, lambda m: m["here"].update({field: moment})
+            ),
+            rf"here\.{field}: must lie between the years 1900 and 2200",
+        )
+        for field in ("created_at", "started_at", "finished_at")
+        for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
+    },
 }
 
 
