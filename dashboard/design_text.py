@@ -11,6 +11,7 @@ import tomli_w
 from dashboard import format as fmt
 from dashboard.design_state import Design
 from engine.config import RunConfig
+from engine.texts import plain
 
 TEXT_MOST = 200_000  # characters
 
@@ -42,7 +43,7 @@ def read(text: str) -> dict[str, Any]:
         ValueError: it is no TOML, or names fields that no config has; one sentence says where.
     """
     try:
-        given = tomllib.loads(text)
+        given = tomllib.loads(plain(text))
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         place = f"line {found[1]}, column {found[2]}" if found else "the end"

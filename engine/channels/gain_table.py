@@ -9,9 +9,10 @@ from jaxtyping import Float64, Int64
 
 from engine.errors import ConfigMismatch
 from engine.inputs import input_path
+from engine.texts import read_text, sheet_of
 from engine.units import db_to_ratios
 
-COLUMNS = "round,receiver,sender,gain_db"
+COLUMNS = ("round", "receiver", "sender", "gain_db")
 # As an array in memory: 60 rounds of 1,000 devices.
 LARGEST_BYTES = 512 * 2**20
 
@@ -141,14 +142,14 @@ def _rows(path: Path) -> tuple[Int64[np.ndarray, "m 3"], Float64[np.ndarray, " m
     """The numbers of a CSV file: round, receiver and sender of each row, and its decibels."""
     _check_size(path, path.stat().st_size)
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = file.readline().strip()
-            lines = [line for line in file if line.strip()]
-        rows = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 4))
+        sheet = sheet_of(read_text(path))
+        if not set(COLUMNS) <= set(sheet.header):
+            raise ConfigMismatch(
+                f"{path} must have the columns {','.join(COLUMNS)}, named in its first line"
+            )
+        rows = sheet.floats(COLUMNS)
     except (OSError, ValueError) as error:
         raise ConfigMismatch(f"{path} is not a CSV file of numbers: {error}") from error
-    if header.replace(" ", "") != COLUMNS or rows.shape[1] != 4:
-        raise ConfigMismatch(f"{path} must have the columns {COLUMNS}, named in its first line")
     if not len(rows):
         raise ConfigMismatch(f"{path} has no rows")
     if not np.isfinite(rows).all():

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.errors import ConfigFileError, PresetNotFound
+from engine.texts import read_text
 
 # Order of the gallery; other presets follow by name.
 FIRST = (
@@ -76,11 +77,11 @@ def read_config_tree(path: Path) -> dict[str, Any]:
         ConfigFileError: the file cannot be read or is not TOML.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(read_text(path))
     except OSError as error:
         raise ConfigFileError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigFileError(f"{path} is not a UTF-8 text file") from error
+        raise ConfigFileError(f"{path} is not a UTF-8 text file; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigFileError(f"{path} is not valid TOML: {error}") from error
     config = tree.get("config", tree)

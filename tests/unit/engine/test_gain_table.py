@@ -149,6 +149,23 @@ def test_a_round_with_rows_replaces_the_matrix_until_the_next_such_round(folder:
         np.testing.assert_allclose(table.gain(places(2), round_index), wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfround,receiver,sender,gain_db\r\n0.0,0.0,1.0,-10.5\r\n",
+        "round;receiver;sender;gain_db\n0;0;1;-10,5\n".encode("utf-16"),
+        b"sep=;\nround;receiver;sender;gain_db\n0;0;1;-10,5\n",
+        b"round, receiver, sender, gain_db\n0, 0, 1, -10.5 # measured\n",
+        b"# by hand\ngain_db\tround\tsender\treceiver\n-10.5\t0\t1\t0\n",
+        b'"round","receiver","sender","gain_db"\n"0","0","1","-10.5"\n',
+    ],
+)
+def test_what_editors_and_spreadsheets_write_is_one_table(folder: Path, content: bytes) -> None:
+    (folder / "gains.csv").write_bytes(content)
+    gain = load_gain_table("gains").gain(places(2), 0)
+    np.testing.assert_allclose(gain, [[0.0, 10**-1.05], [0.0, 0.0]], rtol=1e-12)
+
+
 def test_a_row_with_itself_names_a_device_without_links(folder: Path) -> None:
     gain = written(folder, HEADER + "0,0,1,-10\n0,3,3,0\n").gain(places(4), 0)
     assert np.count_nonzero(gain) == 1
@@ -160,10 +177,10 @@ def test_a_row_with_itself_names_a_device_without_links(folder: Path) -> None:
         ("", "must have the columns round,receiver,sender,gain_db"),
         (HEADER, "has no rows"),
         ("0,0,1,-10\n", "must have the columns"),
-        ("round,sender,receiver,gain_db\n0,0,1,-10\n", "must have the columns"),
-        (HEADER + "0,0,1\n", "must have the columns"),
-        (HEADER + "0,0,1,-10\n0,0\n", "not a CSV file of numbers"),
-        (HEADER + "0,0,one,-10\n", "not a CSV file of numbers"),
+        ("round,sender,gain_db\n0,0,-10\n", "must have the columns"),
+        (HEADER + "0,0,1\n", "line 2: there is no number in column gain_db"),
+        (HEADER + "0,0,1,-10\n\n0,0\n", "line 4: there is no number in column sender"),
+        (HEADER + "0,0,one,-10\n", "not a CSV file of numbers: line 2: .* column sender"),
         (HEADER + "0,0,1,nan\n", "infinite number or NaN"),
         (HEADER + "0,0,1,-inf\n", "infinite number or NaN"),
         (HEADER + "0,0,1.5,-10\n", "whole numbers from 0"),
@@ -182,7 +199,7 @@ def test_a_csv_file_without_gains_is_refused(folder: Path, text: str, said: str)
 
 
 def test_bytes_that_are_no_text_are_refused(folder: Path) -> None:
-    (folder / "gains.csv").write_bytes(b"\xff\xfe\x00round")
+    (folder / "gains.csv").write_bytes(b"round,\xff\xfe\x00")
     with pytest.raises(ConfigMismatch, match="not a CSV file of numbers"):
         load_gain_table("gains")
 

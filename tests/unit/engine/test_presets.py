@@ -60,6 +60,23 @@ def test_a_config_file_is_a_config_or_holds_one(tmp_path: Path, text: str) -> No
     assert RunConfig.model_validate(read_config_tree(file)).rounds == 3
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_config_file_is_read_whatever_editor_wrote_it(
+    tmp_path: Path, encoding: str, end: str
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes(end.join(['name = "é"', "rounds = 2", ""]).encode(encoding))
+    assert read_config_tree(file) == {"name": "é", "rounds": 2}
+
+
+def test_a_config_file_in_another_encoding_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes('name = "é"'.encode("latin-1"))
+    with pytest.raises(ConfigFileError, match="save it as UTF-8"):
+        read_config_tree(file)
+
+
 def test_a_config_that_is_no_table_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("config = 3\n")
