@@ -161,9 +161,11 @@ class PlanOut(Wire):
 
 
 class TopologyFile(Wire):
-    """The text of a file that holds a mesh."""
+    """The text of a file that holds a mesh: JSON, GraphML, GML or Pajek."""
 
-    format: Literal["json", "graphml"]
+    format: Literal["json", "graphml"] | None = Field(
+        None, description="Not needed: the content says what it is"
+    )
     text: str
 
 
@@ -173,6 +175,9 @@ class TopologyOut(Wire):
     topology: Drawn
     tasks: tuple[TaskName, ...] | None = Field(
         description="Task of each device; None if the file names none"
+    )
+    notes: tuple[str, ...] = Field(
+        (), description="What the file does not say: places made up or moved, links put together"
     )
 
 

@@ -12,6 +12,7 @@ from dashboard.design_state import Design
 from dashboard.drawing import applied, drawing_of, table_ops
 from dashboard.words import word
 from engine.config import RunConfig
+from engine.texts import text_of
 
 COLLISION_START = 0.3
 FILE_BYTES = 1_000_000
@@ -30,6 +31,9 @@ def tools(design: Design) -> None:
             suggest(design)
         with st.popover("Files", icon=":material/swap_vert:"):
             files(design)
+    if design.notes:
+        told = "  \n".join(fmt.sentence(note) for note in design.notes)
+        st.info(told, icon=":material/info:")
 
 
 def suggest(design: Design) -> None:
@@ -83,10 +87,10 @@ def chained(design: Design) -> RunConfig:
 
 def files(design: Design) -> None:
     """A mesh from a file, and into one."""
-    given = st.file_uploader("Load JSON or GraphML", ["json", "graphml", "xml"], key="mesh-file")
+    given = st.file_uploader("Load JSON, GraphML, GML or Pajek", key="mesh-file")
     if given is not None and st.session_state.get("mesh-taken") != given.file_id:
         st.session_state["mesh-taken"] = given.file_id
-        take(design, given.name, given.getvalue())
+        take(design, given.getvalue())
     drawing = design.journal.drawing
     texts: dict[draft_client.MeshFormat, str] = {"json": "JSON", "graphml": "GraphML"}
     for form, title in texts.items():
@@ -100,14 +104,16 @@ def files(design: Design) -> None:
         )
 
 
-def take(design: Design, name: str, content: bytes) -> None:
-    """Draw the mesh of a file; one sentence if it holds none."""
+def take(design: Design, content: bytes) -> None:
+    """Draw the mesh of a file; one sentence if it holds none, or if it leaves something open."""
     if len(content) > FILE_BYTES:
         st.error("The file is larger than 1 MB; a mesh of 256 devices needs far less.")
         return
-    form: draft_client.MeshFormat = "json" if name.lower().endswith(".json") else "graphml"
     try:
-        mesh = draft_client.mesh_of(api(), form, content.decode("utf-8", errors="replace"))
+        mesh = draft_client.mesh_of(api(), text_of(content))
+    except UnicodeDecodeError:
+        st.error("The file is no text in UTF-8 or UTF-16; save it as UTF-8.")
+        return
     except ApiProblem as problem:
         st.error(fmt.sentence(next(iter(problem.fields.values()), problem.detail)))
         return
@@ -115,6 +121,7 @@ def take(design: Design, name: str, content: bytes) -> None:
     tasks = list(mesh.tasks or design.journal.drawing.tasks())
     design.journal.replace(drawing_of(places, tasks, mesh.topology.links))
     design.draw()
+    design.notes = mesh.notes
     st.rerun()
 
 
@@ -157,3 +164,4 @@ def edited(design: Design, key: str) -> None:
     if design.journal.rev != before:
         design.draw()
         design.steps = None
+        design.notes = ()

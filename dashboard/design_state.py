@@ -34,6 +34,7 @@ class Design:
     draft_version: int | None = None
     steps: Any = None  # suggested clusters, until the mesh changes
     clash: bool = False  # the draft was changed elsewhere
+    notes: tuple[str, ...] = ()  # what the file of the mesh left open, until the mesh changes
     origin: str = ""  # the source before it became a draft
     drafted_at: float = -math.inf
 
@@ -58,6 +59,7 @@ class Design:
     def restart(self, tree: dict[str, Any], source: str | None = None) -> None:
         """Start the form over from another tree; a drawn mesh becomes the drawing."""
         self.tree = self.start = tree
+        self.notes = ()
         self.version += 1
         self.source = self.source if source is None else source
         if self.drawn:

@@ -61,7 +61,6 @@ def mesh_text(client: ApiClient, form: MeshFormat, topology: dict[str, Any], tas
     return client._model(MeshFileOut, "POST", "/topology/export", json=body).text
 
 
-def mesh_of(client: ApiClient, form: MeshFormat, text: str) -> TopologyOut:
-    """The mesh of the text of a file."""
-    body = {"format": form, "text": text}
-    return client._model(TopologyOut, "POST", "/topology/import", json=body)
+def mesh_of(client: ApiClient, text: str) -> TopologyOut:
+    """The mesh of the text of a file, of any format that the API knows."""
+    return client._model(TopologyOut, "POST", "/topology/import", json={"text": text})

@@ -23,6 +23,7 @@ from engine.config import RunConfig, plain_errors, with_values
 from engine.errors import EngineError, NumericsError, PresetNotFound
 from engine.presets import load_preset, preset_names, read_config_tree
 from engine.records import RoundRecord
+from engine.texts import read_text
 
 if TYPE_CHECKING:
     from engine.reproduce.campaign import Job
@@ -72,7 +73,11 @@ Changes = Annotated[
 ]
 MeshPath = Annotated[
     Path | None,
-    typer.Option("--topology", metavar="FILE", help="Mesh and tasks of a .json or .graphml file."),
+    typer.Option(
+        "--topology",
+        metavar="FILE",
+        help="Mesh and tasks of a file: JSON, GraphML, GML or Pajek, as graph tools write them.",
+    ),
 ]
 
 
@@ -315,20 +320,18 @@ def mesh_values(path: Path) -> dict[str, Any]:
     Raises:
         Refused: the file cannot be read or holds no mesh.
     """
-    from engine.topology.files import drawn_from_graphml, drawn_from_json
+    from engine.topology.files import drawn_from_text
 
-    readers = {".json": drawn_from_json, ".graphml": drawn_from_graphml}
-    read = readers.get(path.suffix.lower())
-    if read is None:
-        raise Refused(f"--topology {path}: give a file that ends in .json or .graphml")
     try:
-        found = read(path.read_text(encoding="utf-8"))
+        found = drawn_from_text(read_text(path))
     except UnicodeDecodeError as error:
-        raise Refused(f"cannot read {path}: it is not UTF-8 text") from error
+        raise Refused(f"cannot read {path}: it is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise Refused(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise Refused(f"{path}: {error}") from error
+    for note in found.notes:
+        print(f"{path}: {note}", file=sys.stderr)
     values: dict[str, Any] = {
         "topology": found.drawn.model_dump(mode="json"),
         "fleet.devices": len(found.drawn.positions),

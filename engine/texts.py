@@ -5,6 +5,7 @@ spreadsheets of half the world part cells by semicolons, because their decimals 
 """
 
 import codecs
+import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -76,6 +77,10 @@ class Sheet:
         except ValueError as error:
             raise ValueError(self._first_bad(lines, chosen)) from error
         return read
+
+    def cells(self, line: str) -> list[str]:
+        """The cells of a line."""
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=self.delimiter))]
 
     def decimal(self, text: str) -> str:
         """The text of a number, or a line of them, with decimal points."""

@@ -11,7 +11,7 @@ from backend.schemas import PlanOut, PresetOut, TopologyFile, TopologyOut
 from engine.config import RunConfig, config_hash
 from engine.presets import load_preset, preset_names
 from engine.presets.stored import stored_result
-from engine.topology.files import drawn_from_graphml, drawn_from_json
+from engine.topology.files import drawn_from_text
 
 router = APIRouter(tags=["design"])
 
@@ -50,10 +50,9 @@ def plan_run(body: RunConfig, plans: Known) -> Response:
 
 @router.post("/topology/import", responses=BODY)
 def import_topology(body: TopologyFile) -> TopologyOut:
-    """A mesh from the text of a file: JSON of our own, or GraphML."""
-    read = drawn_from_json if body.format == "json" else drawn_from_graphml
+    """A mesh from the text of a file: JSON, GraphML, GML or Pajek, recognised by its content."""
     try:
-        mesh = read(body.text)
+        mesh = drawn_from_text(body.text)
     except ValueError as error:
         raise InvalidConfig([("text", str(error))]) from error
-    return TopologyOut(topology=mesh.drawn, tasks=mesh.tasks)
+    return TopologyOut(topology=mesh.drawn, tasks=mesh.tasks, notes=mesh.notes)

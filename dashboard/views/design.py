@@ -219,6 +219,7 @@ if door.returned() or not any(str(key).startswith(f"{design.prefix}:") for key i
 if editor.received(EDITOR, design.journal):
     design.draw()
     design.steps = None
+    design.notes = ()
 
 run_place = header(design, presets)
 trouble_place = st.container()

@@ -1,43 +1,72 @@
-"""Meshes as files: JSON of our own, and GraphML, which graph tools write.
+"""Meshes as files: JSON of our own, and the graphs that other tools write.
 
 JSON, places in metres, a link serving both directions, devices numbered from 0 in their order:
 
     {"devices": [{"x_m": 0.0, "y_m": 0.0, "task": "reading"}, {"x_m": 30.0, "y_m": 0.0, ...}],
      "links": [[0, 1]]}
 
-GraphML has the same as node attributes `x_m`, `y_m` and `task`; nodes may have any names. Tasks may
-be left out by all devices together, and so may places: then a layout makes them.
+Graphs of others have the same as node attributes `x_m`, `y_m` and `task`, or places as their tools
+have them; nodes may have any names. Tasks may be left out by all devices together, and so may
+places: then a layout makes them. docs/mesh.md has the rules.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
-from xml.etree import ElementTree
 
 import networkx as nx
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from engine import config as c
 from engine.config.base import Finite
+from engine.geometry import centred
 from engine.rng import stream
+from engine.texts import plain
 from engine.topology.base import Links, Places
+from engine.topology.foreign import (
+    DRAWN_X,
+    DRAWN_Y,
+    NODES_MAX,
+    Graph,
+    Said,
+    of_gml,
+    of_graphml,
+    of_pajek,
+    of_tree,
+)
 
 BYTES_MAX = 1_000_000
-DEVICES_MAX = 256
 # Devices without places are laid out in a disc of this radius, which is that of other topologies.
 LAYOUT_RADIUS_M = 100.0
 
 Pairs = tuple[tuple[int, int], ...]
-Coordinate = Annotated[Finite, Field(ge=-100_000, le=100_000)]  # as in c.Point
+# Where graphs keep places, the first that a file has; and what to say of it.
+PLACES_KEPT = (
+    ("x_m", "y_m", ""),
+    ("x", "y", "places are the attributes x and y, taken as metres"),
+    (DRAWN_X, DRAWN_Y, ""),
+)
+NO_PLACES = (
+    "the file has no places (x_m and y_m, x and y, or those of a drawing); they are made up: "
+    "linked devices are pulled together, all within 100 m"
+)
+ONE_PLACE = "all devices of the file stand in one place, so that places are made up"
 
 
 @dataclass(frozen=True)
 class MeshFile:
-    """What a file says: a drawn topology, and the task of every device if it names them."""
+    """What a file says: a drawn topology, and the task of every device if it names them.
+
+    `notes` say in a sentence each what the file does not: places that were made up or moved, links
+    that were put together.
+    """
 
     drawn: c.Drawn
     tasks: tuple[c.TaskName, ...] | None
+    notes: tuple[str, ...] = ()
 
 
 class _Device(c.Part):
@@ -45,8 +74,8 @@ class _Device(c.Part):
 
     model_config = ConfigDict(strict=True)
 
-    x_m: Coordinate | None = None
-    y_m: Coordinate | None = None
+    x_m: Finite | None = None
+    y_m: Finite | None = None
     task: c.TaskName | None = None
 
 
@@ -59,13 +88,40 @@ class _Devices(c.Part):
     links: Pairs = ()
 
 
+def drawn_from_text(text: str) -> MeshFile:
+    """The mesh of a text in any format that is known here, recognised by its content.
+
+    JSON of our own, node-link JSON of networkx, JSON of Cytoscape, GraphML, GML, and Pajek.
+
+    Raises:
+        ValueError: the text is too large or holds no mesh; one sentence says what is wrong.
+    """
+    _check_size(text)
+    text = plain(text).strip()
+    if text.startswith(("{", "[")):
+        return drawn_from_json(text)
+    if text.startswith("<"):
+        return drawn_from_graphml(text)
+    if re.search(r"(?im)^\s*\*vertices", text):
+        return _of_graph(of_pajek(text))
+    if re.search(r"(?im)^\s*graph\s*\[", text):
+        return _of_graph(of_gml(text))
+    raise ValueError("the file is neither JSON nor GraphML, GML or Pajek; save the mesh as one")
+
+
 def drawn_from_json(text: str) -> MeshFile:
-    """The mesh of a JSON text, as this module describes it.
+    """The mesh of a JSON text: our own as this module describes it, or that of another tool.
 
     Raises:
         ValueError: the text is too large, not such JSON, or no mesh; one sentence says what.
     """
     _check_size(text)
+    try:
+        tree = from_json(text)
+    except ValueError as error:
+        raise ValueError(f"invalid JSON: {error}") from error
+    if isinstance(tree, dict) and "devices" not in tree and ("nodes" in tree or "elements" in tree):
+        return _of_graph(of_tree(tree))
     try:
         read = _Devices.model_validate_json(text)
     except ValidationError as error:
@@ -74,29 +130,16 @@ def drawn_from_json(text: str) -> MeshFile:
 
 
 def drawn_from_graphml(text: str) -> MeshFile:
-    """The mesh of a GraphML text, as this module describes it.
+    """The mesh of a GraphML text.
 
-    Devices are numbered in the order of the file, whatever their names. Directed edges become
-    links that work both ways, an edge and its reverse one link. Names and attributes that we do
-    not know are passed over. Source: Brandes et al., GraphML Progress Report (2002).
+    Devices are numbered in the order of the file, whatever their names. Names and attributes that
+    we do not know are passed over.
 
     Raises:
         ValueError: the text is too large, not XML, not a graph, or no mesh; one sentence says what.
     """
     _check_size(text)
-    # Entities can blow up a small text, and GraphML has no need of them.
-    if "<!doctype" in text.lower():
-        raise ValueError("the file has a document type declaration; remove it")
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ValueError(f"the file is not XML: {error}") from error
-    graphs = _named(root, "graph")
-    if _name(root) != "graphml" or not graphs:
-        raise ValueError("the file holds no graph; GraphML has a graph inside graphml")
-    graph = graphs[0]
-    ids, devices = _nodes(root, graph)
-    return _mesh_file(devices, _edges(graph, ids))
+    return _of_graph(of_graphml(text))
 
 
 def to_json(places: Places, linked: Links, tasks: Sequence[c.TaskName] | None) -> str:
@@ -140,26 +183,122 @@ def _check_size(text: str) -> None:
         raise ValueError(f"the file has {size} bytes; at most {BYTES_MAX} are read")
 
 
-def _mesh_file(devices: Sequence[_Device], links: Pairs) -> MeshFile:
-    if len(devices) > DEVICES_MAX:
-        raise ValueError(f"the file has {len(devices)} devices; at most {DEVICES_MAX} can be drawn")
+def _of_graph(graph: Graph) -> MeshFile:
+    """The mesh of a graph: its nodes are devices, its edges links."""
+    _check_count(len(graph.nodes))
+    if not graph.nodes:
+        raise ValueError("the graph has no nodes; a mesh has one device at least")
+    said = list(graph.nodes.values())
+    places, told = _kept_places(said, graph.drawing)
+    devices = [
+        _Device(x_m=x_m, y_m=y_m, task=_task(number, each))
+        for number, (each, (x_m, y_m)) in enumerate(zip(said, places, strict=True))
+    ]
+    numbers = {name: number for number, name in enumerate(graph.nodes)}
+    links = []
+    for ends in graph.edges:
+        for name in ends:
+            if name in graph.groups:
+                raise ValueError(
+                    f"an edge ends at the group {name[:80]!r}; draw it to a node of it"
+                )
+            if name not in numbers:
+                raise ValueError(f"an edge names the node {name[:80]!r}, which the graph lacks")
+        links.append((numbers[ends[0]], numbers[ends[1]]))
+    notes = (told,) if told else ()
+    if graph.directed and links:
+        notes = (*notes, "edges have a direction, but links work both ways")
+    return _mesh_file(devices, tuple(links), notes)
+
+
+def _kept_places(
+    said: Sequence[Said], drawing: str
+) -> tuple[list[tuple[float | None, float | None]], str]:
+    """Places of nodes by the first convention that the file follows, and what to say of it."""
+    for key_x, key_y, told in PLACES_KEPT:
+        places = [
+            (_metres(number, key_x, each), _metres(number, key_y, each))
+            for number, each in enumerate(said)
+        ]
+        if any(value is not None for place in places for value in place):
+            lacking = [number for number, place in enumerate(places) if None in place]
+            if lacking:
+                raise ValueError(
+                    f"some devices lack {key_x} or {key_y}, the first of them device {lacking[0]}; "
+                    "give both to all devices or to none"
+                )
+            return places, drawing if key_x == DRAWN_X else told
+    return [(None, None)] * len(said), ""
+
+
+def _metres(number: int, key: str, said: Said) -> float | None:
+    given = said.get(key)
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return None
+    try:
+        value = math.nan if isinstance(given, bool) else float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"device {number}: {key}: {given!r:.80} is no number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"device {number}: {key}: must be a finite number, not {given!r:.80}")
+    return value
+
+
+def _task(number: int, said: Said) -> c.TaskName | None:
+    given = said.get("task")
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return None
+    word = re.sub(r"[\s-]+", "_", str(given).strip().lower())
+    for name in c.TASK_NAMES:
+        if name == word:
+            return name
+    known = ", ".join(map(repr, c.TASK_NAMES))
+    raise ValueError(f"device {number}: task: {given!r:.80} is no task; tasks are {known}")
+
+
+def _mesh_file(devices: Sequence[_Device], links: Pairs, notes: tuple[str, ...] = ()) -> MeshFile:
+    _check_count(len(devices))
     tasks = [device.task for device in devices if device.task is not None]
     if tasks and len(tasks) < len(devices):
         raise ValueError("some devices have a task and some have none; name all or none")
+    # An edge, its repeats and its reverse are one link.
+    first: dict[tuple[int, int], tuple[int, int]] = {}
+    for pair in links:
+        first.setdefault((min(pair), max(pair)), pair)
+    once = tuple(first.values())
+    if len(once) < len(links):
+        more = len(links) - len(once)
+        notes = (*notes, f"{more} of the edges join a pair again; a pair has one link")
+    points, told = _points(devices, once)
     try:
-        drawn = c.Drawn(positions=_points(devices, links), links=links)
+        drawn = c.Drawn(positions=points, links=once)
     except ValidationError as error:
         raise ValueError(_sentence(error)) from error
-    return MeshFile(drawn, tuple(tasks) or None)
+    return MeshFile(drawn, tuple(tasks) or None, (*notes, *told))
 
 
-def _points(devices: Sequence[_Device], links: Pairs) -> tuple[c.Point, ...]:
-    places = [(d.x_m, d.y_m) for d in devices if d.x_m is not None and d.y_m is not None]
-    if len(places) == len(devices):
-        return tuple(c.Point(x_m=x_m, y_m=y_m) for x_m, y_m in places)
-    if any(d.x_m is not None or d.y_m is not None for d in devices):
+def _check_count(devices: int) -> None:
+    if devices > NODES_MAX:
+        raise ValueError(f"the file has {devices} devices; at most {NODES_MAX} can be drawn")
+
+
+def _points(
+    devices: Sequence[_Device], links: Pairs
+) -> tuple[tuple[c.Point, ...], tuple[str, ...]]:
+    """Places of all devices, and what to say of them."""
+    given = [(d.x_m, d.y_m) for d in devices if d.x_m is not None and d.y_m is not None]
+    if len(given) < len(devices) and any(d.x_m is not None or d.y_m is not None for d in devices):
         raise ValueError("some devices lack x_m or y_m; give both to all devices or to none")
-    return _laid_out(len(devices), links)
+    if not given:
+        return _laid_out(len(devices), links), (NO_PLACES,)
+    if len(devices) > 1 and len(set(given)) == 1:
+        return _laid_out(len(devices), links), (ONE_PLACE,)
+    places, middle = centred(np.array(given))
+    points = tuple(c.Point(x_m=float(x_m), y_m=float(y_m)) for x_m, y_m in places)
+    if middle is None:
+        return points, ()
+    found = f"{middle[0]:.0f} m east and {middle[1]:.0f} m north"
+    return points, (f"places lie far from zero; their middle, {found}, is zero now",)
 
 
 def _laid_out(devices: int, links: Pairs) -> tuple[c.Point, ...]:
@@ -175,70 +314,6 @@ def _laid_out(devices: int, links: Pairs) -> tuple[c.Point, ...]:
     places = np.array([placed[device] for device in range(devices)])
     scale = LAYOUT_RADIUS_M / max(float(np.hypot(*places.T).max()), 1e-9)
     return tuple(c.Point(x_m=float(x), y_m=float(y)) for x, y in places * scale)
-
-
-def _nodes(
-    root: ElementTree.Element, graph: ElementTree.Element
-) -> tuple[dict[str, int], list[_Device]]:
-    """The number of every node name, and what the nodes say."""
-    keys = {
-        key.get("id"): key
-        for key in _named(root, "key")
-        if key.get("for", "all") in ("node", "all")
-    }
-    names = {number: key.get("attr.name") for number, key in keys.items()}
-    common = {
-        names[number]: default.text
-        for number, key in keys.items()
-        for default in _named(key, "default")
-    }
-    ids: dict[str, int] = {}
-    devices: list[_Device] = []
-    for node in _named(graph, "node"):
-        name = node.get("id")
-        if name is None or name in ids:
-            raise ValueError(f"node {len(devices)} has no name of its own; give each node one id")
-        ids[name] = len(devices)
-        own = {names.get(data.get("key")): data.text for data in _named(node, "data")}
-        devices.append(_device(len(devices), {**common, **own}))
-    if not devices:
-        raise ValueError("the graph has no nodes; a mesh has one device at least")
-    return ids, devices
-
-
-def _device(number: int, said: dict[str | None, str | None]) -> _Device:
-    known = {name: (said[name] or "").strip() for name in _Device.model_fields if name in said}
-    try:
-        # XML has no numbers but as text.
-        return _Device.model_validate(known, strict=False)
-    except ValidationError as error:
-        raise ValueError(f"device {number}: {_sentence(error)}") from error
-
-
-def _edges(graph: ElementTree.Element, ids: dict[str, int]) -> Pairs:
-    pairs: list[tuple[int, int]] = []
-    seen: set[tuple[int, int]] = set()
-    default = "true" if graph.get("edgedefault") == "directed" else "false"
-    for edge in _named(graph, "edge"):
-        ends = (edge.get("source", ""), edge.get("target", ""))
-        for name in ends:
-            if name not in ids:
-                raise ValueError(f"an edge names the node {name[:80]!r}, which the graph lacks")
-        one, other = ids[ends[0]], ids[ends[1]]
-        if edge.get("directed", default) == "true" and (other, one) in seen:
-            continue
-        seen.add((one, other))
-        pairs.append((one, other))
-    return tuple(pairs)
-
-
-def _named(parent: ElementTree.Element, name: str) -> list[ElementTree.Element]:
-    return [child for child in parent if _name(child) == name]
-
-
-def _name(element: ElementTree.Element) -> str:
-    # Some tools leave the namespace out.
-    return element.tag.rpartition("}")[2]
 
 
 def _sentence(error: ValidationError) -> str:

@@ -276,3 +276,35 @@ def test_an_edit_faster_than_the_address_is_not_lost(open_view: Opener, api: Fak
     page.number_input(key=widget(page, "seed")).set_value(5).run()
     tree = api.design.drafts[1]["tree"]
     assert (tree["rounds"], tree["seed"]) == (7, 5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff<graphml><graph><node id='a'/><node id='b'/></graph></graphml>".encode(),
+        '{"nodes": [{"id": 1}, {"id": 2}],\r\n "edges": []}'.encode("utf-16"),
+        b"graph [ node [ id 0 ] node [ id 1 ] ]",
+        b"*Vertices 2\r\n",
+    ],
+)
+def test_a_mesh_of_any_format_is_loaded_and_says_what_is_made_up(
+    open_view: Opener, content: bytes
+) -> None:
+    page = open_view("design", preset="quick")
+    page.file_uploader(key="mesh-file").set_value(("mesh.txt", content, "text/plain")).run()
+    assert not page.exception
+    assert len(page.session_state["design"].journal.drawing.devices) == 2
+    assert ["made up" in each.value for each in page.info] == [True]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\xe9", "save it as UTF-8"), (b"a,b", "neither JSON nor GraphML")]
+)
+def test_a_file_without_a_mesh_leaves_the_drawing(
+    open_view: Opener, content: bytes, said: str
+) -> None:
+    page = open_view("design", preset="quick")
+    before = page.session_state["design"].journal.drawing
+    page.file_uploader(key="mesh-file").set_value(("mesh.txt", content, "text/plain")).run()
+    assert said in page.error[0].value
+    assert page.session_state["design"].journal.drawing == before

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from engine.config import RunConfig
+from engine.topology.files import drawn_from_text
 from engine.topology.suggestion import link_curve, suggested_mesh
 
 
@@ -26,6 +27,7 @@ class FakeDesign:
             Route("/drafts/{draft_id:int}", self._save, methods=["PUT"]),
             Route("/topology/link-curve", self._curve, methods=["POST"]),
             Route("/topology/clusters", self._clusters, methods=["POST"]),
+            Route("/topology/import", self._import, methods=["POST"]),
         ]
 
     async def _create(self, request: Request) -> Response:
@@ -57,6 +59,14 @@ class FakeDesign:
                 "links": np.argwhere(np.triu(mesh.linked)).tolist(),
             }
         )
+
+    async def _import(self, request: Request) -> Response:
+        try:
+            mesh = drawn_from_text((await request.json())["text"])
+        except ValueError as error:
+            return _refused(422, "InvalidInput", str(error))
+        drawn = mesh.drawn.model_dump(mode="json")
+        return JSONResponse({"topology": drawn, "tasks": mesh.tasks, "notes": mesh.notes})
 
     def _kept(self, number: int, version: int, tree: dict[str, Any]) -> Response:
         at = datetime.now(UTC).isoformat()

@@ -276,6 +276,18 @@ def test_a_mesh_of_a_file_becomes_a_topology(api: TestClient) -> None:
     sent = {"format": "graphml", "text": TWO_NODES}
     told = TopologyOut.model_validate_json(api.post("/topology/import", json=sent).content)
     assert (told.tasks, told.topology.links) == (None, ((0, 1),))
+    assert "made up" in told.notes[0]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_content_says_what_a_file_of_a_mesh_is(api: TestClient, mark: str) -> None:
+    gml = "graph [\r\n node [ id 0 x_m 0 y_m 0 ] node [ id 1 x_m 9 y_m 0 ] ]"
+    for text in (json.dumps(TWO_DEVICES), TWO_NODES, gml, "*Vertices 2\r\n"):
+        answer = api.post("/topology/import", json={"text": mark + text})
+        assert len(TopologyOut.model_validate_json(answer.content).topology.positions) == 2
+    body = b"\xef\xbb\xbf" + json.dumps({"text": gml}).encode()
+    headers = {"content-type": "application/json"}
+    assert api.post("/topology/import", content=body, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -289,6 +301,7 @@ def test_a_mesh_of_a_file_becomes_a_topology(api: TestClient) -> None:
             "not drawn",
         ),
         ({"format": "gml", "text": ""}, "format", "graphml"),
+        ({"text": "a,b"}, "text", "neither JSON nor GraphML"),
     ],
 )
 def test_a_file_without_a_mesh_is_refused_in_one_sentence(

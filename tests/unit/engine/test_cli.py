@@ -218,10 +218,14 @@ def test_a_mesh_with_one_way_links_is_no_file(call) -> None:
     ("name", "text", "says"),
     [
         ("gone.json", None, "No such file"),
-        ("mesh.txt", "", ".graphml"),
+        ("mesh.txt", "", "neither JSON nor GraphML"),
         ("mesh.json", "[]", "mesh.json"),
         ("mesh.graphml", "<html/>", "no graph"),
-        ("mesh.json", '{"devices": [{"x_m": 0, "y_m": 0}, {"x_m": 0, "y_m": 0}]}', "one place"),
+        (
+            "mesh.json",
+            '{"nodes": [{"x": 0, "y": 0}, {"x": 0, "y": 0}, {"x": 1, "y": 0}]}',
+            "in one",
+        ),
     ],
 )
 def test_a_file_without_a_mesh_is_refused(call, tmp_path: Path, name: str, text, says) -> None:
@@ -229,6 +233,21 @@ def test_a_file_without_a_mesh_is_refused(call, tmp_path: Path, name: str, text,
     if text is not None:
         file.write_text(text, encoding="utf-8")
     refused(call("plan", "quick", "--topology", file), name, says)
+
+
+def test_a_mesh_of_any_tool_and_editor_is_read_and_what_is_made_up_is_said(
+    call, tmp_path: Path
+) -> None:
+    file = tmp_path / "mesh.txt"
+    text = '{"nodes": [{"id": "a"}, {"id": "b"}],\r\n "edges": [{"source": "a", "target": "b"}]}'
+    file.write_bytes(text.encode("utf-16"))
+    said = call("mesh", "quick", "--topology", file)
+    assert json.loads(said.out)["links"] == [[0, 1]]
+    assert len(json.loads(said.out)["devices"]) == 2
+    assert len(said.err.splitlines()) == 1
+    assert "are made up" in said.err
+    file.write_bytes(b"\xe9")
+    refused(call("mesh", "quick", "--topology", file), "save it as UTF-8")
 
 
 @pytest.mark.parametrize(
