@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from backend.compare_schemas import Candidate
-from dashboard import compare_client, theme
+from dashboard import address, compare_client, theme
 from dashboard import format as fmt
 from dashboard.client import api
 from dashboard.compare_arms import Arm
@@ -26,20 +26,6 @@ class Choice:
 
     run_ids: tuple[int, ...]
     together: bool
-
-
-def parameter(name: str, start: str = "") -> str:
-    """A parameter of the address."""
-    return str(st.query_params.get(name, start))
-
-
-def keep(name: str, value: str) -> None:
-    """Write a parameter of the address; an empty one is taken out."""
-    if value:
-        if st.query_params.get(name) != value:
-            st.query_params[name] = value
-    elif name in st.query_params:
-        del st.query_params[name]
 
 
 def candidates() -> dict[int, Candidate]:
@@ -58,8 +44,12 @@ def candidates() -> dict[int, Candidate]:
 
 def wanted_runs() -> list[int]:
     """Run numbers of the address."""
-    parts = (part.strip() for part in parameter("runs").split(","))
-    return [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 10]
+    return _numbers(address.asked("runs"))
+
+
+def _numbers(text: str) -> list[int]:
+    parts = map(address.whole_number, map(str.strip, text.split(",")))
+    return [number for number in parts if number is not None]
 
 
 def seed_groups(listed: Mapping[int, Candidate]) -> dict[str, list[Candidate]]:
@@ -85,15 +75,15 @@ def choose(listed: dict[int, Candidate]) -> Choice:
             icon=":material/warning:",
         )
     folds = len({listed[number].group for number in run_ids}) < len(run_ids)
+    address.follow("compare-together", "seeds", lambda given: given != "apart")
     together = st.toggle(
         "Seeds as one line",
-        value=parameter("seeds", "together") != "apart",
         disabled=not folds,
         key="compare-together",
         help="Runs that differ in seed and name only are drawn as their mean with its 95 % "
         "interval (Student's t over seeds). Off: every run is a line.",
     )
-    keep("seeds", "" if together else "apart")
+    address.keep("compare-together", "seeds", together, "" if together else "apart")
     return Choice(run_ids[:COMPARED_MOST], together)
 
 
@@ -131,19 +121,22 @@ def filters(listed: dict[int, Candidate]) -> Keeps:
 
 def pick_groups(groups: dict[str, list[Candidate]], keeps: Keeps) -> list[str]:
     """Groups of seeds; kept in the address."""
-    asked = [part for part in parameter("groups").split(",") if part]
-    start = [group for group in asked if group in groups]
+    asked = [part for part in address.asked("groups").split(",") if part]
+    address.follow(
+        "compare-groups",
+        "groups",
+        lambda given: [group for group in given.split(",") if group in groups],
+    )
     if lost := [group for group in asked if group not in groups]:
         st.warning(
             f"{fmt.count(len(lost), 'group')} of this link is not here (any more).",
             icon=":material/warning:",
         )
-    chosen: list[str] = st.session_state.get("compare-groups", start)
+    chosen: list[str] = st.session_state["compare-groups"]
     options = [group for group, runs in groups.items() if group in chosen or any(map(keeps, runs))]
     picked: list[str] = st.multiselect(
         "Groups of seeds",
         options,
-        default=start,
         format_func=lambda group: group_label(groups[group]),
         placeholder="Choose groups" if groups else "No two runs differ in the seed only",
         key="compare-groups",
@@ -151,24 +144,30 @@ def pick_groups(groups: dict[str, list[Candidate]], keeps: Keeps) -> list[str]:
         help="Runs whose configs differ in seed and name only. A link to a group shows seeds "
         "that are run later, too.",
     )
-    keep("groups", ",".join(picked))
+    address.keep("compare-groups", "groups", picked, ",".join(picked))
     return picked
 
 
 def pick_runs(listed: dict[int, Candidate], keeps: Keeps) -> list[int]:
     """Single runs; kept in the address."""
-    start = [number for number in wanted_runs() if number in listed]
-    chosen: list[int] = st.session_state.get("compare-runs", start)
+    parts = map(str.strip, address.asked("runs").split(","))
+    if odd := [part for part in parts if part and address.whole_number(part) is None]:
+        st.warning(f"No run numbers: {', '.join(odd)[:60]}.", icon=":material/warning:")
+    address.follow(
+        "compare-runs",
+        "runs",
+        lambda given: [number for number in dict.fromkeys(_numbers(given)) if number in listed],
+    )
+    chosen: list[int] = st.session_state["compare-runs"]
     options = [number for number, run in listed.items() if number in chosen or keeps(run)]
     picked: list[int] = st.multiselect(
         "Runs",
         options,
-        default=start,
         format_func=lambda number: run_label(listed[number]),
         placeholder="Choose runs",
         key="compare-runs",
     )
-    keep("runs", ",".join(map(str, picked)))
+    address.keep("compare-runs", "runs", picked, ",".join(map(str, picked)))
     return picked
 
 
@@ -190,14 +189,15 @@ def pin_reference(arms: Sequence[Arm]) -> str:
     keys = [arm.key for arm in arms]
     titles = {arm.key: arm.title for arm in arms}
     start = next((arm.key for arm in arms if arm.reference), keys[0])
+    key = f"compare-reference-{'-'.join(sorted(keys))}"[:200]
+    address.follow(key, "ref", lambda _: start)
     chosen: Any = st.selectbox(
         "Reference",
         keys,
-        index=keys.index(start),
         format_func=titles.__getitem__,
         help="Differences, in points and percent, and the paired tests are against this one. "
         "It is drawn first.",
-        key=f"compare-reference-{'-'.join(sorted(keys))}"[:200],
+        key=key,
     )
-    keep("ref", str(chosen))
+    address.keep(key, "ref", chosen, str(chosen))
     return str(chosen)

@@ -1,6 +1,7 @@
 """What the view of comparisons shows: charts and tables, and the choices that stand beside them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from html import escape
 
@@ -9,8 +10,16 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from backend.compare_schemas import Accuracy, Axis, Cost, Paired, Who
-from dashboard import compare_charts, compare_fronts, compare_tables, html_table, state, theme
+from backend.compare_schemas import LEVELS, Accuracy, Axis, Cost, Paired, Shown, Who
+from dashboard import (
+    address,
+    compare_charts,
+    compare_fronts,
+    compare_tables,
+    html_table,
+    state,
+    theme,
+)
 from dashboard import format as fmt
 from dashboard.compare_arms import (
     BROKEN,
@@ -19,7 +28,6 @@ from dashboard.compare_arms import (
     differing_fields,
     present_tasks,
 )
-from dashboard.compare_rail import keep, parameter
 from dashboard.components import live_chart
 from engine.config import TaskName
 
@@ -62,87 +70,111 @@ def scene_of(arms: Sequence[Arm], tag: str, mode: theme.Mode) -> str:
     return "|".join([tag, mode, *(arm.key for arm in arms)]) if tag else ""
 
 
+def axis_of(text: str) -> Axis:
+    """The horizontal axis of an address."""
+    return next((axis for axis, word in AXIS_WORDS.items() if word.lower() == text), "round")
+
+
+def metric_of(text: str) -> Accuracy:
+    """The accuracy of an address."""
+    return "accuracy_own" if text == "own" else "accuracy_all"
+
+
+def level_of(text: str) -> int:
+    """The level of an address, in percent."""
+    given = address.whole_number(text)
+    return LEVEL_START if given is None else min(LEVELS, max(1, given))
+
+
 def chosen_axis() -> Axis:
     """The quantity along the horizontal axis; kept in the address."""
-    names = {word.lower(): axis for axis, word in AXIS_WORDS.items()}
-    axis: Axis = st.segmented_control(
-        "Against",
-        list(AXIS_WORDS),
-        default=names.get(parameter("x", "round"), "round"),
-        required=True,
-        format_func=AXIS_WORDS.__getitem__,
-        key="compare-axis",
-        help="Costs are added up from the first round; of a group, the mean over its seeds at the "
-        "same round (our choice). Time is what training took on the machine that ran it.",
+    address.follow("compare-axis", "x", axis_of)
+    axis: Axis = (
+        st.segmented_control(
+            "Against",
+            list(AXIS_WORDS),
+            required=True,
+            format_func=AXIS_WORDS.__getitem__,
+            key="compare-axis",
+            help="Costs are added up from the first round; of a group, the mean over its seeds at "
+            "the same round (our choice). Time is what training took on the machine that ran it.",
+        )
+        or "round"
     )
-    keep("x", AXIS_WORDS[axis].lower())
+    address.keep("compare-axis", "x", axis, AXIS_WORDS[axis].lower())
     return axis
 
 
 def chosen_metric() -> Accuracy:
     """The accuracy of fronts, levels and tests; kept in the address."""
-    start: Accuracy = "accuracy_own" if parameter("metric") == "own" else "accuracy_all"
-    metric: Accuracy = st.segmented_control(
-        "Accuracy",
-        list(METRIC_WORDS),
-        default=start,
-        required=True,
-        format_func=METRIC_WORDS.__getitem__,
-        key="compare-metric",
-        help="Which accuracy costs, levels and tests below are about (M12).",
+    address.follow("compare-metric", "metric", metric_of)
+    metric: Accuracy = (
+        st.segmented_control(
+            "Accuracy",
+            list(METRIC_WORDS),
+            required=True,
+            format_func=METRIC_WORDS.__getitem__,
+            key="compare-metric",
+            help="Which accuracy costs, levels and tests below are about (M12).",
+        )
+        or "accuracy_all"
     )
-    keep("metric", "own" if metric == "accuracy_own" else "")
+    address.keep("compare-metric", "metric", metric, "own" if metric == "accuracy_own" else "")
     return metric
 
 
 def chosen_who() -> Who:
     """Whose accuracy the charts per task show; kept in the address."""
-    start: Who = "own" if parameter("who") == "own" else "all"
-    who: Who = st.segmented_control(
-        "Accuracy of",
-        list(WHO_WORDS),
-        default=start,
-        required=True,
-        format_func=WHO_WORDS.__getitem__,
-        key="compare-who",
-        help="All devices answer every task; or only the devices that were trained on it.",
+    address.follow("compare-who", "who", lambda given: "own" if given == "own" else "all")
+    who: Who = (
+        st.segmented_control(
+            "Accuracy of",
+            list(WHO_WORDS),
+            required=True,
+            format_func=WHO_WORDS.__getitem__,
+            key="compare-who",
+            help="All devices answer every task; or only the devices that were trained on it.",
+        )
+        or "all"
     )
-    keep("who", "own" if who == "own" else "")
+    address.keep("compare-who", "who", who, "own" if who == "own" else "")
     return who
 
 
 def chosen_tasks(present: Sequence[TaskName]) -> list[TaskName]:
     """Tasks with a chart of their own; kept in the address where not all are shown."""
-    asked = parameter("tasks").split(",")
-    start = [task for task in present if task in asked] or list(present)
+    address.follow(
+        "compare-tasks",
+        "tasks",
+        lambda given: [task for task in present if task in given.split(",")] or list(present),
+    )
     tasks: list[TaskName] = st.pills(
         "Tasks",
         list(present),
         selection_mode="multi",
-        default=start,
         format_func=lambda task: theme.TASKS[task].title,
+        help="With none chosen all are shown.",
         key="compare-tasks",
     )
-    shown = [task for task in present if task in tasks]
-    keep("tasks", "" if len(shown) == len(present) else ",".join(shown))
+    shown = [task for task in present if task in tasks] or list(present)
+    whole = len(shown) == len(present)
+    address.keep("compare-tasks", "tasks", tasks, "" if whole else ",".join(shown))
     return shown
 
 
 def chosen_level() -> int:
     """The accuracy to reach, in percent; kept in the address."""
-    asked = parameter("level")
-    given = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 4 else LEVEL_START
+    address.follow("compare-level", "level", level_of)
     level: int = st.slider(
         "Accuracy to reach",
         min_value=1,
-        max_value=100,
-        value=min(100, max(1, given)),
+        max_value=LEVELS,
         format="%d %%",
         key="compare-level",
         help="Where a run first comes to this accuracy, linear between two evaluations. Runs that "
         "never do count as later than all others in the median.",
     )
-    keep("level", str(level))
+    address.keep("compare-level", "level", level, str(level))
     return level
 
 
@@ -188,8 +220,9 @@ def notes(arms: Sequence[Arm], where: DeltaGenerator) -> None:
         )
 
 
-def curves(arms: Sequence[Arm], axis: Axis, scene: str) -> None:
+def curves(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
     """Accuracies against the axis, and the table of last values."""
+    axis = shown.axis
     with st.grid(2, min_column_width=360, gap="medium"):
         for column in ("accuracy_own", "accuracy_all"):
             make = partial(compare_charts.comparison, arms, column, axis, state.mode())
@@ -208,12 +241,11 @@ def table(
                 st.markdown("\n".join(f"- **{name}**: {text}" for name, text in helps.items()))
 
 
-def fronts(arms: Sequence[Arm], metric: Accuracy, axis: Axis, scene: str) -> None:
+def fronts(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
     """Accuracy against cost, and what a level takes."""
     mode = state.mode()
+    axis, metric, level = shown.axis, shown.metric, shown.level
     cost: Cost = "total_bits" if axis == "round" else axis
-    st.subheader("Accuracy and what it costs", anchor=False)
-    level = chosen_level()
     with st.grid(2, min_column_width=360, gap="medium"):
         pareto = partial(compare_fronts.pareto, arms, metric, cost, mode)
         chart(scene, "pareto", pareto, metric, cost, keep_zoom=f"{metric}-{cost}")
@@ -226,15 +258,11 @@ def fronts(arms: Sequence[Arm], metric: Accuracy, axis: Axis, scene: str) -> Non
     table(compare_tables.levels(arms, metric, level), f"What {level} % takes", "level-table")
 
 
-def per_task(arms: Sequence[Arm], axis: Axis, scene: str) -> None:
+def per_task(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
     """Small charts: every task, what exchanges undo, forgetting."""
-    mode = state.mode()
-    st.subheader("Every task on its own, and forgetting", anchor=False)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        who = chosen_who()
-        tasks = chosen_tasks(present_tasks(arms))
+    mode, axis, who = state.mode(), shown.axis, shown.who
     with st.grid(3, min_column_width=240, gap="medium"):
-        for task in tasks:
+        for task in shown.tasks:
             make = partial(compare_charts.task_comparison, arms, task, who, axis, mode)
             chart(scene, task, make, axis, who, keep_zoom=f"{axis}-{who}")
         for column in ("exchange_loss", "forgetting"):
@@ -289,19 +317,48 @@ def configs(arms: Sequence[Arm], scene: str) -> None:
         table(compare_tables.provenance(runs), "Seeds, versions and commits", "provenance")
 
 
-def draw(arms: Sequence[Arm], paired: Paired, note: DeltaGenerator, tag: str) -> None:
-    """All sections of the comparison; `tag` names the study that it shows."""
+@dataclass
+class Screen:
+    """What the page shows now; charts, report and files are made of this and of nothing else."""
+
+    arms: Sequence[Arm] = ()
+    paired: Paired | None = None  # before anything is shown
+    shown: Shown = field(default_factory=Shown)
+
+
+def draw(arms: Sequence[Arm], paired: Paired, note: DeltaGenerator, tag: str) -> Shown:
+    """All sections of the comparison; how they are looked at.
+
+    Args:
+        arms: the lines, the reference first.
+        paired: groups and tests against the reference.
+        note: where warnings go.
+        tag: names the study that is shown.
+    """
     notes(arms, note)
     drawn = [arm for arm in arms if arm.drawn]
     if not drawn:
-        return
+        return Shown()
+    # All choices come first, so that no chart is drawn of a part of them.
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        axis = chosen_axis()
-        metric = chosen_metric()
+        axis, metric = chosen_axis(), chosen_metric()
+    lines, costs, small = st.container(), st.container(), st.container()
+    with costs:
+        st.subheader("Accuracy and what it costs", anchor=False)
+        level = chosen_level()
+    with small:
+        st.subheader("Every task on its own, and forgetting", anchor=False)
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            who, tasks = chosen_who(), chosen_tasks(present_tasks(drawn))
+    shown = Shown(axis=axis, metric=metric, who=who, level=level, tasks=tuple(tasks))
     scene = scene_of(drawn, tag, state.mode())
-    legend(drawn, state.mode())
-    curves(drawn, axis, scene)
-    fronts(drawn, metric, axis, scene)
-    per_task(drawn, axis, scene)
+    with lines:
+        legend(drawn, state.mode())
+        curves(drawn, shown, scene)
+    with costs:
+        fronts(drawn, shown, scene)
+    with small:
+        per_task(drawn, shown, scene)
     significance(paired, drawn, metric)
     configs(drawn, scene)
+    return shown

@@ -1,21 +1,22 @@
 """What is under design in this session: the tree of the form, the drawing, and its draft."""
 
-import math
-import time
+import json
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 
+from backend.draft_schemas import DraftOut
 from backend.schemas import PresetOut
-from dashboard import draft_client
+from dashboard import address, draft_client, unknown
 from dashboard.client import ApiProblem, api
 from dashboard.drawing import Drawing, Journal, applied, drawing_of
 from engine.config import TASK_NAMES, RunConfig
 from engine.planned import Plan
 
 OWN = "design"  # place of the session
-LATE_S = 10.0
+KEEPER = "design-keeper"  # and of what keeps its drafts
 
 
 @dataclass
@@ -36,15 +37,6 @@ class Design:
     clash: bool = False  # the draft was changed elsewhere
     notes: tuple[str, ...] = ()  # what the file of the mesh left open, until the mesh changes
     origin: str = ""  # the source before it became a draft
-    drafted_at: float = -math.inf
-
-    def comes_from(self, source: str) -> bool:
-        """Whether an address means this design.
-
-        A browser that edits fast asks with the address of before the draft: it is no other design.
-        """
-        late = source == self.origin and time.monotonic() - self.drafted_at < LATE_S
-        return source in ("", self.source) or late
 
     @property
     def drawn(self) -> bool:
@@ -137,14 +129,37 @@ def drawn_of(tree: dict[str, Any]) -> Drawing | None:
 # From and to the address
 
 
+class UnknownSource(Exception):
+    """The address names a preset, a draft or a run that cannot be."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(
+            f"there is no preset {unknown.quoted(name)}"
+            if kind == "preset"
+            else unknown.no_number(kind, name)
+        )
+        self.kind, self.name = kind, name
+
+
 def opened(presets: dict[str, PresetOut]) -> Design:
-    """The design of the address, or the one that is open already."""
+    """The design of the address, or the one that is open already.
+
+    Raises:
+        UnknownSource: the address names nothing that can be designed.
+        ApiProblem: the draft or the run is not there.
+    """
     known: Design | None = st.session_state.get(OWN)
-    source = _asked()
-    if known is not None and known.comes_from(source):
+    given, trail = asked(), address.trail(OWN)
+    # A browser that edits fast asks with the address of before the draft: it is no other design.
+    source = _exact(given if trail.is_link(given) else trail.text, presets)
+    if known is not None and source in ("", known.source):
         return known
-    tree, kept = _tree_of(source, presets)
+    with keeper().lock:  # edits of a moment ago may be on their way to this draft
+        tree, kept = _tree_of(source, presets)
     design = Design(source or f"preset {next(iter(presets), '')}".strip(), tree)
+    if given:
+        trail.write(given)
+    trail.write(design.source)
     if known is not None:
         design.version = known.version
     design.restart(tree)
@@ -156,25 +171,56 @@ def opened(presets: dict[str, PresetOut]) -> Design:
     return design
 
 
-def _asked() -> str:
+def asked() -> str:
+    """What the address names: "preset NAME", "run 3", "draft 4", or nothing."""
     for name in ("draft", "clone", "preset"):
-        given = st.query_params.get(name)
+        given = address.asked(name)
         if given:
             return f"{'run' if name == 'clone' else name} {given}"
     return ""
 
 
+def _exact(source: str, presets: dict[str, PresetOut]) -> str:
+    """The source with the name that presets have; the address may have the title's."""
+    kind, _, name = source.partition(" ")
+    if kind != "preset":
+        return source
+    meant = unknown.named(name, {each: preset.title for each, preset in presets.items()})
+    return source if meant is None else f"preset {meant}"
+
+
 def _tree_of(source: str, presets: dict[str, PresetOut]) -> tuple[dict[str, Any], Any]:
     kind, _, name = source.partition(" ")
-    if kind == "draft" and name.isascii() and name.isdecimal():
-        draft = draft_client.load(api(), int(name))
+    number = address.whole_number(name)
+    if kind == "draft" and number is not None:
+        draft = draft_client.load(api(), number)
         return draft.tree, draft
-    if kind == "run" and name.isascii() and name.isdecimal():
-        return api().run(int(name)).config.model_dump(mode="json"), None
-    if name in presets:
+    if kind == "run" and number is not None:
+        return api().run(number).config.model_dump(mode="json"), None
+    if kind == "preset" and name in presets:
         return presets[name].config.model_dump(mode="json"), None
+    if source:
+        raise UnknownSource(kind, name)
     first = next(iter(presets.values()), None)
     return (first.config if first else RunConfig()).model_dump(mode="json"), None
+
+
+@dataclass
+class Keeper:
+    """Keeps the drafts of a session, one after another.
+
+    A page that runs again does not wait for its last run, which may still be sending. Two of them
+    would send the same version, and the session would lose against itself.
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    sent: set[str] = field(default_factory=set)  # trees that were sent and not answered
+
+
+def keeper() -> Keeper:
+    """That of this session."""
+    found: Keeper = st.session_state.setdefault(KEEPER, Keeper())
+    return found
 
 
 def autosave(design: Design) -> None:
@@ -183,16 +229,43 @@ def autosave(design: Design) -> None:
     Raises:
         ApiProblem: it cannot be kept now.
     """
-    if design.tree == design.kept or design.clash:
-        return
+    with keeper().lock:
+        tree = design.tree  # of now: another run of the page may change it while this one waits
+        if tree == design.kept or design.clash:
+            return
+        try:
+            draft = _sent(design, tree)
+        except ApiProblem as problem:
+            design.clash = problem.error == "DraftChanged"
+            raise
+        if design.draft_id is None:
+            design.origin = design.source
+        design.draft_id, design.draft_version = draft.id, draft.version
+        design.kept, design.source = tree, f"draft {draft.id}"
+    address.trail(OWN).write(design.source)
+    if st.query_params.to_dict() != {"draft": str(draft.id)}:
+        st.query_params.from_dict({"draft": str(draft.id)})
+
+
+def _sent(design: Design, tree: dict[str, Any]) -> DraftOut:
+    """The draft with this tree. What this session has sent before is no change from elsewhere.
+
+    An answer that came too late, or not at all, leaves open whether the draft was changed.
+    """
+    sent = keeper().sent
+    sent.add(_written(tree))
     try:
-        draft = draft_client.keep(api(), design.tree, design.draft_id, design.draft_version)
+        draft = draft_client.keep(api(), tree, design.draft_id, design.draft_version)
     except ApiProblem as problem:
-        design.clash = problem.error == "DraftChanged"
-        raise
-    if design.draft_id is None:
-        design.origin, design.drafted_at = design.source, time.monotonic()
-    design.draft_id, design.draft_version = draft.id, draft.version
-    design.kept, design.source = design.tree, f"draft {draft.id}"
-    st.query_params.clear()
-    st.query_params["draft"] = str(draft.id)
+        if problem.error != "DraftChanged" or design.draft_id is None:
+            raise
+        theirs = draft_client.load(api(), design.draft_id)
+        if _written(theirs.tree) not in sent:
+            raise
+        draft = draft_client.keep(api(), tree, theirs.id, theirs.version)
+    sent.clear()
+    return draft
+
+
+def _written(tree: dict[str, Any]) -> str:
+    return json.dumps(tree, sort_keys=True)

@@ -7,13 +7,14 @@ import streamlit as st
 
 from backend.compare_schemas import RunCurves
 from backend.schemas import RunDetail
-from dashboard import charts, maps, run_charts, run_frames, state, theme
+from dashboard import address, charts, maps, run_charts, run_frames, state, theme
 from dashboard import format as fmt
 from dashboard.client import api
 from dashboard.components import chart_data, draw_chart, live_chart, network_map
 from engine.records import RoundRecord
 
 LISTED = 60
+NO_BASE = "none"  # in the address: compared with nothing
 
 
 def choose_baseline(run: RunDetail) -> int | None:
@@ -22,12 +23,16 @@ def choose_baseline(run: RunDetail) -> int | None:
     plain = client.runs(limit=LISTED, method=theme.REFERENCE_METHOD).runs
     others = {other.id: other for other in client.runs(limit=LISTED).runs if other.id != run.id}
     others |= {other.id: other for other in plain if other.id != run.id}
-    given = st.query_params.get("base", "")
     fair = run_frames.baseline_of(run, plain)
-    start = int(given) if given.isascii() and given.isdecimal() and int(given) in others else fair
     key = f"base-{run.id}"
-    if st.session_state.get(key, start) not in {None, *others} or key not in st.session_state:
-        st.session_state[key] = None if given == "none" else start
+
+    def base_of(given: str) -> int | None:
+        number = address.whole_number(given)
+        return None if given == NO_BASE else number if number in others else fair
+
+    address.follow(key, "base", base_of)
+    if st.session_state[key] not in {None, *others}:
+        st.session_state[key] = fair  # it was deleted meanwhile
     chosen: int | None = st.selectbox(
         "Compared with",
         list(others),
@@ -39,7 +44,7 @@ def choose_baseline(run: RunDetail) -> int | None:
         key=key,
         width=260,
     )
-    st.query_params["base"] = str(chosen) if chosen else "none"
+    address.keep(key, "base", chosen, str(chosen) if chosen else NO_BASE)
     return chosen
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from backend.schemas import PlanOut, RunSummary
-from dashboard import door, theme
+from dashboard import address, door, theme
 from dashboard import format as fmt
 from dashboard.client import PAGE, ApiClient, ApiProblem, api
 from dashboard.frames import History
@@ -31,6 +31,7 @@ def mode() -> theme.Mode:
 
 def go_to(view: str, **parameters: str) -> None:
     """Open a view with its selection in the address."""
+    address.forget()
     st.switch_page(view, query_params=parameters)
 
 
@@ -40,10 +41,15 @@ def steady() -> DeltaGenerator:
     return st.container(key="steady")
 
 
-def show_problem(problem: ApiProblem, *, where: Any = st) -> None:
-    """One sentence that says what is wrong and what to do; the door, where a token is asked for."""
+def to_the_door(problem: ApiProblem) -> None:
+    """Ask for a token, where that is the trouble."""
     if door.turned_away(problem):
         st.rerun()
+
+
+def show_problem(problem: ApiProblem, *, where: Any = st) -> None:
+    """One sentence that says what is wrong and what to do; the door, where a token is asked for."""
+    to_the_door(problem)
     where.error(fmt.sentence(problem.detail), icon=":material/error:")
 
 

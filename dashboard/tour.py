@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard import state
+from dashboard import address, state
+from dashboard.address import Trail
 from dashboard.client import ApiProblem, api
 
 PLACE = "tour"  # of the step in the session
+SAID = "tour-address"  # of what the address said about it
 Where = Callable[[], dict[str, str]]
 
 
@@ -132,11 +134,18 @@ STEPS = (
 
 def asked() -> int | None:
     """The step of the tour, from 1; None outside of it."""
-    given = st.query_params.get("tour", "")
-    if given.isascii() and given.isdecimal() and len(given) < 4:
-        st.session_state[PLACE] = min(max(1, int(given)), len(STEPS))
+    given = address.asked("tour")
+    number = address.whole_number(given)
+    if number is not None and _said().is_link(given):
+        st.session_state[PLACE] = min(max(1, number), len(STEPS))
+        st.session_state[SAID] = Trail(given)
     step: int | None = st.session_state.get(PLACE)
     return step
+
+
+def _said() -> Trail:
+    said: Trail = st.session_state.setdefault(SAID, Trail())
+    return said
 
 
 def panel() -> None:
@@ -159,12 +168,14 @@ def panel() -> None:
             if st.button("End the tour", key="tour-end"):
                 st.session_state.pop(PLACE, None)
                 st.query_params.pop("tour", None)
+                _said().write("")
                 st.rerun()
 
 
 def _open(number: int) -> None:
     step = STEPS[number - 1]
     st.session_state[PLACE] = number
+    _said().write("")  # the views have addresses without the tour
     try:
         where = step.where()
     except ApiProblem:

@@ -8,8 +8,9 @@ from functools import partial
 
 import streamlit as st
 
-from backend.compare_schemas import Candidate, Paired, Shown
+from backend.compare_schemas import Candidate, Paired
 from dashboard import (
+    address,
     compare_client,
     compare_rail,
     compare_report,
@@ -22,7 +23,7 @@ from dashboard import format as fmt
 from dashboard.client import ApiProblem, api, carried
 from dashboard.compare_arms import Arm, arms_of
 from dashboard.compare_client import Seen, TableFormat
-from dashboard.compare_rail import parameter
+from dashboard.compare_stage import Screen
 from dashboard.components import copy_link
 from engine.records import ENDED
 
@@ -55,14 +56,17 @@ def arms_now(choice: compare_rail.Choice, reference: str) -> list[Arm]:
     return arms_of(study.runs, reference or None, together=choice.together)
 
 
-def downloads(choice: compare_rail.Choice, reference: str) -> None:
-    """Link, report and tables of what is shown."""
+def downloads(choice: compare_rail.Choice, screen: Screen) -> None:
+    """Link, report and tables of what is shown.
+
+    The browser asks for a file in a thread that knows no session, so all comes from `screen`.
+    """
     left, right = st.columns(2, gap="small")
     with left:
         copy_link("Copy link", key="compare-share")
     right.download_button(
         "Report",
-        carried(lambda: report_of(choice, reference)),
+        carried(lambda: report_of(screen)),
         "comparison.html",
         "text/html",
         icon=":material/article:",
@@ -91,18 +95,11 @@ def downloads(choice: compare_rail.Choice, reference: str) -> None:
         )
 
 
-def report_of(choice: compare_rail.Choice, reference: str) -> str:
+def report_of(screen: Screen) -> str:
     """The report of what the page shows now."""
-    arms = arms_now(choice, reference)
-    shown = Shown(
-        axis=st.session_state.get("compare-axis", "round"),
-        metric=st.session_state.get("compare-metric", "accuracy_all"),
-        who=st.session_state.get("compare-who", "all"),
-        level=st.session_state.get("compare-level", compare_stage.LEVEL_START),
-        tasks=tuple(st.session_state.get("compare-tasks", ())),
-        together=choice.together,
-    )
-    return compare_report.page(arms, paired_of(choice, arms), shown)
+    if screen.paired is None:
+        raise ValueError("nothing is shown yet, so there is no report")
+    return compare_report.page(screen.arms, screen.paired, screen.shown)
 
 
 def paired_of(choice: compare_rail.Choice, arms: Sequence[Arm]) -> Paired:
@@ -141,15 +138,16 @@ def main() -> None:
             suggestion(listed)
             return
         try:
-            arms = arms_now(choice, parameter("ref"))
+            arms = arms_now(choice, address.asked("ref"))
         except ApiProblem as trouble:
             state.show_problem(trouble)
             return
     with tools:
         reference = compare_rail.pin_reference(arms)
-        downloads(choice, reference)
+        screen = Screen()
+        downloads(choice, screen)
     with stage, state.steady():
-        comparison(choice, reference)
+        comparison(choice, reference, screen)
 
 
 def suggestion(listed: Mapping[int, Candidate]) -> None:
@@ -165,8 +163,8 @@ def suggestion(listed: Mapping[int, Candidate]) -> None:
     st.button(label, icon=":material/stacked_line_chart:", on_click=take)
 
 
-def comparison(choice: compare_rail.Choice, reference: str) -> None:
-    """Charts and tables; asks again while runs are under way."""
+def comparison(choice: compare_rail.Choice, reference: str, screen: Screen) -> None:
+    """Charts and tables, told to `screen`; asks again while runs are under way."""
     runs = study_of(choice.run_ids).study.runs
     under_way = any(each.run.status not in ENDED for each in runs)
 
@@ -182,7 +180,9 @@ def comparison(choice: compare_rail.Choice, reference: str) -> None:
         members = [each for arm in arms for each in arm.members]
         if under_way and all(each.run.status in ENDED for each in members):
             st.rerun()  # no more questions
-        compare_stage.draw(arms, paired, note, st.session_state["compare-seen"].tag)
+        shown = compare_stage.draw(arms, paired, note, st.session_state["compare-seen"].tag)
+        screen.arms, screen.paired = arms, paired
+        screen.shown = shown.model_copy(update={"together": choice.together})
 
     live()
 

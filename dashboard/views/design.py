@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from backend.schemas import PresetOut
 from dashboard import (
+    address,
     charts,
     design_mesh,
     design_text,
@@ -19,6 +20,7 @@ from dashboard import (
     plans,
     state,
     theme,
+    unknown,
 )
 from dashboard import design_state as under
 from dashboard.client import ApiProblem, api
@@ -46,8 +48,8 @@ def take_preset() -> None:
     """The preset picker was used: the address says so, and the form follows it."""
     name = st.session_state["design-preset"]
     if name is not None:
-        st.query_params.clear()
-        st.query_params["preset"] = name
+        st.query_params.from_dict({"preset": name})
+        address.trail(under.OWN).write(f"preset {name}")
 
 
 def planned(design: Design, config: RunConfig) -> list[tuple[str, str]]:
@@ -127,10 +129,11 @@ def header(design: Design, presets: dict[str, PresetOut]) -> Any:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.title("Design a run", anchor=False, width="stretch")
         name = design.source.removeprefix("preset ")
+        st.session_state["design-preset"] = name if name in presets else None
         st.selectbox(
             "Start from a preset",
             list(presets),
-            index=list(presets).index(name) if name in presets else None,
+            index=None,
             format_func=lambda each: presets[each].title,
             placeholder=design.source.capitalize() if design.source else "Choose a preset",
             key="design-preset",
@@ -208,11 +211,29 @@ def keep(design: Design, place: Any) -> None:
             st.rerun()
 
 
+def nothing(sentence: str) -> None:
+    """The address names nothing that can be designed: say so, with nothing to run."""
+    st.title("Design a run", anchor=False)
+    kind, _, name = under.asked().partition(" ")
+    if kind == "run":
+        ways, lead = unknown.run_ways(state.DESIGN, "clone"), "The newest, to clone:"
+    else:
+        titles = {each: preset.title for each, preset in presets.items()}
+        ways = unknown.preset_ways(name if kind == "preset" else "", titles)
+        lead = "Did you mean one of these?" if kind == "preset" else "Begin with a preset:"
+    unknown.show(sentence, ways, lead=lead)
+
+
+presets: dict[str, PresetOut] = {}
 try:
     presets = {preset.name: preset for preset in api().presets()}
     design = under.opened(presets)
+except under.UnknownSource as trouble:
+    nothing(str(trouble))
+    st.stop()
 except ApiProblem as trouble:
-    state.show_problem(trouble)
+    state.to_the_door(trouble)
+    nothing(trouble.detail)
     st.stop()
 if door.returned() or not any(str(key).startswith(f"{design.prefix}:") for key in st.session_state):
     design.start = design.tree  # back from another view, which dropped the widgets: go on

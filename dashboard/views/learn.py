@@ -13,9 +13,9 @@ from backend.learn_schemas import (
     RoutingOut,
     SubspacesOut,
 )
+from dashboard import address, learn_parts, state, unknown
 from dashboard import format as fmt
 from dashboard import learn_charts as drawn
-from dashboard import learn_parts, state
 from dashboard.client import ApiProblem
 from dashboard.components import live_chart, network_map
 from dashboard.learn_client import asked
@@ -221,16 +221,20 @@ with st.container(horizontal=True, vertical_alignment="center"):
     st.page_link(
         state.GALLERY, label="Tour of ten minutes", icon=":material/map:", query_params=tour
     )
-given = st.query_params.get("page", "")
 names = list(LESSONS)
-picked = st.segmented_control(
-    "Page",
-    names,
-    default=given if given in LESSONS else names[0],
-    required=True,
-    format_func=lambda name: LESSONS[name].title,
-    label_visibility="collapsed",
-    key="learn-page",
+if (given := address.asked("page")) not in ("", *names):
+    st.warning(f"There is no page {unknown.quoted(given)}; these are all.")
+address.follow("learn-page", "page", lambda given: given if given in LESSONS else names[0])
+picked = (
+    st.segmented_control(
+        "Page",
+        names,
+        required=True,
+        format_func=lambda name: LESSONS[name].title,
+        label_visibility="collapsed",
+        key="learn-page",
+    )
+    or names[0]
 )
-st.query_params["page"] = picked
+address.keep("learn-page", "page", picked, picked)
 whole(picked)

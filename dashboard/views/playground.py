@@ -1,16 +1,19 @@
 """Playground: ask one device of a run. `?run=3&device=1&round=12` says whom."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from backend.playground_schemas import AnsweredOut, AskIn, GateIn, PlaygroundOut
 from backend.schemas import RunSummary
+from dashboard import address, playground_client, playground_parts, state, unknown
 from dashboard import format as fmt
-from dashboard import playground_client, playground_parts, state
 from dashboard.client import ApiProblem, api
 from dashboard.components import live_chart
 from dashboard.playground_parts import ARM_TITLES
 from dashboard.words import word
 
+HERE = state.PLAYGROUND
 LISTED = 100
 TOGGLES_SEEN = 12  # more of them scroll
 AS_TRAINED = "As the run"
@@ -20,50 +23,44 @@ ALL_MODULES = "All modules"
 def choose_run(listed: list[RunSummary]) -> int:
     """The run of the address, else the newest with a finished round."""
     names = {run.id: f"{run.name} · run {run.id}" for run in listed}
-    given = st.query_params.get("run", "")
-    wanted = int(given) if given.isdecimal() and given.isascii() else 0
-    if wanted and wanted not in names:
+    newest = next(iter(names), 0)
+    address.follow("play-run", "run", lambda given: address.whole_number(given) or newest)
+    wanted: int = st.session_state["play-run"]
+    if wanted not in names:
         names = {wanted: f"run {wanted}"} | names
-    ids = list(names)
-    chosen: int = st.selectbox(
-        "Run",
-        ids,
-        index=ids.index(wanted) if wanted in names else 0,
-        format_func=names.__getitem__,
-        key="play-run",
-    )
-    st.query_params["run"] = str(chosen)
+    chosen: int = st.selectbox("Run", list(names), format_func=names.__getitem__, key="play-run")
+    address.keep("play-run", "run", chosen, str(chosen))
     return chosen
-
-
-def number_of(name: str, most: int, otherwise: int) -> int:
-    """A number of the address, if it is one that exists."""
-    given = st.query_params.get(name, "")
-    value = int(given) if given.isascii() and given.isdecimal() and len(given) < 9 else otherwise
-    return value if 0 <= value <= most else otherwise
 
 
 def choose_whom(told: PlaygroundOut, run_id: int) -> tuple[int, int]:
     """Device and round; kept in the address."""
-    last = len(told.devices) - 1
+    devices = range(len(told.devices))
+    whom, when = f"play-device-{run_id}", f"play-round-{run_id}-{max(told.rounds)}"
+    address.follow(whom, "device", lambda given: one_of(given, devices, 0))
     device: int = st.selectbox(
         "Device",
-        range(len(told.devices)),
-        index=number_of("device", last, 0),
+        devices,
         format_func=lambda i: f"{i} · {word(told.devices[i])}",
         help="Who answers. Its own task is beside its number.",
-        key=f"play-device-{run_id}",
+        key=whom,
     )
-    wanted = number_of("round", max(told.rounds), max(told.rounds))
+    address.keep(whom, "device", device, str(device))
+    address.follow(when, "round", lambda given: one_of(given, told.rounds, told.rounds[-1]))
     after: int = st.selectbox(
         "After round",
         told.rounds,
-        index=told.rounds.index(wanted) if wanted in told.rounds else len(told.rounds) - 1,
         help="Rounds whose state is kept: the newest ones of a run.",
-        key=f"play-round-{run_id}-{max(told.rounds)}",
+        key=when,
     )
-    st.query_params["device"], st.query_params["round"] = str(device), str(after)
+    address.keep(when, "round", after, str(after))
     return device, after
+
+
+def one_of(given: str, known: Sequence[int], otherwise: int) -> int:
+    """A number of the address, if it is one of these."""
+    value = address.whole_number(given)
+    return value if value is not None and value in known else otherwise
 
 
 def question(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
@@ -210,6 +207,9 @@ if not listed and "run" not in st.query_params:
     )
     st.page_link(state.GALLERY, label="Open the gallery", icon=":material/grid_view:")
     st.stop()
+if (asked := address.asked("run")) and not address.whole_number(asked):
+    unknown.show(unknown.no_number("run", asked), unknown.run_ways(HERE, "run"))
+    st.stop()
 
 left, right = st.columns([1, 3], gap="medium")
 with left:
@@ -217,7 +217,7 @@ with left:
     try:
         told = playground_client.look(api(), run_id)
     except ApiProblem as trouble:
-        state.show_problem(trouble)
+        unknown.show(trouble.detail, unknown.run_ways(HERE, "run"))
         st.stop()
     if told.missing is not None:
         st.warning(fmt.sentence(told.missing), icon=":material/history_toggle_off:")

@@ -9,7 +9,16 @@ import tomli_w
 
 from backend.compare_schemas import RunCurves
 from backend.schemas import RunDetail
-from dashboard import bundle_client, compare_client, door, run_parts, state, theme
+from dashboard import (
+    address,
+    bundle_client,
+    compare_client,
+    door,
+    run_parts,
+    state,
+    theme,
+    unknown,
+)
 from dashboard import format as fmt
 from dashboard.client import ApiClient, ApiProblem, api, carried
 from dashboard.components import mark_round
@@ -30,8 +39,8 @@ NEXT_STEP = {
 
 def chosen_run(client: ApiClient) -> RunDetail:
     """The run of the address, else the newest; stops the page when there is none."""
-    wanted = st.query_params.get("run")
-    if wanted is None:
+    wanted = address.asked("run")
+    if not wanted:
         newest = client.runs(limit=1).runs
         if not newest:
             st.title("No run yet", anchor=False)
@@ -39,9 +48,10 @@ def chosen_run(client: ApiClient) -> RunDetail:
             st.page_link(state.GALLERY, label="Open the gallery", icon=":material/grid_view:")
             st.stop()
         wanted = st.query_params["run"] = str(newest[0].id)
-    if not wanted.isdigit():
-        raise ApiProblem("RunNotFound", f"run numbers are whole numbers, not {wanted[:40]!r}")
-    return client.run(int(wanted))
+    number = address.whole_number(wanted)
+    if number is None:
+        raise ApiProblem("RunNotFound", unknown.no_number("run", wanted))
+    return client.run(number)
 
 
 def do(call: Callable[[], object]) -> None:
@@ -247,11 +257,12 @@ def config_and_downloads(run: RunDetail) -> None:
 try:
     opened = chosen_run(api())
 except ApiProblem as trouble:
+    state.to_the_door(trouble)
     if trouble.error == "RunDeleted":
         deleted(int(trouble.context["run_id"]))
+        st.page_link(state.GALLERY, label="Open the gallery", icon=":material/grid_view:")
     else:
-        state.show_problem(trouble)
-    st.page_link(state.GALLERY, label="Open the gallery", icon=":material/grid_view:")
+        unknown.show(trouble.detail, unknown.run_ways(state.RUN, "run"))
     st.stop()
 
 header(opened)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from backend.schemas import PresetOut
 from backend.sweep_schemas import SweepDetail, SweepSummary
-from dashboard import door, state, sweep_client, sweep_parts
+from dashboard import address, door, state, sweep_client, sweep_parts, unknown
 from dashboard import format as fmt
 from dashboard.client import ApiProblem, api, carried
 from dashboard.components import live_chart
@@ -180,18 +180,21 @@ def refuse(sentence: str) -> None:
 
 def chosen_metric() -> Metric:
     """By what the best is chosen; kept in the address."""
-    given = st.query_params.get("metric", "accuracy_all")
-    start: Metric = next((metric for metric in METRICS if metric == given), "accuracy_all")
-    metric: Metric = st.segmented_control(
-        "Metric",
-        list(METRICS),
-        default=start,
-        required=True,
-        format_func=sweep_parts.METRIC_WORDS.__getitem__,
-        key="sweep-metric",
-        help="Accuracies are best when high, costs when low.",
+    address.follow(
+        "sweep-metric", "metric", lambda given: given if given in METRICS else "accuracy_all"
     )
-    st.query_params["metric"] = metric
+    metric: Metric = (
+        st.segmented_control(
+            "Metric",
+            list(METRICS),
+            required=True,
+            format_func=sweep_parts.METRIC_WORDS.__getitem__,
+            key="sweep-metric",
+            help="Accuracies are best when high, costs when low.",
+        )
+        or "accuracy_all"
+    )
+    address.keep("sweep-metric", "metric", metric, metric)
     return metric
 
 
@@ -208,7 +211,8 @@ def whole(sweep_id: int) -> None:
     try:
         sweep = sweep_client.sweep(api(), sweep_id)
     except ApiProblem as problem:
-        state.show_problem(problem)
+        state.to_the_door(problem)
+        unknown.show(problem.detail, unknown.sweep_ways(HERE))
         return
     under_way = not sweep.statuses.keys() <= OVER
     st.subheader(f"{sweep_parts.literal(sweep.name)} #{sweep.id}", anchor=False)
@@ -302,8 +306,11 @@ def best_line(sweep: SweepDetail) -> None:
 
 
 st.title("Sweeps", anchor=False)
-wanted = st.query_params.get("sweep", "")
-if wanted.isascii() and wanted.isdigit():
-    whole(int(wanted))
+wanted = address.asked("sweep")
+number = address.whole_number(wanted)
+if number is not None:
+    whole(number)
+elif wanted:
+    unknown.show(unknown.no_number("sweep", wanted), unknown.sweep_ways(HERE))
 else:
     overview()

@@ -233,6 +233,14 @@ def test_the_report_opens_without_a_network(
     hover = report.locator('[data-figure="accuracy_own"] .hoverlayer')
     expect(hover).to_contain_text("Sparse-and-orthogonal LoRA (n = 3)")
     expect(hover).to_contain_text("pt)")
+    # Every chart is over what the screen shows, whoever asks for the file.
+    axes = "id => document.querySelector(`[data-figure=${id}]`).layout.xaxis.title.text"
+    on_screen = page.evaluate(
+        "() => document.querySelector('.mt-chart.drawn').layout.xaxis.title.text"
+    )
+    assert "bit" in on_screen
+    assert report.evaluate(axes, "accuracy_own") == on_screen
+    assert "bit" in report.evaluate(axes, "forgetting")
     expect(report.get_by_role("region", name="Paired tests")).to_be_visible()
     assert report.locator("summary", has_text="Config of").count() == 6
     paper = report.evaluate("getComputedStyle(document.body).backgroundColor")

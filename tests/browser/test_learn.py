@@ -1,6 +1,7 @@
 """All pages of Learn, and the whole tour, in a real browser."""
 
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -37,20 +38,62 @@ def test_every_page_shows_its_experiment(meshtune: str, open_page: OpenPage, sch
     expect(tile.get_by_test_id("stMetricValue")).to_have_text(re.compile(r"^0\s%$"))
 
 
+# What each step of the tour shows: path, what the address says, a heading.
+SHOWN = (
+    ("", {}, "What happens when phones teach each other?"),
+    ("", {}, "What happens when phones teach each other?"),
+    ("design", {"preset": "quick"}, "Design a run"),
+    ("design", {"preset": "quick"}, "Design a run"),
+    ("run", {"run": "{run}"}, None),
+    ("run", {"run": "{run}"}, None),
+    ("learn", {"page": "interference"}, "Two adapters interfering"),
+    ("learn", {"page": "collision"}, "Collision rate"),
+    ("learn", {"page": "link"}, "From distance to seconds per round"),
+    ("learn", {"page": "routing"}, "Routing without a router"),
+    ("playground", {"run": "{run}"}, "Playground"),
+    ("compare", {"runs": "{run}", "x": "bits"}, "Compare runs"),
+)
+
+
 def test_a_teacher_clicks_through_the_tour(
     meshtune: str, finished_run: int, open_page: OpenPage
 ) -> None:
-    assert finished_run
     page = open_page("light")
     page.goto(f"{meshtune}/?tour=1")
-    for number, step in enumerate(STEPS, 1):
+    assert len(SHOWN) == len(STEPS)
+    for number, (step, (path, parameters, heading)) in enumerate(zip(STEPS, SHOWN, strict=True), 1):
         panel = page.locator(".st-key-tour")
         expect(panel).to_contain_text(f"step {number} of {len(STEPS)}", timeout=60_000)
         expect(panel).to_contain_text(step.title)
         expect(page.get_by_test_id("stException")).to_have_count(0)
+        if heading is not None:
+            expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
         settled(page)
+        asked = urlsplit(page.url)
+        assert asked.path == f"/{path}"
+        said = {name: each[-1] for name, each in parse_qs(asked.query).items()}
+        expected = {name: text.format(run=finished_run) for name, text in parameters.items()}
+        assert {name: said.get(name) for name in expected} == expected
         if number < len(STEPS):
             panel.get_by_role("button", name="Next").click()
-    assert "/compare" in page.url
     page.get_by_role("button", name="End the tour").click()
     expect(page.locator(".st-key-tour")).to_have_count(0)
+
+
+def test_back_and_forward_go_through_the_lessons(meshtune: str, open_page: OpenPage) -> None:
+    page = open_page("light")
+    page.goto(f"{meshtune}/learn?page=collision")
+    titles = {"link": "From distance to seconds per round", "collision": "Collision rate"}
+    expect(page.get_by_role("heading", name=titles["collision"], exact=True)).to_be_visible()
+    settled(page)
+    page.get_by_role("radio", name=titles["link"], exact=True).click()
+    page.wait_for_url("**/learn?page=link")
+    expect(page.get_by_role("heading", name=titles["link"], exact=True)).to_be_visible()
+    settled(page)
+    page.go_back()
+    expect(page.get_by_role("heading", name=titles["collision"], exact=True)).to_be_visible()
+    page.wait_for_url("**/learn?page=collision")
+    settled(page)
+    page.go_forward()
+    expect(page.get_by_role("heading", name=titles["link"], exact=True)).to_be_visible()
+    page.wait_for_url("**/learn?page=link")

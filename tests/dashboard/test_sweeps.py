@@ -211,3 +211,22 @@ def test_without_the_api_it_says_how_to_start_it(open_without_api: Opener) -> No
     page = open_without_api("sweeps")
     assert "start it with `make up`" in page.error[0].value
     assert "start it with `make up`" in open_without_api("sweeps", sweep=1).error[0].value
+
+
+@pytest.mark.parametrize("given", ["abc", "99", "-1"])
+def test_an_unknown_sweep_is_an_error_with_ways_on(
+    open_view: Opener, store: Engine, given: str
+) -> None:
+    number = started(store)
+    page = open_view("sweeps", sweep=given)
+    assert given in page.error[0].value
+    assert "sweep-start" not in [each.key for each in page.button]
+    assert any(f"sweep={number}" in each.proto.query_string for each in page.get("page_link"))
+
+
+def test_the_metric_of_a_sweep_follows_a_link(open_view: Opener, store: Engine) -> None:
+    number = started(store)
+    page = open_view("sweeps", sweep=number, metric="energy_j")
+    page.query_params["metric"] = "accuracy_own"
+    page.run()
+    assert page.segmented_control(key="sweep-metric").value == "accuracy_own"

@@ -36,7 +36,13 @@ class FakeDesign:
 
     async def _get(self, request: Request) -> Response:
         draft = self.drafts.get(request.path_params["draft_id"])
-        return JSONResponse(draft) if draft else _refused(404, "DraftNotFound", "no such draft")
+        return (
+            JSONResponse(draft)
+            if draft
+            else _refused(
+                404, "DraftNotFound", f"there is no draft {request.path_params['draft_id']}"
+            )
+        )
 
     async def _save(self, request: Request) -> Response:
         number, body = request.path_params["draft_id"], await request.json()
