@@ -47,9 +47,13 @@ class RunCurves(Wire):
     )
     every_rounds: int = Field(description="Rounds between two points; more means a missing one")
     values: dict[str, list[float | None]] = Field(
-        description="accuracy_own, accuracy_all, forgetting (M13), exchange_loss: shares"
+        description="accuracy_own, accuracy_all, forgetting (M13), exchange_loss: shares; their "
+        "words are in docs/metrics.md"
     )
-    costs: dict[Cost, list[float]] = Field(description="Added up from the first round")
+    costs: dict[Cost, list[float]] = Field(
+        description="Added up from the first round: bits sent, airtime, transmit energy, machine "
+        "time"
+    )
     tasks: dict[TaskName, TaskCurve]
     reach: dict[Accuracy, dict[Axis, list[float]]] = Field(
         description="Where the run first reaches 1 %, 2 %, ... of accuracy, linear between "

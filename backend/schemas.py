@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine import quantities as words
 from engine.config import Drawn, RunConfig, TaskName
 from engine.planned import Plan
 from engine.presets.stored import StoredResult
@@ -64,11 +65,15 @@ class RunSummary(Wire):
     started_at: datetime | None
     finished_at: datetime | None
     deleted_at: datetime | None = Field(None, description="Hidden since; kept for a day")
-    accuracy_own: float | None = Field(description="Of the last evaluated round")
-    accuracy_all: float | None = Field(description="Of the last evaluated round")
-    sent_bits: int = Field(description="Sum over finished rounds")
-    airtime_s: float = Field(description="Sum over finished rounds")
-    energy_j: float = Field(description="Sum over finished rounds")
+    accuracy_own: float | None = Field(
+        title=words.OWN_TASK.word, description="Of the last evaluated round"
+    )
+    accuracy_all: float | None = Field(
+        title=words.ALL_TASKS.word, description="Of the last evaluated round"
+    )
+    sent_bits: int = Field(title=words.BITS_SENT.word, description="Sum over finished rounds")
+    airtime_s: float = Field(title=words.AIRTIME.word, description="Sum over finished rounds")
+    energy_j: float = Field(title=words.TRANSMIT.word, description="Sum over finished rounds")
     reason: str | None = Field(description="Why it failed, diverged or was cancelled")
 
 

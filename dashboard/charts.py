@@ -14,6 +14,7 @@ from dashboard import format as fmt
 from dashboard import theme
 from dashboard.frames import thinned
 from dashboard.words import word
+from engine import quantities as words
 from engine.config import RunConfig
 from engine.planned import Plan, PlannedLink, Spread
 
@@ -31,9 +32,9 @@ TASK_COLUMN_TITLES = {
 XAxis = Literal["round", "total_bits", "total_airtime_s", "total_energy_j"]
 XAXES: dict[XAxis, tuple[str, str]] = {
     "round": ("Rounds finished", ""),
-    "total_bits": ("Bits sent", "bit"),
-    "total_airtime_s": ("Airtime", "s"),
-    "total_energy_j": ("Transmit energy", "J"),
+    "total_bits": (words.BITS_SENT.word, words.BITS_SENT.unit),
+    "total_airtime_s": (words.AIRTIME.word, words.AIRTIME.unit),
+    "total_energy_j": (words.TRANSMIT.word, words.TRANSMIT.unit),
 }
 
 

@@ -10,6 +10,7 @@ from backend.compare_schemas import POINTS_MAX, Accuracy, Axis, Who
 from dashboard import charts, theme
 from dashboard import format as fmt
 from dashboard.compare_arms import Arm, Band, Column, largest_cost
+from engine import quantities as words
 from engine.config import TaskName
 
 Values = NDArray[np.float64]
@@ -17,19 +18,19 @@ Values = NDArray[np.float64]
 COMPARED: dict[Column, str] = {
     "accuracy_own": "Accuracy on the own task",
     "accuracy_all": "Accuracy over all tasks",
-    "exchange_loss": "Forgotten in each exchange",
-    "forgetting": "Forgetting on the own task",
+    "exchange_loss": words.UNDONE.word,
+    "forgetting": words.FORGETTING.word,
 }
 LOSSES: dict[Column, str] = {  # in points, zero is good
-    "exchange_loss": "Own accuracy lost (pt)",
-    "forgetting": "Below the best so far (pt)",
+    "exchange_loss": "Own task, lost (pt)",
+    "forgetting": "Own task, below the best so far (pt)",
 }
 AXES: dict[Axis, tuple[str, str]] = {
     "round": ("Rounds finished", ""),
-    "total_bits": ("Bits sent", "bit"),
-    "total_airtime_s": ("Airtime", "s"),
-    "total_energy_j": ("Transmit energy", "J"),
-    "total_wall_s": ("Time on the machine that trained it", "s"),
+    "total_bits": (words.BITS_SENT.word, words.BITS_SENT.unit),
+    "total_airtime_s": (words.AIRTIME.word, words.AIRTIME.unit),
+    "total_energy_j": (words.TRANSMIT.word, words.TRANSMIT.unit),
+    "total_wall_s": (words.MACHINE_TIME.word, words.MACHINE_TIME.unit),
 }
 METRICS: dict[Accuracy, str] = {
     "accuracy_all": "Accuracy over all tasks",

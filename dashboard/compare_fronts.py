@@ -14,6 +14,7 @@ from dashboard import format as fmt
 from dashboard.compare_arms import Arm, differing_fields, largest_cost, shown
 from dashboard.compare_charts import AXES, METRICS, color_of, name_ends
 from dashboard.frames import flat
+from engine import quantities as words
 from engine.records import ENDED
 from engine.reproduce.statistics import estimate
 
@@ -312,11 +313,14 @@ def coordinates(arms: Sequence[Arm]) -> list[Coordinate]:
     ]
 
 
-SHORT_METRICS: dict[Accuracy, str] = {"accuracy_own": "Own task", "accuracy_all": "All tasks"}
+SHORT_METRICS: dict[Accuracy, str] = {
+    "accuracy_own": words.OWN_TASK.word,
+    "accuracy_all": words.ALL_TASKS.word,
+}
 SHORT_COSTS: dict[Cost, tuple[str, Callable[[float | None], str]]] = {
-    "total_bits": ("Bits", fmt.bits),
-    "total_airtime_s": ("Airtime", fmt.seconds),
-    "total_energy_j": ("Energy", fmt.joules),
+    "total_bits": (words.BITS_SENT.word, fmt.bits),
+    "total_airtime_s": (words.AIRTIME.word, fmt.seconds),
+    "total_energy_j": (words.TRANSMIT.word, fmt.joules),
 }
 
 

@@ -29,16 +29,27 @@ from dashboard.compare_arms import (
     present_tasks,
 )
 from dashboard.components import live_chart
+from engine import quantities as words
 from engine.config import TaskName
 
 AXIS_WORDS: dict[Axis, str] = {
     "round": "Round",
-    "total_bits": "Bits",
-    "total_airtime_s": "Airtime",
-    "total_energy_j": "Energy",
-    "total_wall_s": "Time",
+    "total_bits": words.BITS_SENT.word,
+    "total_airtime_s": words.AIRTIME.word,
+    "total_energy_j": words.TRANSMIT.word,
+    "total_wall_s": words.MACHINE_TIME.word,
 }
-METRIC_WORDS: dict[Accuracy, str] = {"accuracy_all": "All tasks", "accuracy_own": "Own task"}
+AXIS_SLUGS: dict[str, Axis] = {  # in the address; links of earlier versions have them
+    "round": "round",
+    "bits": "total_bits",
+    "airtime": "total_airtime_s",
+    "energy": "total_energy_j",
+    "time": "total_wall_s",
+}
+METRIC_WORDS: dict[Accuracy, str] = {
+    "accuracy_all": words.ALL_TASKS.word,
+    "accuracy_own": words.OWN_TASK.word,
+}
 WHO_WORDS: dict[Who, str] = {"all": "All devices", "own": "Devices of the task"}
 LEVEL_START = 50  # percent
 FIGURES_KEPT = 300  # of all sessions
@@ -72,7 +83,7 @@ def scene_of(arms: Sequence[Arm], tag: str, mode: theme.Mode) -> str:
 
 def axis_of(text: str) -> Axis:
     """The horizontal axis of an address."""
-    return next((axis for axis, word in AXIS_WORDS.items() if word.lower() == text), "round")
+    return AXIS_SLUGS.get(text, "round")
 
 
 def metric_of(text: str) -> Accuracy:
@@ -97,11 +108,12 @@ def chosen_axis() -> Axis:
             format_func=AXIS_WORDS.__getitem__,
             key="compare-axis",
             help="Costs are added up from the first round; of a group, the mean over its seeds at "
-            "the same round (our choice). Time is what training took on the machine that ran it.",
+            "the same round (our choice). Machine time is what the machine took that trained it.",
         )
         or "round"
     )
-    address.keep("compare-axis", "x", axis, AXIS_WORDS[axis].lower())
+    slug = next(slug for slug, each in AXIS_SLUGS.items() if each == axis)
+    address.keep("compare-axis", "x", axis, slug)
     return axis
 
 

@@ -11,22 +11,23 @@ from dashboard import theme
 from dashboard.compare_arms import Arm, Band, differing_fields, shown
 from dashboard.compare_fronts import Reach, reaches
 from dashboard.frames import flat
+from engine import quantities as words
 
+OWN, ALL, BITS = words.OWN_TASK.word, words.ALL_TASKS.word, words.BITS_SENT.word
 SEED_HELP = "Mean ± half of the 95 % interval over seeds (Student's t); no interval for one seed."
 SUMMARY_HELP = {
     "Run": "A run, or a group of runs that differ in seed and name only; n is how many are "
     "in the mean.",
-    "Own": f"Accuracy on the own task (M12): mean over devices, last evaluation. {SEED_HELP}",
-    "Own ±": "Difference to the reference in percentage points.",
-    "All": f"Accuracy over all tasks (M12): mean over devices and tasks, last evaluation. "
-    f"{SEED_HELP}",
-    "All ±": "Difference to the reference in percentage points.",
-    "Forgetting": "How far the own task is below its best so far (M13): mean over devices.",
-    "Bits": "Payload sent so far, lost messages included (M11).",
-    "Bits ±": "Difference to the reference in percent of it.",
-    "Airtime": "Slowest message of each slot, added up.",
-    "Energy": "Transmit energy of all devices, added up.",
-    "Time": "Time that training took on the machine that ran it.",
+    OWN: f"{words.OWN_TASK.meaning}, last evaluation. {SEED_HELP}",
+    f"{OWN} ±": "Difference to the reference in percentage points.",
+    ALL: f"{words.ALL_TASKS.meaning}, last evaluation. {SEED_HELP}",
+    f"{ALL} ±": "Difference to the reference in percentage points.",
+    words.FORGETTING.word: f"{words.FORGETTING.meaning}.",
+    BITS: f"{words.BITS_SENT.meaning}.",
+    f"{BITS} ±": "Difference to the reference in percent of it.",
+    words.AIRTIME.word: f"{words.AIRTIME.meaning}.",
+    words.TRANSMIT.word: f"{words.TRANSMIT.meaning}.",
+    words.MACHINE_TIME.word: f"{words.MACHINE_TIME.meaning}.",
 }
 TESTS_HELP = {
     "Against the reference": "A group of completed runs that differ in seed and name only.",
@@ -40,17 +41,17 @@ TESTS_HELP = {
 }
 UNITS: dict[Axis, str] = {
     "round": "",
-    "total_bits": "bit",
-    "total_airtime_s": "s",
-    "total_energy_j": "J",
-    "total_wall_s": "s",
+    "total_bits": words.BITS_SENT.unit,
+    "total_airtime_s": words.AIRTIME.unit,
+    "total_energy_j": words.TRANSMIT.unit,
+    "total_wall_s": words.MACHINE_TIME.unit,
 }
 AXIS_COLUMNS: dict[Axis, str] = {
     "round": "Rounds",
-    "total_bits": "Bits",
-    "total_airtime_s": "Airtime",
-    "total_energy_j": "Energy",
-    "total_wall_s": "Time",
+    "total_bits": BITS,
+    "total_airtime_s": words.AIRTIME.word,
+    "total_energy_j": words.TRANSMIT.word,
+    "total_wall_s": words.MACHINE_TIME.word,
 }
 
 
@@ -84,19 +85,19 @@ def _summary_row(arm: Arm, base: Arm | None) -> dict[str, str]:
     return {
         "Run": arm.title,
         "Method": theme.method_look(arm.method).title,
-        "Own": with_interval(*own.last()),
-        "Own ±": apart(own, "accuracy_own"),
-        "All": with_interval(*everything.last()),
-        "All ±": apart(everything, "accuracy_all"),
-        "Forgetting": fmt.points(arm.values("forgetting").last()[0]).lstrip("+±"),
-        "Bits": fmt.bits(bits),
-        "Bits/round": fmt.bits(bits / rounds),
-        "Bits ±": "reference"
+        OWN: with_interval(*own.last()),
+        f"{OWN} ±": apart(own, "accuracy_own"),
+        ALL: with_interval(*everything.last()),
+        f"{ALL} ±": apart(everything, "accuracy_all"),
+        words.FORGETTING.word: fmt.points(arm.values("forgetting").last()[0]).lstrip("+±"),
+        BITS: fmt.bits(bits),
+        f"{BITS} per round": fmt.bits(bits / rounds),
+        f"{BITS} ±": "reference"
         if base is None or arm.reference
         else fmt.relative(bits, _mean_total(base, "total_bits")),
-        "Airtime": fmt.seconds(_mean_total(arm, "total_airtime_s")),
-        "Energy": fmt.joules(_mean_total(arm, "total_energy_j")),
-        "Time": fmt.seconds(_mean_total(arm, "total_wall_s")),
+        words.AIRTIME.word: fmt.seconds(_mean_total(arm, "total_airtime_s")),
+        words.TRANSMIT.word: fmt.joules(_mean_total(arm, "total_energy_j")),
+        words.MACHINE_TIME.word: fmt.seconds(_mean_total(arm, "total_wall_s")),
     }
 
 
@@ -166,7 +167,7 @@ def levels(arms: Sequence[Arm], metric: Accuracy, level: int) -> pd.DataFrame:
         row = {"Run": arm.title, "Reached": here["round"].told}
         row |= {AXIS_COLUMNS[axis]: _needed(here[axis], axis) for axis in AXES}
         there = None if base is None else found["total_bits"][list(arms).index(base)].median
-        row["Bits ±"] = (
+        row[f"{BITS} ±"] = (
             "reference" if arm.reference else fmt.relative(here["total_bits"].median, there)
         )
         rows.append(row)

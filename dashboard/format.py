@@ -83,6 +83,11 @@ def joules(value: float | None) -> str:
     return quantity(value, "J")
 
 
+def amount(value: float | None, unit: str) -> str:
+    """A number in its base unit: seconds as a duration, all else in SI."""
+    return seconds(value) if unit == "s" else quantity(value, unit)
+
+
 def rate(value: float | None) -> str:
     """A data rate given in bit/s."""
     return quantity(value, "bit/s")

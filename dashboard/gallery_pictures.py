@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from dashboard import format as fmt
 from dashboard import theme
+from engine import quantities as words
 from engine.presets.stored import StoredResult
 
 WIDTH, HEIGHT = 250, 130
@@ -50,8 +51,8 @@ def result_svg(result: StoredResult, mode: theme.Mode) -> str:
 def result_line(result: StoredResult) -> str:
     """The end of the stored run in one line, for below the picture."""
     return (
-        f"Stored result: {fmt.percent(result.accuracy_all[-1])} on all tasks, "
-        f"{fmt.bits(result.bits[-1])} sent, seed {result.seed}"
+        f"Stored result: {words.ALL_TASKS.small} {fmt.percent(result.accuracy_all[-1])}, "
+        f"{words.BITS_SENT.small} {fmt.bits(result.bits[-1])}, seed {result.seed}"
     )
 
 
@@ -65,7 +66,8 @@ def result_text(result: StoredResult) -> str:
         f"all tasks {fmt.percent(result.accuracy_all[-1])} "
         f"(best {theme.TASKS[best].title} {fmt.percent(result.tasks[best], 0)}, "
         f"worst {theme.TASKS[worst].title} {fmt.percent(result.tasks[worst], 0)}); "
-        f"{fmt.bits(result.bits[-1])} sent, {fmt.seconds(result.airtime_s[-1])} of airtime; "
+        f"{words.BITS_SENT.small} {fmt.bits(result.bits[-1])}, "
+        f"{words.AIRTIME.small} {fmt.seconds(result.airtime_s[-1])}; "
         f"one seed ({result.seed})."
     )
 

@@ -6,6 +6,7 @@ from backend.schemas import RunSummary
 from dashboard import bundle_client, door, state, theme
 from dashboard import format as fmt
 from dashboard.client import ApiClient, ApiProblem, api
+from engine import quantities as words
 from engine.records import RunStatus
 
 RECENT = 12
@@ -86,8 +87,10 @@ def row(run: RunSummary) -> None:
     )
     facts.caption(
         f"{theme.method_look(run.method).title} · seed {run.seed} · "
-        f"round {run.rounds_done}/{run.rounds_total} · own {fmt.percent(run.accuracy_own)} · "
-        f"all {fmt.percent(run.accuracy_all)} · {fmt.bits(run.sent_bits)}"
+        f"round {run.rounds_done}/{run.rounds_total} · "
+        f"{words.OWN_TASK.small} {fmt.percent(run.accuracy_own)} · "
+        f"{words.ALL_TASKS.small} {fmt.percent(run.accuracy_all)} · "
+        f"{words.BITS_SENT.small} {fmt.bits(run.sent_bits)}"
     )
     when.caption(fmt.ago(run.created_at))
 

@@ -6,6 +6,7 @@ from xml.sax.saxutils import escape
 
 from dashboard import format as fmt
 from dashboard import theme
+from engine import quantities as words
 from engine.config import TaskName
 from engine.planned import Plan, PlannedLink
 from engine.records import DeviceRecord, LinkRecord, RoundRecord
@@ -77,12 +78,18 @@ def _told(device: DeviceRecord, accuracy: float | None) -> list[str]:
     lines = [] if device.present else ["out of reach: trains on alone"]
     lines += [f"own task {fmt.percent(accuracy)}", f"sent {fmt.bits(device.sent_bits)}"]
     if device.sent_bits:
-        lines.append(f"airtime {fmt.seconds(device.airtime_s)} · {fmt.joules(device.energy_j)}")
+        lines.append(_on_air(device))
     if device.receive_j:
-        lines.append(f"receives with {fmt.joules(device.receive_j)}")
+        lines.append(f"{words.RECEIVE.small} {fmt.joules(device.receive_j)}")
     if device.compute_s:
-        lines.append(f"computes {fmt.seconds(device.compute_s)} · {fmt.joules(device.compute_j)}")
+        computes = f"computes {fmt.seconds(device.compute_s)}"
+        lines.append(f"{computes} · {words.COMPUTE.small} {fmt.joules(device.compute_j)}")
     return lines
+
+
+def _on_air(sent: DeviceRecord | LinkRecord) -> str:
+    airtime = f"{words.AIRTIME.small} {fmt.seconds(sent.airtime_s)}"
+    return f"{airtime} · {words.TRANSMIT.small} {fmt.joules(sent.energy_j)}"
 
 
 def slowest_device(record: RoundRecord) -> int | None:
@@ -156,7 +163,7 @@ def _sent_half(link: LinkRecord, most_bits: int, mode: theme.Mode) -> Half:
     ]
     if link.snr_db is not None:
         lines.append(f"SNR {fmt.decibel(link.snr_db)} · {fmt.rate(link.rate_bit_s)}")
-        lines.append(f"airtime {fmt.seconds(link.airtime_s)} · {fmt.joules(link.energy_j)}")
+        lines.append(_on_air(link))
     color = theme.snr_color(link.snr_db, mode) if link.delivered else theme.BAD.of(mode)
     width = round(1.5 + 3.0 * share, 2)
     flow = link.payload_bits > 0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dashboard import format as fmt
+from engine import quantities as words
 from engine.config import RunConfig
 from engine.planned import Cost, Plan
 
@@ -24,7 +25,7 @@ def cost_tiles(plan: Plan, config: RunConfig) -> list[Tile]:
     return [
         _cost(
             plan,
-            "Payload",
+            words.BITS_SENT.word,
             lambda cost: cost.payload_bits,
             "bit",
             "Bits on air over all rounds: values, their places, first contact and copies of "
@@ -32,20 +33,20 @@ def cost_tiles(plan: Plan, config: RunConfig) -> list[Tile]:
         ),
         _cost(
             plan,
-            "Airtime",
+            words.AIRTIME.word,
             lambda cost: cost.airtime_s,
             "s",
-            "The longest message of each slot; slots, hops and rounds added up.",
+            f"{words.AIRTIME.meaning}.",
         ),
         Tile(
-            "Round time",
-            fmt.seconds(later.round_s),
-            f"first {fmt.seconds(first.round_s)}",
-            "Slowest path of a round: compute, wait for the turn, send. Mean over the rounds after "
-            f"the first, known from {fmt.count(plan.rounds_sampled, 'round')} played on air.",
+            words.ROUND_TIME.word,
+            fmt.seconds(plan.total.round_s),
+            f"{fmt.seconds(later.round_s)} per round, first {fmt.seconds(first.round_s)}",
+            f"{words.ROUND_TIME.meaning}. Added up over the whole run, as expected from "
+            f"{fmt.count(plan.rounds_sampled, 'round')} played on air.",
         ),
         Tile(
-            "Takes here",
+            words.MACHINE_TIME.word,
             fmt.seconds(plan.wall_s),
             fmt.count(config.rounds, "round"),
             "How long the run will take on this machine: its operations at the speed of a matrix "
@@ -53,25 +54,24 @@ def cost_tiles(plan: Plan, config: RunConfig) -> list[Tile]:
         ),
         _cost(
             plan,
-            "Transmit",
+            words.TRANSMIT.word,
             lambda cost: cost.transmit_j,
             "J",
-            "Energy put on air: power times airtime over all messages, tries included.",
+            f"{words.TRANSMIT.meaning}.",
         ),
         _cost(
             plan,
-            "Receive",
+            words.RECEIVE.word,
             lambda cost: cost.receive_j,
             "J",
-            "Energy that receivers draw while a message for them is on air: receive power times "
-            "airtime. Zero where the channel does not count it.",
+            f"{words.RECEIVE.meaning}.",
         ),
         _cost(
             plan,
-            "Compute",
+            words.COMPUTE.word,
             lambda cost: cost.compute_j,
             "J",
-            "Energy that training draws on the hardware classes of the devices.",
+            f"{words.COMPUTE.meaning}.",
         ),
         Tile(
             "Delivered",

@@ -6,17 +6,18 @@ import plotly.graph_objects as go
 from dashboard import charts, theme
 from dashboard.frames import thinned
 from dashboard.words import word
+from engine import quantities as words
 from engine.config import RunConfig, TaskName
 from engine.records import LayerRecord
 
 
 def lost_chart(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:
     """Forgetting, and own accuracy that each exchange undid, in points."""
-    figure = charts.blank_figure("Forgetting on the own task", theme.SMALL)
+    figure = charts.blank_figure(f"{words.FORGETTING.word} on the own task", theme.SMALL)
     color = theme.method_look(config.method.kind).tint.of(mode)
     lines = {"forgetting": ("Below the best so far", color, "solid")}
     if frame["exchange_loss"].notna().any():
-        lines["exchange_loss"] = ("Undone by the exchange", theme.WARN.of(mode), "dot")
+        lines["exchange_loss"] = (words.UNDONE.word, theme.WARN.of(mode), "dot")
     for column, (name, tint, dash) in lines.items():
         figure.add_trace(
             go.Scatter(
@@ -28,7 +29,7 @@ def lost_chart(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.F
                 hovertemplate="%{y:.1f} pt",
             )
         )
-    figure.update_yaxes(title={"text": "Accuracy lost (pt)"}, rangemode="tozero")
+    figure.update_yaxes(title={"text": "Own task, lost (pt)"}, rangemode="tozero")
     charts.round_axis(figure, config.rounds)
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
     figure.update_layout(showlegend=len(lines) > 1, margin={"t": 56 if len(lines) > 1 else 36})

@@ -11,6 +11,7 @@ from dashboard import address, charts, maps, run_charts, run_frames, state, them
 from dashboard import format as fmt
 from dashboard.client import api
 from dashboard.components import chart_data, draw_chart, live_chart, network_map
+from engine import quantities as words
 from engine.records import RoundRecord
 
 LISTED = 60
@@ -54,53 +55,41 @@ def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, sho
     other = run_frames.at(base, shown) if base else run_frames.NOTHING
     seen = rounds[rounds["round"] <= shown]
     bits, airtime = (float(seen[c].sum()) for c in ("sent_bits", "airtime_s"))
-    waited, energy = seen["round_s"].dropna(), energy_parts(seen)
+    energy = float(seen["energy_j"].sum())
+    waited = seen["round_s"].dropna()
     done = max(len(seen), 1)
 
     def against(difference: str | None, otherwise: str) -> str:
         return f"{difference} to the baseline" if base and difference else otherwise
 
     tiles = [
-        ("Own accuracy", fmt.percent(now.own), against(_points(now.own, other.own),
-         _change(seen, "accuracy_own")),
-         "Mean over devices, each on unseen samples of its own task (M12)."),
-        ("All tasks", fmt.percent(now.all), against(_points(now.all, other.all),
-         _change(seen, "accuracy_all")),
-         "Mean over devices and all tasks of the run, on unseen samples (M12)."),
-        ("Bits sent", fmt.bits(bits), against(_relative(bits, other.bits),
-         f"{fmt.bits(bits / done)} per round"),
-         "Payload put on air over all rounds, lost messages included; a broadcast counts once "
-         "(M11)."),
-        ("Airtime", fmt.seconds(airtime), against(_relative(airtime, other.airtime_s),
-         f"{fmt.seconds(airtime / done)} per round"),
-         "Longest message of each slot; slots, hops and rounds added up (M4, M31)."),
-        ("Time of the rounds", fmt.seconds(float(waited.sum()) if len(waited) else None),
-         f"{fmt.seconds(float(waited.mean()))} per round" if len(waited) else "not recorded",
-         "Slowest path of each round, added up: compute, wait for the turn, send (M33). This is "
-         "what the devices would wait, not what the simulation takes."),
-        ("Energy", fmt.joules(sum(energy.values())),
-         f"{fmt.joules(sum(energy.values()) / done)} per round",
-         "Energy of all devices over all rounds; below the tiles is what it went into."),
+        (words.OWN_TASK, fmt.percent(now.own), against(_points(now.own, other.own),
+         _change(seen, "accuracy_own"))),
+        (words.ALL_TASKS, fmt.percent(now.all), against(_points(now.all, other.all),
+         _change(seen, "accuracy_all"))),
+        (words.BITS_SENT, fmt.bits(bits), against(_relative(bits, other.bits),
+         f"{fmt.bits(bits / done)} per round")),
+        (words.AIRTIME, fmt.seconds(airtime), against(_relative(airtime, other.airtime_s),
+         f"{fmt.seconds(airtime / done)} per round")),
+        (words.ROUND_TIME, fmt.seconds(float(waited.sum()) if len(waited) else None),
+         f"{fmt.seconds(float(waited.mean()))} per round" if len(waited) else "not recorded"),
+        (words.TRANSMIT, fmt.joules(energy), against(_relative(energy, other.energy_j),
+         f"{fmt.joules(energy / done)} per round")),
     ]  # fmt: skip
     # six side by side on a wide screen, three on a narrow one
     with st.grid(6, min_column_width=174, gap="small"):
-        for label, value, under, help_text in tiles:
+        for quantity, value, under in tiles:
             st.metric(
-                label,
+                quantity.word,
                 value,
                 under,
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
-                help=help_text,
+                help=fmt.sentence(f"{quantity.meaning}; over the rounds so far"),
                 height="stretch",
             )
-    split = " · ".join(f"{name} {fmt.joules(joules)}" for name, joules in energy.items())
-    on_air = _relative(energy.get("transmitting"), other.energy_j) if base else None
-    st.caption(
-        f"Energy of all devices: {split}"
-        + (f" ({on_air} to the baseline on air)" if on_air else "")
-    )
+    st.caption(beyond_air(seen))
 
 
 def _points(value: float | None, other: float | None) -> str | None:
@@ -111,14 +100,17 @@ def _relative(value: float | None, other: float | None) -> str | None:
     return None if not other or value is None else fmt.relative(value, other)
 
 
-def energy_parts(rounds: pd.DataFrame) -> dict[str, float]:
-    """Joules by what they went into; runs of older versions know the air only."""
-    parts = {"transmitting": "energy_j", "receiving": "receive_j", "computing": "compute_j"}
-    return {
-        name: float(rounds[column].sum())
-        for name, column in parts.items()
-        if rounds[column].notna().any()
+def beyond_air(rounds: pd.DataFrame) -> str:
+    """What the devices draw beside sending; runs of older versions did not count it."""
+    parts = {
+        words.RECEIVE.word: float(rounds["receive_j"].sum()),
+        words.COMPUTE.word: float(rounds["compute_j"].sum()),
     }
+    if not rounds["compute_j"].notna().any():
+        return fmt.sentence(f"{' and '.join(parts)} are not recorded for this run")
+    told = " · ".join(f"{word} {fmt.joules(joules)}" for word, joules in parts.items())
+    together = fmt.joules(float(rounds["energy_j"].sum()) + sum(parts.values()))
+    return f"{told} · with {words.TRANSMIT.small} {together} together"
 
 
 def _change(rounds: pd.DataFrame, column: str) -> str:

@@ -16,6 +16,7 @@ from dashboard import charts, theme
 from dashboard import format as fmt
 from dashboard.frames import flat
 from dashboard.words import word
+from engine.quantities import QUANTITIES
 from engine.sweep import METRICS, OWN_FIELDS, Metric
 
 COMPARED_MOST = 8  # runs that one comparison still shows well
@@ -23,21 +24,12 @@ LINES_MOST = 10
 LOG_FROM = 50.0  # a range as wide as this is drawn on a log axis
 NOT_VARIED = {*OWN_FIELDS, "schema_version"}
 
-METRIC_WORDS: dict[Metric, str] = {
-    "accuracy_own": "Own task",
-    "accuracy_all": "All tasks",
-    "sent_bits": "Bits",
-    "airtime_s": "Airtime",
-    "energy_j": "Energy",
-}
-METRIC_TITLES: dict[Metric, str] = {
+METRIC_WORDS: dict[Metric, str] = {metric: QUANTITIES[metric].word for metric in METRICS}
+METRIC_TITLES: dict[Metric, str] = METRIC_WORDS | {
     "accuracy_own": "Accuracy on the own task",
     "accuracy_all": "Accuracy over all tasks",
-    "sent_bits": "Bits sent",
-    "airtime_s": "Airtime",
-    "energy_j": "Transmit energy",
 }
-UNITS: dict[Metric, str] = {"sent_bits": "bit", "airtime_s": "s", "energy_j": "J"}
+UNITS: dict[Metric, str] = {metric: QUANTITIES[metric].unit for metric in METRICS}
 
 
 @dataclass(frozen=True)
@@ -114,8 +106,10 @@ def estimate_text(metric: Metric, found: EstimateOut | None) -> str:
     if metric.startswith("accuracy"):
         width = f" ± {100 * found.half_width:.1f}" if found.half_width is not None else ""
         return f"{100 * found.mean:.1f}{width}{fmt.SPACE}%"
+    if not found.half_width:
+        return fmt.amount(found.mean, UNITS[metric])
     scale = fmt.scale_for(found.mean, UNITS[metric])
-    width = f" ± {fmt.significant(scale.of(found.half_width), 2)}" if found.half_width else ""
+    width = f" ± {fmt.significant(scale.of(found.half_width), 2)}"
     return f"{fmt.significant(scale.of(found.mean))}{width}{fmt.SPACE}{scale.unit}"
 
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from engine import quantities as words
 from engine.config import RunConfig, plain_errors, with_values
 from engine.errors import EngineError, NumericsError, PresetNotFound
 from engine.presets import load_preset, preset_names, read_config_tree
@@ -402,7 +403,9 @@ def train(
                 sink.flush()
             bar.update(task, completed=len(done), shown=_so_far(done))
     if not quiet:
-        print(f"{len(done)} rounds · {_so_far(done)}", file=sys.stderr)
+        energy = quantity(sum(record.energy_j for record in done), words.TRANSMIT.unit)
+        told = f"{len(done)} rounds · {_so_far(done)} · {words.TRANSMIT.small} {energy}"
+        print(told, file=sys.stderr)
 
 
 @contextmanager
@@ -464,7 +467,14 @@ def _so_far(done: Sequence[RoundRecord]) -> str:
     every = [record.accuracy_all for record in done if record.accuracy_all is not None]
     bits = quantity(sum(record.sent_bits for record in done), "bit")
     airtime = quantity(sum(record.airtime_s for record in done), "s")
-    return f"own {_percent(own)} · all {_percent(every)} · {bits} · {airtime} on air"
+    return " · ".join(
+        (
+            f"{words.OWN_TASK.small} {_percent(own)}",
+            f"{words.ALL_TASKS.small} {_percent(every)}",
+            f"{words.BITS_SENT.small} {bits}",
+            f"{words.AIRTIME.small} {airtime}",
+        )
+    )
 
 
 def _percent(shares: Sequence[float]) -> str:

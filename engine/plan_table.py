@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rich.table import Table
 
+from engine import quantities as words
 from engine.config import RunConfig
 from engine.planned import Cost, Plan, Spread
 
@@ -13,14 +14,14 @@ LONG_S, LONG_MIN = 120.0, 120.0  # from here on a duration is written in minutes
 
 COSTS: tuple[tuple[str, str, Callable[[Cost], float | None]], ...] = (
     ("Values on air", "", lambda cost: cost.parameters_sent),
-    ("Payload", "bit", lambda cost: cost.payload_bits),
-    ("Airtime", "s", lambda cost: cost.airtime_s),
+    (words.BITS_SENT.word, "bit", lambda cost: cost.payload_bits),
+    (words.AIRTIME.word, "s", lambda cost: cost.airtime_s),
     ("Band x time", "Hz s", lambda cost: cost.bandwidth_time_hz_s),
-    ("Transmit", "J", lambda cost: cost.transmit_j),
-    ("Receive", "J", lambda cost: cost.receive_j),
-    ("Compute", "J", lambda cost: cost.compute_j),
+    (words.TRANSMIT.word, "J", lambda cost: cost.transmit_j),
+    (words.RECEIVE.word, "J", lambda cost: cost.receive_j),
+    (words.COMPUTE.word, "J", lambda cost: cost.compute_j),
     ("Computing", "s", lambda cost: cost.compute_s),
-    ("Round time", "s", lambda cost: cost.round_s),
+    (words.ROUND_TIME.word, "s", lambda cost: cost.round_s),
     ("Delivered", "%", lambda cost: cost.delivered_fraction),
 )
 
@@ -62,7 +63,7 @@ def fact_table(plan: Plan, config: RunConfig) -> Table:
         ("Rate", spread(plan.rate_bit_s, "bit/s")),
         ("Lost", spread(plan.outage_prob, "%")),
         ("Rounds played", f"{plan.rounds_sampled} of {config.rounds}"),
-        ("Takes here", f"about {written(plan.wall_s, 's')}"),
+        (words.MACHINE_TIME.word, f"about {written(plan.wall_s, 's')}"),
     ]
     for name, value in rows:
         table.add_row(name, value)

@@ -6,6 +6,7 @@ Apart from `engine.plan`, which computes them, so that whoever only shows a plan
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine import config as c
+from engine import quantities as words
 
 
 class PlanPart(BaseModel):
@@ -69,15 +70,18 @@ class Cost(PlanPart):
 
     parameters_sent: float = Field(description="Values of adapters on air: what the paper counts")
     payload_bits: float = Field(
-        description="Bits on air, places, first contact and copies included"
+        title=words.BITS_SENT.word,
+        description="Bits on air, places, first contact and copies included",
     )
-    airtime_s: float
+    airtime_s: float = Field(title=words.AIRTIME.word)
     bandwidth_time_hz_s: float
-    transmit_j: float
-    receive_j: float
-    compute_j: float
+    transmit_j: float = Field(title=words.TRANSMIT.word)
+    receive_j: float = Field(title=words.RECEIVE.word)
+    compute_j: float = Field(title=words.COMPUTE.word)
     compute_s: float = Field(description="Of the slowest device")
-    round_s: float = Field(description="Slowest path: compute, wait, send")
+    round_s: float = Field(
+        title=words.ROUND_TIME.word, description="Slowest path: compute, wait, send"
+    )
     delivered_fraction: float | None
 
 
@@ -103,4 +107,6 @@ class Plan(PlanPart):
         description="Payload saved against plain LoRA; negative if it costs more; None if no bits"
     )
     rounds_sampled: int = Field(description="Rounds that were played on air to know the means")
-    wall_s: float = Field(description="How long the run will take on this machine")
+    wall_s: float = Field(
+        title=words.MACHINE_TIME.word, description="How long the run will take on this machine"
+    )

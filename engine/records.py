@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine import quantities as words
 from engine.config import TaskName
 
 
@@ -58,12 +59,18 @@ class DeviceRecord(Record):
     y_m: float
     cluster: int = Field(0, ge=0, description="Number of its cluster; 0 in a mesh without")
     train_loss: float = Field(description="Mean loss over the local steps, nats per token")
-    sent_bits: int = Field(ge=0, description="Bits put on air, over all its links")
-    airtime_s: float = Field(ge=0.0, description="Time it was on air")
-    energy_j: float = Field(ge=0.0, description="Transmit energy")
-    receive_j: float = Field(0.0, ge=0.0, description="Energy of its receiver's electronics")
+    sent_bits: int = Field(
+        ge=0, title=words.BITS_SENT.word, description="Put on air, over all its links"
+    )
+    airtime_s: float = Field(ge=0.0, title=words.AIRTIME.word, description="Time it was on air")
+    energy_j: float = Field(ge=0.0, title=words.TRANSMIT.word, description="Of all its tries")
+    receive_j: float = Field(
+        0.0, ge=0.0, title=words.RECEIVE.word, description="Of its receiver's electronics"
+    )
     compute_s: float = Field(0.0, ge=0.0, description="Time its hardware needs to train")
-    compute_j: float = Field(0.0, ge=0.0, description="Energy its hardware needs to train")
+    compute_j: float = Field(
+        0.0, ge=0.0, title=words.COMPUTE.word, description="What its hardware needs to train"
+    )
     present: bool = Field(True, description="Within reach; an absent device trains on alone")
 
 
@@ -84,8 +91,8 @@ class LinkRecord(Record):
     payload_bits: int = Field(ge=0)
     snr_db: float | None = Field(description="With interference, in this round; None if ideal")
     rate_bit_s: float | None = Field(description="While on air; None if ideal")
-    airtime_s: float = Field(ge=0.0, description="All tries together")
-    energy_j: float = Field(ge=0.0)
+    airtime_s: float = Field(ge=0.0, title=words.AIRTIME.word, description="All tries together")
+    energy_j: float = Field(ge=0.0, title=words.TRANSMIT.word, description="All tries together")
     delivered: bool
 
 
@@ -121,23 +128,33 @@ class RoundRecord(Record):
 
     round_index: int = Field(ge=0)
     train_loss: float = Field(description="Mean over devices, nats per token")
-    accuracy_own: Fraction | None = Field(description="Mean over devices, each on its own task")
-    accuracy_all: Fraction | None = Field(description="Mean over devices and all tasks of the run")
+    accuracy_own: Fraction | None = Field(
+        title=words.OWN_TASK.word, description=words.OWN_TASK.meaning
+    )
+    accuracy_all: Fraction | None = Field(
+        title=words.ALL_TASKS.word, description=words.ALL_TASKS.meaning
+    )
     consensus_distance: float = Field(
         ge=0.0, description="Mean over devices of the Frobenius distance to the mean adapter"
     )
     delivered_fraction: Fraction | None = Field(description="None if nothing was sent")
-    sent_bits: int = Field(
-        ge=0, description="Put on air, lost messages included; a broadcast counts once"
-    )
+    sent_bits: int = Field(ge=0, title=words.BITS_SENT.word, description=words.BITS_SENT.meaning)
     airtime_s: float = Field(
-        ge=0.0, description="Longest message of each slot; slots and hops add up"
+        ge=0.0,
+        title=words.AIRTIME.word,
+        description="Longest message of each slot; slots and hops add up",
     )
-    energy_j: float = Field(ge=0.0, description="Transmit energy of all devices")
-    receive_j: float = Field(0.0, ge=0.0, description="Receive energy of all devices")
-    compute_j: float = Field(0.0, ge=0.0, description="Compute energy of all devices")
+    energy_j: float = Field(ge=0.0, title=words.TRANSMIT.word, description=words.TRANSMIT.meaning)
+    receive_j: float = Field(
+        0.0, ge=0.0, title=words.RECEIVE.word, description=words.RECEIVE.meaning
+    )
+    compute_j: float = Field(
+        0.0, ge=0.0, title=words.COMPUTE.word, description=words.COMPUTE.meaning
+    )
     round_s: float | None = Field(
-        None, description="Slowest path: compute, wait, send; None in runs of older versions"
+        None,
+        title=words.ROUND_TIME.word,
+        description="Slowest path: compute, wait, send; None in runs of older versions",
     )
     devices: tuple[DeviceRecord, ...]
     scores: tuple[ScoreRecord, ...] = Field(description="Empty in a round without evaluation")
@@ -154,7 +171,11 @@ class RoundRecord(Record):
     extra: dict[str, float] = Field(
         default_factory=dict, description="Diagnostics of the method, named in docs/metrics.md"
     )
-    wall_s: float = Field(ge=0.0, description="Time this round took here; differs between runs")
+    wall_s: float = Field(
+        ge=0.0,
+        title=words.MACHINE_TIME.word,
+        description="What this round took here; differs between runs",
+    )
 
 
 class Provenance(Record):

@@ -12,6 +12,7 @@ from dashboard import format as fmt
 from dashboard.client import ApiProblem, api, carried
 from dashboard.components import live_chart
 from engine.config import plain_errors
+from engine.quantities import QUANTITIES
 from engine.records import ENDED
 from engine.sweep import CELLS_MAX, METRICS, Metric, SweepRefused, SweepSpec, cells
 
@@ -23,11 +24,11 @@ HERE = str(state.VIEWS / "sweeps.py")
 COLUMN_HELP = {
     "Best": "Best mean so far by the chosen metric.",
     "Done": "Completed runs of all seeds; only these are in the means.",
-    "Own task": "Accuracy on the own task at the end: mean over seeds ± 95 % interval.",
-    "All tasks": "Accuracy over all tasks at the end: mean over seeds ± 95 % interval.",
-    "Bits": "Payload sent in the whole run.",
-    "Airtime": "Slowest message of each round, added up.",
-    "Energy": "Transmit energy of all devices, added up.",
+    **{
+        QUANTITIES[metric].word: f"{QUANTITIES[metric].meaning}. At the end of the run: mean over "
+        "seeds ± 95 % interval."
+        for metric in METRICS
+    },
 }
 
 

@@ -4,6 +4,7 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine import quantities as words
 from engine.config import TaskName
 from engine.records import Provenance
 
@@ -16,15 +17,19 @@ class StoredResult(BaseModel):
     config_sha256: str = Field(description="Of the config that was run; another one is stale")
     seed: int
     round: tuple[int, ...] = Field(description="Finished rounds")
-    accuracy_own: tuple[float, ...]
-    accuracy_all: tuple[float, ...]
+    accuracy_own: tuple[float, ...] = Field(title=words.OWN_TASK.word)
+    accuracy_all: tuple[float, ...] = Field(title=words.ALL_TASKS.word)
     before_exchange: tuple[float | None, ...] = Field(
         description="Accuracy on the own task before the exchange of the round"
     )
-    bits: tuple[int, ...] = Field(description="Sent since the first round")
-    airtime_s: tuple[float, ...] = Field(description="Since the first round")
+    bits: tuple[int, ...] = Field(title=words.BITS_SENT.word, description="Since the first round")
+    airtime_s: tuple[float, ...] = Field(
+        title=words.AIRTIME.word, description="Since the first round"
+    )
     tasks: dict[TaskName, float] = Field(description="Final accuracy, mean over all devices")
-    wall_s: float = Field(description="Time the run took where it was recorded")
+    wall_s: float = Field(
+        title=words.MACHINE_TIME.word, description="What the run took where it was recorded"
+    )
     provenance: Provenance
 
 

@@ -160,11 +160,12 @@ def cost_sheet(lines: Sequence[Summary], value_bits: int) -> Sheet:
     return Sheet(
         "Cost",
         "Trained values per device. A message is the median one, in values. Bits, airtime and "
-        "energy are those of a mean round, with everything on air: masks, signatures, copies for "
-        "inference, lost messages. Savings are against plain LoRA; the paper's count values only.",
+        "transmit energy are those of a mean round, with everything on air: masks, signatures, "
+        "copies for inference, lost messages. Savings are against plain LoRA; the paper's count "
+        "values only.",
         (
             "arm", "trained", "saved, %", "paper, %", "message", "Mbit/round", "saved, %",
-            "paper, %", "airtime, s/round", "energy, J/round",
+            "paper, %", "airtime, s/round", "transmit energy, J/round",
         ),
         tuple(
             (
@@ -214,7 +215,7 @@ def bits_sheet(lines: Sequence[Summary]) -> Sheet:
 MECHANISMS = {  # keys of RoundRecord.extra, explained in docs/metrics.md
     "collision_own_fraction": "own entries collided",
     "update_retention_fraction": "update kept",
-    "forgetting": "forgotten",
+    "forgetting_all_tasks": "forgotten, all tasks",
     "update_cosine_other_task": "cosine to other tasks",
     "output_interference_ungated": "interference",
     "output_interference_gated": "interference, gated",

@@ -42,7 +42,7 @@ class Summary:
         bits_to_converged: Bits until the accuracy with which the converged reference ends; None
             if one seed never gets there.
         bits_to_converged_reduction: The same against what the reference needs for it.
-        diagnostics: Of the last evaluated round, mean over seeds, and `forgetting`.
+        diagnostics: Of the last evaluated round, mean over seeds, and `forgetting_all_tasks`.
         curve: Rounds done, bits on air and accuracy at every evaluation.
     """
 
@@ -120,16 +120,22 @@ def summary(arm: Arm, results: Results) -> Summary:
 def diagnostics(runs: Sequence[RunResult]) -> dict[str, float]:
     """Every diagnostic of the last evaluated round that all runs have, mean over runs.
 
-    With `forgetting`: best accuracy so far less the accuracy at the end, mean over tasks of the
-    mean over devices.
+    With `forgetting_all_tasks`: best accuracy so far less the accuracy at the end, mean over tasks
+    of the mean over devices.
     """
-    last = [{**run.milestones[-1].extra, "forgetting": forgetting(run)} for run in runs]
+    last = [
+        {**run.milestones[-1].extra, "forgetting_all_tasks": forgetting_all_tasks(run)}
+        for run in runs
+    ]
     shared = [key for key in last[0] if all(key in extra for extra in last)]
     return {key: statistics.fmean(extra[key] for extra in last) for key in shared}
 
 
-def forgetting(run: RunResult) -> float:
-    """Best accuracy of a task so far less its accuracy at the end, mean over tasks."""
+def forgetting_all_tasks(run: RunResult) -> float:
+    """Best accuracy of a task so far less its accuracy at the end, mean over tasks.
+
+    Not the forgetting of a screen (M13), which is each device's on its own task.
+    """
     end = run.milestones[-1].accuracy
     return statistics.fmean(
         max(point.accuracy[task] for point in run.milestones) - end[task] for task in end

@@ -55,7 +55,7 @@ def edits(page: Page, url: str, when: str) -> Line:
         box.fill(str(40 + 5 * step))
         page.evaluate(  # braces, so that it does not wait for the answer
             f"given => {{ window.changed = ({UNTIL_NEW_TEXT})(given) }}",
-            ['[data-testid="stMetric"]', "Payload"],
+            ['[data-testid="stMetric"]', "Bits sent"],
         )
         box.press("Enter")
         took.append(float(page.evaluate("() => window.changed")))

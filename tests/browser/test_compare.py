@@ -103,7 +103,12 @@ def test_two_runs_on_every_axis_and_the_link_restores_them(
     wait_for_points(page, OWN, ROUNDS)
     drawn(page, 11)
     assert [name.partition(" #")[0] for name in names(page)] == ["lora gossip s0", "so lora s0"]
-    for word, unit in (("Bits", "bit)"), ("Airtime", "s)"), ("Energy", "J)"), ("Time", "s)")):
+    for word, unit in (
+        ("Bits sent", "bit)"),
+        ("Airtime", "s)"),
+        ("Transmit energy", "J)"),
+        ("Machine time", "s)"),
+    ):
         page.get_by_role("radio", name=word, exact=True).click()
         expect(page.locator(".mt-chart").first).to_contain_text(unit)
     page.get_by_role("radio", name="Airtime", exact=True).click()

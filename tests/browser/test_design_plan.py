@@ -22,14 +22,14 @@ def test_the_plan_follows_an_edit_and_a_hopeless_deadline_is_named_at_its_field(
         found = page.get_by_test_id("stMetric").filter(has_text=name).first
         return found.get_by_test_id("stMetricValue")
 
-    payload, delivered = tile("Payload").inner_text(), tile("Delivered").inner_text()
+    payload, delivered = tile("Bits sent").inner_text(), tile("Delivered").inner_text()
     assert re.fullmatch(r"\d+(\.\d+)?\s%", delivered)
     page.locator("summary").filter(has_text="Channel").click()
     box = page.get_by_role("spinbutton", name=re.compile("^Deadline"))
     box.fill("60")
     box.press("Enter")
     expect(tile("Delivered")).not_to_have_text(delivered, timeout=20_000)
-    expect(tile("Payload")).to_have_text(payload)  # a lost message was sent as well
+    expect(tile("Bits sent")).to_have_text(payload)  # a lost message was sent as well
 
     box.fill("0.000001")
     box.press("Enter")

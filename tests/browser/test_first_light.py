@@ -74,17 +74,17 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
     assert wait_for_points(page, "Accuracy on the own task", 3) in {3, ROUNDS}
     lines = page.evaluate("() => document.querySelector('.mt-chart.drawn').data.map(d => d.name)")
     assert [name.rpartition("#")[2] for name in lines] == [first, second]
-    page.get_by_role("radio", name="Bits", exact=True).click()
+    page.get_by_role("radio", name="Bits sent", exact=True).click()
     expect(page.locator(".mt-chart").first).to_contain_text("Bits sent, added up (")
     page.reload()
-    expect(page.get_by_role("radio", name="Bits", exact=True)).to_be_checked()
+    expect(page.get_by_role("radio", name="Bits sent", exact=True)).to_be_checked()
 
     # and all of it once more in the dark
     dark = open_page("dark")
     for path, words in (
         ("/", "Recent runs"),
         ("/design?preset=quick", "Design a run"),
-        (f"/run?run={first}", "Time of the rounds"),
+        (f"/run?run={first}", "Round time"),
         (f"/compare?runs={first},{second}", "What differs in the configs"),
     ):
         dark.goto(meshtune + path)

@@ -72,7 +72,7 @@ def draw_and_undo(page: Page, url: str) -> None:
     page.goto(f"{url}/design?preset=quick")
     nodes(page).first.wait_for()
     settled(page)
-    payload = tile(page, "Payload").inner_text()
+    payload = tile(page, "Bits sent").inner_text()
 
     # another preset layout: a ring, where every device has two links
     page.get_by_role("combobox", name=re.compile("^Topology")).first.click()
@@ -80,7 +80,7 @@ def draw_and_undo(page: Page, url: str) -> None:
     settled(page)
     expect(links(page)).to_have_count(nodes(page).count())
     expect(tile(page, "Links per device")).to_have_text("2.0", timeout=20_000)
-    expect(tile(page, "Payload")).not_to_have_text(payload, timeout=20_000)
+    expect(tile(page, "Bits sent")).not_to_have_text(payload, timeout=20_000)
 
     first = nodes(page).nth(0)
     place = first.get_attribute("data-x")
@@ -111,7 +111,7 @@ def draw_and_undo(page: Page, url: str) -> None:
 def replayed(page: Page) -> None:
     """The slider goes back to the first round, and the map goes with it."""
     slider = page.get_by_role("slider", name=re.compile("^Round"))
-    own = tile(page, "Own accuracy")
+    own = tile(page, "Own task")
     slider.focus()
     slider.press("Home")
     expect(slider).to_have_value("1")

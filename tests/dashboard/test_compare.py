@@ -64,7 +64,7 @@ def test_without_a_choice_it_asks_for_one(open_view: Opener) -> None:
 @pytest.mark.usefixtures("three")
 def test_one_run_is_its_own_reference(open_view: Opener) -> None:
     page = open_view("compare", runs="3")
-    assert column(page, "Results", "Own ±") == ["reference"]
+    assert column(page, "Results", "Own task ±") == ["reference"]
     assert any("equal configs" in each.value for each in page.caption)
     assert any("second group" in each.value for each in page.info)
 
@@ -73,10 +73,10 @@ def test_one_run_is_its_own_reference(open_view: Opener) -> None:
 def test_plain_gossip_is_the_reference_and_comes_first(open_view: Opener) -> None:
     page = open_view("compare", runs="1,2,3")
     assert column(page, "Results", "Run") == ["lora_gossip #2", "local #1", "so_lora #3"]
-    apart = column(page, "Results", "Own ±")
+    apart = column(page, "Results", "Own task ±")
     assert apart[0] == "reference"
     assert all(text.endswith("pt") for text in apart[1:])
-    assert column(page, "Results", "Bits ±")[2] == "\u221273 %"
+    assert column(page, "Results", "Bits sent ±")[2] == "\u221273 %"
     # two accuracies, front and levels, four tasks, two losses, parallel coordinates
     assert charts(page) == 2 + 2 + 4 + 2 + 1
 
@@ -147,7 +147,7 @@ def test_seeds_become_one_line_with_an_interval_and_a_test(open_view: Opener) ->
         "Plain LoRA gossip (n = 3)",
         "Sparse-and-orthogonal LoRA (n = 3)",
     ]
-    assert all("±" in text for text in column(page, "Results", "All"))
+    assert all("±" in text for text in column(page, "Results", "All tasks"))
     (found,) = table(page, "Paired tests")[1:]
     assert found[0] == "Sparse-and-orthogonal LoRA"
     assert found[1] == "3"
@@ -213,8 +213,8 @@ def test_many_runs_of_one_method_are_told_apart(open_view: Opener, api: FakeApi)
 def test_a_level_that_is_not_reached_says_so(open_view: Opener) -> None:
     page = open_view("compare", runs="1,2,3", level=70)
     assert column(page, "What 70 % takes", "Reached") == ["not reached", "not reached", "reached"]
-    assert column(page, "What 70 % takes", "Bits")[0] == "not reached"
-    assert column(page, "What 70 % takes", "Bits")[2].endswith("bit")
+    assert column(page, "What 70 % takes", "Bits sent")[0] == "not reached"
+    assert column(page, "What 70 % takes", "Bits sent")[2].endswith("bit")
 
 
 @pytest.mark.usefixtures("three")

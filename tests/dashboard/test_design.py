@@ -85,13 +85,13 @@ def test_every_branch_is_in_one_group() -> None:
 def test_the_plan_stands_beside_the_form_and_follows_it(open_view: Opener) -> None:
     page = open_view("design", preset="quick")
     shown = {each.label: each for each in page.metric}
-    assert list(shown)[:4] == ["Payload", "Airtime", "Round time", "Takes here"]
+    assert list(shown)[:4] == ["Bits sent", "Airtime", "Round time", "Machine time"]
     assert all(each.help for each in page.metric)
-    before = shown["Payload"].value
+    before = shown["Bits sent"].value
     page.number_input(key=widget(page, "rounds")).set_value(40).run()
     after = {each.label: each.value for each in page.metric}
-    assert after["Payload"] != before
-    assert "40" in {each.label: each for each in page.metric}["Takes here"].delta
+    assert after["Bits sent"] != before
+    assert "40" in {each.label: each for each in page.metric}["Machine time"].delta
 
 
 def test_an_ideal_medium_has_a_plan_without_a_chart(open_view: Opener) -> None:

@@ -52,7 +52,7 @@ def test_recent_runs_show_status_and_results(open_view: Opener, api: FakeApi) ->
     text = " ".join(each.value for each in [*page.markdown, *page.caption])
     assert "Completed" in text
     assert "Queued" in text
-    assert f"own {MISSING}" in text.replace("\u00a0", " ")
+    assert f"own task {MISSING}" in text.replace("\u00a0", " ")
 
 
 def test_without_the_api_it_says_how_to_start_it(open_without_api: Opener) -> None:

@@ -45,12 +45,12 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
     api.add(fixed=RunStatus.COMPLETED, done=20)
     page = open_view("run", run=1)
     assert [each.label for each in page.metric] == [
-        "Own accuracy",
+        "Own task",
         "All tasks",
         "Bits sent",
         "Airtime",
-        "Time of the rounds",
-        "Energy",
+        "Round time",
+        "Transmit energy",
     ]
     assert all(each.value != MISSING for each in page.metric)
     assert drawn(page) == 9  # map, heat map, six curves and the mark
@@ -65,7 +65,8 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
 def test_time_and_energy_say_what_they_are_made_of(open_view: Opener, api: FakeApi) -> None:
     api.add(fixed=RunStatus.COMPLETED, done=20)
     page = open_view("run", run=1)
-    assert all(part in said(page) for part in ["transmitting", "receiving", "computing"])
+    energies = ["Receive energy", "Compute energy", "transmit energy"]
+    assert all(part in said(page) for part in energies)
 
 
 def test_the_device_that_holds_up_the_round_is_named(open_view: Opener, api: FakeApi) -> None:
@@ -83,9 +84,9 @@ def test_a_run_of_an_older_version_shows_what_it_counted(open_view: Opener, api:
     }
     page = open_view("run", run=1)
     shown = {each.label: each.value for each in page.metric}
-    assert shown["Time of the rounds"] == MISSING
-    assert "computing" not in said(page)
-    assert "transmitting" in said(page)
+    assert shown["Round time"] == MISSING
+    assert "Receive energy and Compute energy are not recorded for this run" in said(page)
+    assert shown["Transmit energy"] != MISSING
 
 
 def test_a_queued_run_says_what_it_waits_for(open_view: Opener, api: FakeApi) -> None:

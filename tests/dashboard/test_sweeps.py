@@ -4,38 +4,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Mount, Route
 from streamlit.testing.v1 import AppTest
 
-from backend.app import create_app
-from backend.schemas import PresetOut
 from backend.settings import Settings
 from db import runs, sweeps
 from db.session import reading, writing
-from engine.presets import load_preset
 from engine.records import RunStatus
 from engine.sweep import SweepSpec, cells
 from tests.dashboard.conftest import Opener
 from tests.support.builders import play, tiny_config
-
-
-class RealApi:
-    """What `served` needs: the API itself over a database, with one preset to draw."""
-
-    def __init__(self, store: Engine, settings: Settings) -> None:
-        self._api = create_app(settings)
-        self._api.state.engine = store
-
-    def app(self) -> Starlette:
-        return Starlette(routes=[Route("/presets", one_preset), Mount("/", self._api)])
-
-
-def one_preset(_request: Request) -> Response:
-    preset = PresetOut(**vars(load_preset("quick")))
-    return Response(f"[{preset.model_dump_json()}]", media_type="application/json")
+from tests.support.real_api import RealApi
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ def test_runs_that_never_arrive_count_as_later_than_all_others(arms: list[Arm]) 
 def test_coordinates_are_the_shared_differing_fields_and_the_results(arms: list[Arm]) -> None:
     axes = compare_fronts.coordinates(arms)
     assert [axis.title for axis in axes] == [
-        "Method", "Own task", "All tasks", "Bits", "Airtime", "Energy",
+        "Method", "Own task", "All tasks", "Bits sent", "Airtime", "Transmit energy",
     ]  # fmt: skip
     assert all(h is None or 0 <= h <= 1 for axis in axes for h in axis.heights)
     figure = compare_fronts.parallel(arms, "dark")

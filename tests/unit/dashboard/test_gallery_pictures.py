@@ -81,4 +81,4 @@ def test_the_line_below_the_picture_says_how_the_run_ended() -> None:
         update={"accuracy_all": (0.2, 0.819), "bits": (10, 17_900_000), "seed": 7}
     )
     said = result_line(result).replace("\u00a0", " ")
-    assert said == "Stored result: 81.9 % on all tasks, 17.9 Mbit sent, seed 7"
+    assert said == "Stored result: all tasks 81.9 %, bits sent 17.9 Mbit, seed 7"

@@ -27,17 +27,17 @@ def test_every_number_says_how_it_is_computed() -> None:
 
 def test_costs_are_against_plain_lora() -> None:
     tiles = tiles_of()
-    assert plain(tiles["Payload"].under) == "-73 %"
-    assert tiles["Compute"].under == "as plain LoRA"
-    assert tiles_of(method={"kind": "lora_gossip"})["Payload"].under == "as plain LoRA"
-    assert plain(tiles_of(method={"kind": "local"})["Payload"].value) == "0 bit"
+    assert plain(tiles["Bits sent"].under) == "-73 %"
+    assert tiles["Compute energy"].under == "as plain LoRA"
+    assert tiles_of(method={"kind": "lora_gossip"})["Bits sent"].under == "as plain LoRA"
+    assert plain(tiles_of(method={"kind": "local"})["Bits sent"].value) == "0 bit"
 
 
 def test_what_plain_lora_does_not_spend_is_no_percentage() -> None:
     plan = fake_plan(fake_config())
     free = plan.plain_lora.model_copy(update={"transmit_j": 0.0})
     tiles = tiles_of(plan.model_copy(update={"plain_lora": free}))
-    assert tiles["Transmit"].under == "plain LoRA: none"
+    assert tiles["Transmit energy"].under == "plain LoRA: none"
 
 
 def test_nothing_sent_is_missing_and_not_zero() -> None:

@@ -164,7 +164,7 @@ def test_a_run_whose_radio_carries_nothing_is_refused_at_its_field(call) -> None
 def test_a_plan_is_shown_also_where_the_run_is_refused(call) -> None:
     said = call("plan", *SMALL, *DEAF)
     assert said.code == EXIT_REFUSED
-    assert "Payload" in said.out
+    assert "Bits sent" in said.out
     assert said.err.startswith("channel.tx_power_dbm: ")
 
 
@@ -180,7 +180,7 @@ def test_a_plan_as_json_is_the_plan(call) -> None:
 def test_a_plan_names_costs_mesh_and_radio(call) -> None:
     said = call("plan", *SMALL)
     assert (said.code, said.err) == (0, "")
-    for part in ["Payload", "Plain LoRA", "Receive", "Spectral gap", "SNR", "Takes here"]:
+    for part in ["Bits sent", "Plain LoRA", "Receive", "Spectral gap", "SNR", "Machine time"]:
         assert part in said.out
 
 

@@ -44,9 +44,9 @@ def test_a_change_is_against_plain_lora_and_only_where_it_costs() -> None:
         for kind in ("so_lora", "lora_gossip", "local")
         if (table := cost_table(fake_plan(fake_config(method={"kind": kind}))))
     }
-    assert columns["so_lora"]["Payload"] == "-73 %"
-    assert columns["lora_gossip"]["Payload"] == "+0 %"
-    assert columns["local"]["Payload"] == "-100 %"
+    assert columns["so_lora"]["Bits sent"] == "-73 %"
+    assert columns["lora_gossip"]["Bits sent"] == "+0 %"
+    assert columns["local"]["Bits sent"] == "-100 %"
     assert columns["so_lora"]["Delivered"] == MISSING
 
 

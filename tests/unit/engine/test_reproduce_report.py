@@ -85,7 +85,7 @@ def test_forgetting_is_the_way_down_from_the_best() -> None:
     up_and_down = run_result("lora", 0, [(0, 0.1), (1, 0.6), (2, 0.4)], losses=[0.1, 0.3])
     (found,) = summaries(by_arm([up_and_down]))
     assert found.diagnostics == {
-        "forgetting": pytest.approx(0.2),
+        "forgetting_all_tasks": pytest.approx(0.2),
         "accuracy_own_before_exchange": pytest.approx(0.7),
     }
 
