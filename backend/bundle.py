@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 from backend import replies
 from backend.artefacts import Artefacts, open_artefacts
 from backend.export import stored_rounds, table_lines
-from backend.schemas import RunDetail
+from backend.schemas import RunDetail, Title
 from backend.settings import Settings
 from db import runs
 from db.columns import storable
@@ -106,7 +106,7 @@ class Manifest(Item):
 
     kind: Literal["meshtune-bundle"] = "meshtune-bundle"
     version: Literal[1] = 1
-    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00]+$")]
+    name: Title
     note: Text | None
     seed: int
     rounds_done: int = Field(ge=0)

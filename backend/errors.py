@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -135,22 +136,22 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     if found[0]["type"] == "json_invalid":
         reason = found[0].get("ctx", {}).get("error", "it ends too early")
         return problem(422, "InvalidJson", f"the body is not JSON: {reason}")
-    if found[0]["loc"] == ("body",) and not _is_json(request):
+    if found[0]["loc"] == ("body",) and not is_json(request.headers):
         given = request.headers.get("content-type", "nothing")
         return problem(
             415,
             "UnsupportedMediaType",
             f"send the body with content-type application/json, not {given[:80]}",
         )
-    return _named(plain_errors([_from_inside(item) for item in found]))
+    return named_problems(plain_errors([_from_inside(item) for item in found]))
 
 
 def _unusable(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, InvalidConfig)  # noqa: S101 - Starlette hands over no other
-    return _named(error.fields)
+    return named_problems(error.fields)
 
 
-def _named(found: Sequence[tuple[str, str]]) -> JSONResponse:
+def named_problems(found: Sequence[tuple[str, str]]) -> JSONResponse:
     """The answer that names each wrong field with its sentence."""
     fields = [{"field": field, "message": message} for field, message in found]
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
@@ -166,8 +167,9 @@ def _from_inside(error: dict[str, Any]) -> dict[str, Any]:
     return error | {"loc": tuple(path)}
 
 
-def _is_json(request: Request) -> bool:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def is_json(headers: Headers) -> bool:
+    """Whether a request says that its body is JSON."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or (
         kind.startswith("application/") and kind.endswith("+json")
     )

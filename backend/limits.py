@@ -11,7 +11,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.errors import again_later, problem
+from backend.errors import again_later, is_json, named_problems, problem
+from backend.json_bodies import first_problem
 
 BODY_MAX_BYTES = 1_000_000
 BODY_MAX_S = 30.0  # a body of that size that takes longer is meant to hold us up
@@ -69,6 +70,9 @@ class BodyLimit:
             return  # the client is gone
         if len(body) > BODY_MAX_BYTES:
             await _too_large(BODY_MAX_BYTES)(scope, receive, send)
+            return
+        if is_json(Headers(scope=scope)) and (found := first_problem(body)) is not None:
+            await named_problems([found])(scope, receive, send)
             return
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from engine import quantities as words
-from engine.config import Drawn, RunConfig, TaskName
+from engine.config import Drawn, RunConfig, TaskName, name_problem
 from engine.planned import Plan
 from engine.presets.stored import StoredResult
 from engine.records import Provenance, RoundRecord, RunStatus
@@ -18,8 +19,18 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _seen(name: str) -> str:
+    if unseen := name_problem(name):
+        raise PydanticCustomError("unseen", "{sentence}", {"sentence": unseen})
+    return name
+
+
 # A zero byte cannot be stored in PostgreSQL; other control characters break lines of lists.
-Title = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Title = Annotated[
+    str,
+    Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    AfterValidator(_seen),
+]
 Note = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
 
 

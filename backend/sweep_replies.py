@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from backend.sweep_schemas import CellOut, RowOut, SweepDetail, SweepSummary, estimates_out
 from db import sweeps
 from db.sweeps import DELETED, CellState, Sweep, UnreadableSweep
+from engine.config import name_problem
 from engine.plan import file_problems
 from engine.records import RunStatus
 from engine.sweep import (
@@ -32,14 +33,16 @@ STATUSES = (*map(str, RunStatus), DELETED)
 
 
 def checked_cells(spec: SweepSpec) -> list[Cell]:
-    """The cells of a sweep, none of which lacks an input file.
+    """The cells of a sweep, none of which lacks an input file; nor has it a name that nobody sees.
 
     Whether the radio carries anything is not asked: planning takes up to a second per cell, and
     a corner where nothing arrives is a result of a sweep.
 
     Raises:
-        SweepRefused: a cell is wrong, by axis and value.
+        SweepRefused: the name or a cell is wrong, the cell by axis and value.
     """
+    if unseen := name_problem(spec.name):
+        raise SweepRefused("name", unseen)
     planned = cells(spec)
     for cell in planned:
         found = file_problems(cell.config)

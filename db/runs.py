@@ -28,7 +28,7 @@ from db.errors import (
 )
 from db.models import Round, RoundCurve, Run, RunEvent, Wanted, Worker
 from db.round_curves import curve_values
-from engine.config import RunConfig, config_hash, plain_errors
+from engine.config import RunConfig, config_hash, name_problem, plain_errors
 from engine.records import ENDED, LEGAL_MOVES, Provenance, RoundRecord, RunStatus
 
 MAX_ATTEMPTS = 5  # claims in a row that end with a lost worker and no finished round
@@ -470,6 +470,8 @@ def rename(session: Session, run_id: int, name: str, *, actor: str = PERSON) -> 
     run = _locked(session, run_id)
     if not 0 < len(name) <= NAME_MAX:
         raise ValueError(f"a name has 1 to {NAME_MAX} characters, not {len(name)}")
+    if unseen := name_problem(name):
+        raise ValueError(f"the name {unseen}")
     if name != run.name:
         _note(session, run, "renamed", actor=actor, detail=f"{run.name} -> {name}")
         run.name = name

@@ -157,13 +157,15 @@ def problems(config: c.RunConfig, planned: Plan | None = None) -> list[tuple[str
     """What is wrong with a config and no field can know: (field, one sentence) each.
 
     Files that are missing or do not fit, computing that takes longer than the deadline of the
-    round, and a radio over which nothing arrives.
+    round, a radio over which nothing arrives; and a name that nobody sees, which older runs have.
 
     Args:
         config: the experiment.
         planned: its plan, if there is one already; else a dry run mostly tells enough.
     """
-    found = file_problems(config)
+    unseen = c.name_problem(config.name)
+    found = [("name", unseen)] if unseen else []
+    found += file_problems(config)
     if found or (planned is None and _surely_arrives(config)):
         return found
     found_on_air = air_problem(config, planned or plan(config))

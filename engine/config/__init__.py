@@ -80,6 +80,7 @@ from engine.config.motion import (
     Static,
     Trace,
 )
+from engine.config.names import name_problem
 from engine.config.run import (
     RunConfig,
     canonical_json,
@@ -206,6 +207,7 @@ __all__ = [
     "WattsStrogatz",
     "canonical_json",
     "config_hash",
+    "name_problem",
     "plain_errors",
     "unit",
     "with_values",
