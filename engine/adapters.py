@@ -68,10 +68,24 @@ def mix(adapters: Adapters, weights: Float[Tensor, "n n"]) -> Adapters:
         adapters: Adapters of the n devices.
         weights: Row = receiver, column = sender. Rows that sum to 1 keep a common value unchanged.
     """
-    return _each(
-        adapters,
-        lambda value: (weights.to(value.dtype) @ value.flatten(1)).view_as(value),
-    )
+    return _each(adapters, lambda value: weighted_sums(weights, value.flatten(1)).view_as(value))
+
+
+def weighted_sums(
+    weights: Float[Tensor, "n n"], values: Float[Tensor, "n p"]
+) -> Float[Tensor, "n p"]:
+    """Return weights @ values where a weight of 0 keeps out what is not finite as well.
+
+    Whoever heard a sender whose values overflowed gets NaN, and nobody else does.
+    """
+    weights = weights.to(values.dtype)
+    summed = weights @ values
+    if summed.isfinite().all():
+        return summed
+    finite = values.isfinite()
+    summed = weights @ torch.where(finite, values, 0.0)
+    heard = (weights != 0).to(values.dtype) @ (~finite).any(dim=1).to(values.dtype)
+    return torch.where(heard[:, None] > 0, torch.nan, summed)
 
 
 def mean(adapters: Adapters) -> Adapters:

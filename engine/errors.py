@@ -25,15 +25,28 @@ class AssetMissing(EngineError):
     """A model or data file is not on this disk."""
 
 
-class NumericsError(EngineError):
-    """Training left the finite numbers: the run has diverged."""
+CALMER = "lower training.learning_rate or set training.clip_norm"
 
-    def __init__(self, round_index: int, devices: list[int]) -> None:
+
+class NumericsError(EngineError):
+    """Numbers left the finite range: the run has diverged.
+
+    Args:
+        round_index: In which round, from 0.
+        devices: On which devices.
+        what: Which numbers, and what became of them.
+        advice: What to change.
+    """
+
+    def __init__(
+        self,
+        round_index: int,
+        devices: list[int],
+        what: str = "loss or adapter became NaN or infinite",
+        advice: str = CALMER,
+    ) -> None:
         named = ", ".join(str(d) for d in devices[:8]) + (" ..." if len(devices) > 8 else "")
-        super().__init__(
-            f"loss or adapter became NaN or infinite in round {round_index + 1} on device {named}; "
-            "lower training.learning_rate or set training.clip_norm"
-        )
+        super().__init__(f"{what} in round {round_index + 1} on device {named}; {advice}")
         self.round_index = round_index
         self.devices = devices
 

@@ -7,7 +7,9 @@ from torch import Tensor
 from engine.adapters import Adapters
 from engine.ledger import SCALE_BITS, value_cost_bits
 
-__all__ = ["SCALE_BITS", "on_air", "value_cost_bits"]
+__all__ = ["LARGEST_ON_AIR", "SCALE_BITS", "on_air", "value_cost_bits"]
+
+LARGEST_ON_AIR = torch.finfo(torch.float16).max  # below 32 bits
 
 
 def on_air(adapters: Adapters, bits: int) -> Adapters:

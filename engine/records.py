@@ -89,7 +89,9 @@ class LinkRecord(Record):
     receiver: int
     sender: int
     payload_bits: int = Field(ge=0)
-    snr_db: float | None = Field(description="With interference, in this round; None if ideal")
+    snr_db: float | None = Field(
+        description="With interference, in this round; None if ideal or without signal"
+    )
     rate_bit_s: float | None = Field(description="While on air; None if ideal")
     airtime_s: float = Field(ge=0.0, title=words.AIRTIME.word, description="All tries together")
     energy_j: float = Field(ge=0.0, title=words.TRANSMIT.word, description="All tries together")

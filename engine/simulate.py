@@ -13,6 +13,14 @@ from torch import Tensor
 from engine.adapters import Adapters, distance_to_mean, flatten, select
 from engine.compute import ComputeCost, compute_cost
 from engine.config import Agnes
+from engine.divergence import (
+    require_distances,
+    require_exchanged,
+    require_recorded,
+    require_scored,
+    require_trained,
+    require_warmed_up,
+)
 from engine.errors import NumericsError
 from engine.evaluate import Scores, evaluate, own_accuracy, prompt_weights
 from engine.fleet import OptimizerState, device_groups, train_steps
@@ -63,12 +71,26 @@ def simulate(
 
 
 def play_round(world: World, state: State, check: Check = nobody_asks) -> tuple[State, RoundRecord]:
-    """One round: every device trains, talks to its neighbours, and is asked all tasks."""
+    """One round: every device trains, talks to its neighbours, and is asked all tasks.
+
+    Raises:
+        NumericsError: something that the round would leave behind is not finite.
+    """
     began = time.monotonic()
+    try:
+        after, record = _played(world, state, check)
+    except torch.linalg.LinAlgError as error:
+        what = "an adapter became too large to be taken apart"
+        raise NumericsError(state.round_index, list(range(len(world.own))), what) from error
+    require_recorded(record)
+    return after, record.model_copy(update={"wall_s": time.monotonic() - began})
+
+
+def _played(world: World, state: State, check: Check) -> tuple[State, RoundRecord]:
     t, mesh_before = state.round_index, state.mesh
     state = warmed_up(world, moved(world, state), check)
     trained, optimizer, losses = local_training(world, state, check)
-    _require_finite(t, trained, losses)
+    require_trained(t, (trained, optimizer.m, optimizer.v), losses)
     mesh = world.changing.usable(state.mesh, t)
     messages = world.method.sent(state.memory, mesh, t)
     ready_s = compute_cost(world.config, t).seconds
@@ -78,12 +100,12 @@ def play_round(world: World, state: State, check: Check = nobody_asks) -> tuple[
     memory, traffic = _relayed(world, memory, mesh, t, traffic)
     after = State(t + 1, combined, optimizer, memory, state.mesh)
     bank = world.method.bank(combined, memory) if _is_evaluated(world, t) else None
-    scores = _scores(world, bank, check) if bank else None
+    require_exchanged(t, world.config.adapter.value_bits, trained, combined, memory, bank)
+    scores = _scores(world, bank, t, check) if bank else None
     record = summarize(world, after, losses, traffic, scores)
     extra = record.extra | (_exchange_metrics(world, trained, after, bank) if bank else {})
     merges = _merge_records(state.mesh) if t == 0 or state.mesh is not mesh_before else ()
-    wall_s = time.monotonic() - began
-    known = {"extra": extra, "merges": merges, "wall_s": wall_s}
+    known = {"extra": extra, "merges": merges}
     if t == 0:
         known["layers"] = _layer_records(world, after.memory)
     return after, record.model_copy(update=known)
@@ -132,7 +154,7 @@ def warmed_up(world: World, state: State, check: Check) -> State:
     if steps == 0:
         return state
     batches = draw_batches(world, "warm-up", t, steps)
-    warmed, _, _ = train_steps(
+    warmed, _, losses = train_steps(
         world.backbone,
         world.rule,
         state.adapters,
@@ -141,6 +163,7 @@ def warmed_up(world: World, state: State, check: Check) -> State:
         trained=world.method.trained,
         stop=lambda: check(0.0),
     )
+    require_warmed_up(t, warmed, losses)
     memory = world.method.after_warm_up(warmed, state.memory, state.mesh, t)
     masks = world.method.masks(memory)
     if masks is None or not _counts_masks(world):
@@ -228,13 +251,15 @@ def summarize(
     if scores is not None and scores.gate_entropy is not None:
         extra["gate_entropy_nats"] = scores.gate_entropy
     compute = compute_cost(world.config, after.round_index - 1)
+    distances = distance_to_mean(after.adapters)
+    require_distances(after.round_index - 1, distances)
     own = scores.accuracy[torch.arange(n), torch.from_numpy(world.own)] if scores else None
     return RoundRecord(
         round_index=after.round_index - 1,
         train_loss=float(loss.mean()),
         accuracy_own=None if own is None else float(own.mean()),
         accuracy_all=None if scores is None else float(scores.accuracy.mean()),
-        consensus_distance=float(distance_to_mean(after.adapters).mean()),
+        consensus_distance=float(distances.mean()),
         delivered_fraction=delivered,
         sent_bits=int(traffic.sender_bits.sum()),
         airtime_s=traffic.airtime_s,
@@ -256,8 +281,11 @@ def _is_evaluated(world: World, round_index: int) -> bool:
     return done % world.config.evaluation.every_rounds == 0 or done == world.config.rounds
 
 
-def _scores(world: World, bank: Bank, check: Check) -> Scores:
-    return evaluate(world.backbone, bank, world.exam, world.rule.scaling, check=lambda: check(1.0))
+def _scores(world: World, bank: Bank, round_index: int, check: Check) -> Scores:
+    scaling = world.rule.scaling
+    scores = evaluate(world.backbone, bank, world.exam, scaling, check=lambda: check(1.0))
+    require_scored(round_index, scores)
+    return scores
 
 
 def _exchange_metrics(
@@ -272,15 +300,6 @@ def _exchange_metrics(
     mixing = mixing_rule(world.config)
     known = fleet_metrics(exchange, after.mesh, bank, own, questions, gates, mixing)
     return {"accuracy_own_before_exchange": before, **known}
-
-
-def _require_finite(round_index: int, adapters: Adapters, losses: Tensor) -> None:
-    finite = losses.isfinite().all(dim=0)
-    finite &= flatten(adapters.b).isfinite().all(dim=1)
-    if adapters.a:
-        finite &= flatten(adapters.a).isfinite().all(dim=1)
-    if not finite.all():
-        raise NumericsError(round_index, (~finite).nonzero().flatten().tolist())
 
 
 def _merge_records(mesh: Mesh) -> tuple[MergeRecord, ...]:
@@ -362,7 +381,8 @@ def _link_records(traffic: Traffic) -> tuple[LinkRecord, ...]:
             receiver=int(i),
             sender=int(j),
             payload_bits=int(payload_bits[i, j]),
-            snr_db=None if math.isnan(snr[i, j]) else ratio_to_db(float(snr[i, j])),
+            # NaN on an ideal channel; zero where a table of gains has none.
+            snr_db=ratio_to_db(float(snr[i, j])) if snr[i, j] > 0.0 else None,
             rate_bit_s=None if math.isnan(rate[i, j]) else float(rate[i, j]),
             airtime_s=float(airtime_s[i, j]),
             energy_j=float(energy_j[i, j]),

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from engine.adapters import Adapters, Factors, Masks, flatten
+from engine.adapters import Adapters, Factors, Masks, flatten, weighted_sums
 from engine.rng import stream
 
 # A share of each module, the same everywhere or per module and device.
@@ -159,7 +159,7 @@ def _masked_sum(
 ) -> Float[Tensor, "n p"]:
     keep = torch.diagonal(weights)[:, None]
     others = weights - torch.diag(torch.diagonal(weights))
-    return keep * own.flatten(1) + others @ sent.flatten(1)
+    return keep * own.flatten(1) + weighted_sums(others, sent.flatten(1))
 
 
 def _share(density: Density, name: str) -> float | Tensor:

@@ -51,6 +51,7 @@ class DecafGossip(PlainMethod):
                 # A device comes first among those it averages over, and does not round itself.
                 wide = torch.cat([own_b[group, None], sent.b[name][who[group, 1:]]], dim=1)
                 tall = torch.cat([own_a[group, None], sent.a[name][who[group, 1:]]], dim=1)
+                wide, tall = (_of_heard(part, weight[group]) for part in (wide, tall))
                 left = (weight[group, :, None, None] * wide).transpose(1, 2).flatten(2)
                 new_b, new_a = refactored(left, tall.flatten(1, 2), own_a[group])
                 a[name][group], b[name][group] = new_a, new_b
@@ -70,6 +71,14 @@ def neighbourhoods(
     who = np.argsort(-order, axis=1, kind="stable")[:, :most]
     weight = np.take_along_axis(weights, who, axis=1)
     return torch.from_numpy(who), torch.from_numpy(weight).float()
+
+
+def _of_heard(
+    values: Float[Tensor, "n k p q"], weight: Float[Tensor, "n k"]
+) -> Float[Tensor, "n k p q"]:
+    """The values, except that what is not finite and was not heard is zero: it has no weight."""
+    kept = values.isfinite() | (weight > 0)[:, :, None, None]
+    return values if kept.all() else torch.where(kept, values, 0.0)
 
 
 def refactored(
@@ -102,6 +111,7 @@ def refactored(
     finite = core.isfinite().flatten(1).all(dim=1)[:, None, None]
     u, s, vt = torch.linalg.svd(torch.where(finite, core, 0.0), full_matrices=False)
     columns, rows = _first(q_left @ u, rank, dim=2), _first(vt @ q_right.mT, rank, dim=1)
+    rows = torch.where(finite, rows, 0.0)
     peak = columns.gather(1, columns.abs().argmax(dim=1, keepdim=True))[:, 0]
     sign = torch.where(peak < 0, -1.0, 1.0)
     # Rounding leaves this much of a singular value that is zero.
