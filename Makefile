@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check fix bench golden results screens measure browser torture load clean
+.PHONY: help setup up test check fix bench golden results screens measure browser proxy torture load clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -22,7 +22,7 @@ setup: $(VENV)/.dev ## install everything into .venv
 up: $(VENV)/.run ## start API, worker and dashboard; Ctrl-C stops them
 	@$(BIN)/meshtune up $(ARGS)
 
-test: $(VENV)/.dev browser ## run all tests, those in a browser included
+test: $(VENV)/.dev browser proxy ## run all tests, those in a browser included
 	$(BIN)/python -m pytest -n $(JOBS)
 
 check: $(VENV)/.dev ## lint, format, types, layers: what CI asks before the tests
@@ -70,6 +70,17 @@ browser: $(VENV)/.dev
 		&& $$as_root apt-get install -y -qq --no-install-recommends chromium >/dev/null; then exit 0; fi; \
 	$(BIN)/playwright install chromium \
 		|| echo "No Chromium could be installed: the browser test will fail. Install one by hand."
+
+# With RUNLEVEL=1 Debian installs the proxy and does not start it; the test starts one of its own.
+proxy:
+	@if PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null; then exit 0; fi; \
+	echo "Installing nginx for the test behind a proxy ..."; \
+	as_root=""; if [ "$$(id -u)" != 0 ]; then as_root="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$as_root true 2>/dev/null \
+		&& $$as_root apt-get update -qq \
+		&& $$as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; then exit 0; fi; \
+	echo "No nginx could be installed: the test behind a proxy will fail. Install one by hand."
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or make PYTHON=/path/to/it"; exit 1; }

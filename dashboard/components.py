@@ -15,28 +15,42 @@ import plotly.graph_objects as go
 import streamlit as st
 
 STATIC = Path(__file__).with_name("static")
-# Served by dashboard/server.py; no other host is ever asked.
-ASSETS_PATH = "/meshtune-assets"
-PLOTLY_PATH = "/meshtune-plotly.js"
+# Served by dashboard/server.py; no other host is ever asked. They are relative to the page, since
+# only the browser knows below which path a proxy shows it; all views are at one depth.
+ASSETS_PATH = "meshtune-assets"
+PLOTLY_PATH = "meshtune-plotly.js"
 
+# A script that does not come is said in the place of what it would draw; static/chart.js says the
+# same of plotly.js.
 LOADER = """
-const module = import(new URL("{url}", document.baseURI));
+const url = new URL("{url}", document.baseURI);
+const module = import(url);
+function missing({{ parentElement }}) {{
+  const host = parentElement.querySelector(".{place}");
+  if (!host || host.querySelector(".mt-missing")) return;
+  const said = document.createElement("p");
+  said.className = "mt-missing";
+  said.setAttribute("role", "alert");
+  said.textContent = `Nothing can be drawn here: ${{url.pathname}} did not load. Reload the page; `
+    + "if it stays so, a proxy in front of Meshtune may not pass this path.";
+  host.replaceChildren(said);
+}}
 export default function (component) {{
-  module.then((loaded) => loaded.draw(component));
-  return () => module.then((loaded) => loaded.dispose(component));
+  module.then((loaded) => loaded.draw(component), () => missing(component));
+  return () => module.then((loaded) => loaded.dispose(component), () => {{}});
 }}
 """
 
 
 def asset_url(name: str, **parameters: str) -> str:
-    """Address of a file in dashboard/static that changes whenever its content does."""
+    """Address of a file in dashboard/static, from the page; it changes with the content."""
     version = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:10]
     rest = "".join(f"&{key}={value}" for key, value in parameters.items())
     return f"{ASSETS_PATH}/{name}?v={version}{rest}"
 
 
 def plotly_url() -> str:
-    """Address of plotly.js, out of the installed package."""
+    """Address of plotly.js out of the installed package, from the page."""
     return f"{PLOTLY_PATH}?v={plotly.__version__}"
 
 
@@ -49,7 +63,7 @@ def _component(name: str, place: str) -> Callable[..., Any]:
         f"meshtune_{name}",
         html=f'<div class="{place}"></div>',
         css=(STATIC / f"{name}.css").read_text("utf-8"),
-        js=LOADER.format(url=asset_url(f"{name}.js", **parameters)),
+        js=LOADER.format(url=asset_url(f"{name}.js", **parameters), place=place),
         isolate_styles=False,  # Plotly puts its style sheet into the document head
     )
 

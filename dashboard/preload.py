@@ -28,13 +28,14 @@ COMPILE_AHEAD = b"//# allFunctionsCalledOnLoad\n"
 class ChartsAhead:
     """ASGI middleware that adds the scripts of the charts to the pages that open with charts."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, base: str = "") -> None:
         self.app = app
+        self.charted = {base + view for view in CHARTED}
         self.scripts = scripts().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; add to its answer if it is such a page."""
-        if not _opens_with_charts(scope):
+        if not self._opens_with_charts(scope):
             await self.app(scope, receive, send)
             return
         start: Message = {}
@@ -61,14 +62,13 @@ class ChartsAhead:
         plain = [each for each in scope["headers"] if each[0] != b"accept-encoding"]
         await self.app({**scope, "headers": plain}, receive, added)
 
-
-def _opens_with_charts(scope: Scope) -> bool:
-    """Whether a page is asked for that shows runs; without a choice there is nothing to draw."""
-    return (
-        scope["type"] == "http"
-        and scope["path"].rstrip("/") in CHARTED
-        and bool(scope.get("query_string"))
-    )
+    def _opens_with_charts(self, scope: Scope) -> bool:
+        """Whether a page is asked for that shows runs; without a choice it draws nothing."""
+        return (
+            scope["type"] == "http"
+            and scope["path"] in self.charted
+            and bool(scope.get("query_string"))
+        )
 
 
 def scripts() -> str:

@@ -10,12 +10,15 @@ from dashboard.components import ASSETS_PATH, PLOTLY_PATH, STATIC
 from dashboard.guard import HostsOnly
 from dashboard.preload import ChartsAhead, Versioned, plotly_script
 
+# A proxy that takes its prefix off needs no setting; for one that leaves it on, Streamlit has this.
+prefix = str(st.get_option("server.baseUrlPath") or "").strip("/")
+base = f"/{prefix}" if prefix else ""
 # The addresses carry versions, so that a new one is seen at the next page load.
 app = st.App(
     Path(__file__).with_name("app.py"),
     routes=[
-        Mount(ASSETS_PATH, Versioned(directory=STATIC)),
-        Route(PLOTLY_PATH, plotly_script),
+        Mount(f"{base}/{ASSETS_PATH}", Versioned(directory=STATIC)),
+        Route(f"{base}/{PLOTLY_PATH}", plotly_script),
     ],
-    middleware=[Middleware(HostsOnly), Middleware(ChartsAhead)],
+    middleware=[Middleware(HostsOnly), Middleware(ChartsAhead, base=base)],
 )

@@ -24,9 +24,11 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-START = """SwaggerUIBundle({
-  url: "openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null
-});
+START = """const base = new URL(".", location.href).pathname.replace(/\\/$/, "") || "/";
+fetch("openapi.json").then((answer) => answer.json()).then((spec) => SwaggerUIBundle({
+  spec: { ...spec, servers: [{ url: base }] },
+  dom_id: "#docs", deepLinking: true, validatorUrl: null
+}));
 """
 VENDORED = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 

@@ -1,13 +1,25 @@
 // A Plotly chart that is updated in place: Plotly.react keeps zoom, pan and hidden traces.
 // Streamlit's own Plotly element builds a new chart for every change of its data.
 // Text and lines take their colours from the theme variables, so both modes need no code here.
-const plotlyUrl = new URL(import.meta.url).searchParams.get("plotly");
+const plotlyUrl = new URL(new URL(import.meta.url).searchParams.get("plotly"), document.baseURI);
 let plotly = null;
 const charts = new WeakMap();
 
 function loadPlotly() {
-  plotly ??= import(plotlyUrl).then(() => globalThis.Plotly);
+  plotly ??= import(plotlyUrl).then(() => globalThis.Plotly).catch(() => {
+    plotly = null; // the next chart tries again
+    return null;
+  });
   return plotly;
+}
+
+function missing(div) {
+  const said = document.createElement("p");
+  said.className = "mt-missing";
+  said.setAttribute("role", "alert");
+  said.textContent = `This chart cannot be drawn: ${plotlyUrl.pathname} did not load. Reload the page; `
+    + "if it stays so, a proxy in front of Meshtune may not pass this path.";
+  div.replaceChildren(said);
 }
 
 function themed(layout, css) {
@@ -165,6 +177,8 @@ function turn(div) {
 
 async function paint(div, data, state) {
   const Plotly = await loadPlotly();
+  if (!Plotly) return missing(div);
+  div.querySelector(".mt-missing")?.remove();
   await turn(div);
   if (!div.isConnected || state.latest !== data) return; // newer data wait: do not draw stale ones
   const layout = {

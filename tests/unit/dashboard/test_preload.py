@@ -27,7 +27,7 @@ async def page(scope: Scope, _: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body[20:]})
 
 
-def answer(path: str, query: bytes = b"runs=1") -> tuple[dict[bytes, bytes], bytes]:
+def answer(path: str, query: bytes = b"runs=1", base: str = "") -> tuple[dict[bytes, bytes], bytes]:
     sent: list[Any] = []
 
     async def send(message: Message) -> None:
@@ -44,11 +44,11 @@ def answer(path: str, query: bytes = b"runs=1") -> tuple[dict[bytes, bytes], byt
     }
     # In a thread of its own: a browser test that failed leaves a loop in this one.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, ChartsAhead(page)(scope, receive, send)).result()
+        thread.submit(asyncio.run, ChartsAhead(page, base)(scope, receive, send)).result()
     return dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent[1:])
 
 
-@pytest.mark.parametrize("path", ["/compare", "/run", "/run/"])
+@pytest.mark.parametrize("path", ["/compare", "/run"])
 def test_a_page_with_charts_begins_with_their_scripts(path: str) -> None:
     headers, body = answer(path)
     assert plotly_url().encode() in body
@@ -62,6 +62,16 @@ def test_other_pages_are_left_alone(path: str) -> None:
     headers, body = answer(path)
     assert body == b"packed"
     assert headers[b"etag"] == b'"1"'
+
+
+def test_below_a_path_that_a_proxy_leaves_on_the_pages_are_known() -> None:
+    assert plotly_url().encode() in answer("/lab/run", base="/lab")[1]
+    assert answer("/run", base="/lab")[1] == b"packed"
+
+
+def test_no_address_leaves_the_path_that_the_page_is_below() -> None:
+    for each in (plotly_url(), asset_url("map.js")):
+        assert not each.startswith(("/", "http", "."))
 
 
 def test_a_page_without_a_choice_draws_nothing_and_loads_nothing() -> None:
@@ -82,7 +92,7 @@ def test_files_with_a_version_are_kept_for_good(query: str, kept: bool) -> None:
 
 
 def test_plotly_is_served_whole_under_the_address_that_charts_ask_for() -> None:
-    app = Starlette(routes=[Route(PLOTLY_PATH, plotly_script)])
+    app = Starlette(routes=[Route(f"/{PLOTLY_PATH}", plotly_script)])
     found = TestClient(app).get(plotly_url())
     assert found.is_success
     assert found.headers["content-type"].startswith("text/javascript")
