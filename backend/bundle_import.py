@@ -8,12 +8,13 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +55,12 @@ IMPORTER = "import"  # owner of a run while it comes in; nobody sees it, it is o
 LEASE_S = 60.0
 INT64_MAX = 2**63 - 1
 INPUT_SUFFIXES = (".npz", ".csv")
+# What macOS, Windows and KDE leave behind; it is passed over, never read.
+OF_DESKTOPS = re.compile(
+    r"__MACOSX/.*|(.*/)?(\._[^/]*|\.DS_Store|\.localized|\.directory|Icon\r"
+    r"|(?i:desktop\.ini|(eh)?thumbs\.db))",
+    re.DOTALL,
+)
 WRONG_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
@@ -174,31 +181,35 @@ def _opened(path: Path, limits: Limits) -> Iterator[Source]:
 
 
 def _folder(path: Path, limits: Limits) -> Source:
-    sizes: dict[str, int] = {}
+    held: dict[str, int] = {}
     for found in path.rglob("*"):
         name = found.relative_to(path).as_posix()
         if found.is_symlink():
             raise BundleError(f"the bundle holds a link, {_shown(name)}; export the run again")
         if found.is_dir():
             continue
-        sizes[_known(name)] = found.stat().st_size
-        _require_few(len(sizes), limits)
+        held[name] = found.stat().st_size
+        _require_few(len(held), limits)
+    names = _own_names(held)
+    sizes = {name: held[there] for name, there in names.items()}
     _require_small(sum(sizes.values()), limits)
-    return Source(sizes, lambda name: (path / name).open("rb"))
+    return Source(sizes, lambda name: (path / names[name]).open("rb"))
 
 
 def _zip(archive: zipfile.ZipFile, packed_bytes: int, limits: Limits) -> Source:
-    sizes: dict[str, int] = {}
+    held: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
-        _require_few(len(sizes) + 1, limits)
-        if entry.filename.endswith("/"):  # a folder
+        _require_few(len(held) + 1, limits)
+        name = entry.filename.replace("\\", "/")  # as some tools of Windows write it
+        if name.endswith("/"):  # a folder
             continue
-        name = _known(entry.filename)
-        if name in sizes:
-            raise BundleError(f"the bundle holds {name} twice; export the run again")
+        if name in held:
+            raise BundleError(f"the bundle holds {_shown(name)} twice; export the run again")
         if stat.S_ISLNK(entry.external_attr >> 16):
-            raise BundleError(f"the bundle holds a link, {name}; export the run again")
-        sizes[name] = entry.file_size
+            raise BundleError(f"the bundle holds a link, {_shown(name)}; export the run again")
+        held[name] = entry
+    names = _own_names(held)
+    sizes = {name: held[there].file_size for name, there in names.items()}
     total = sum(sizes.values())
     _require_small(total, limits)
     if total > limits.unpacked_free_bytes and total > limits.ratio * packed_bytes:
@@ -206,7 +217,20 @@ def _zip(archive: zipfile.ZipFile, packed_bytes: int, limits: Limits) -> Source:
             f"the bundle unpacks to {total // max(packed_bytes, 1)} times its size, more than "
             f"{limits.ratio}; send its folder instead"
         )
-    return Source(sizes, archive.open)
+    return Source(sizes, lambda name: archive.open(held[names[name]]))
+
+
+def _own_names(held: Iterable[str]) -> dict[str, str]:
+    """Names as the export gave them, each with its name here, after a desktop packed them again.
+
+    Desktops put a folder around what they pack, and files of their own beside it.
+    """
+    left = [name for name in held if not OF_DESKTOPS.fullmatch(name)]
+    tops = {name.partition("/")[0] for name in left}
+    around = f"{tops.pop()}/" if len(tops) == 1 and MANIFEST not in left else ""
+    if around + MANIFEST not in left:
+        around = ""
+    return {_known(name.removeprefix(around)): name for name in left}
 
 
 def _known(name: str) -> str:

@@ -355,6 +355,63 @@ def test_a_wrong_bundle_is_one_sentence_and_leaves_nothing(
     assert left <= {"checkpoints"}
 
 
+LEFT_BEHIND = (
+    "__MACOSX/._run-1",
+    "__MACOSX/run-1/adapters/._device-000",
+    ".DS_Store",
+    "run-1/.DS_Store",
+    "run-1/adapters/._adapter_config.json",
+    "run-1/desktop.ini",
+    "run-1/adapters/Thumbs.db",
+    "run-1/adapters/device-000/thumbs.db",
+    "run-1/.directory",
+)
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+@pytest.mark.parametrize("top", ["run-1/", "a folder \N{CAT FACE}/", ""])
+def test_a_bundle_that_a_desktop_packed_again_is_read(
+    bundle: dict[str, bytes],
+    other_store: Engine,
+    elsewhere: Settings,
+    tmp_path: Path,
+    *,
+    top: str,
+    separator: str,
+) -> None:
+    names = {name: (top + name).replace("/", separator) for name in bundle}
+    packed = {names[name]: content for name, content in bundle.items()}
+    packed |= {name.replace("run-1/", top).replace("/", separator): b"x" for name in LEFT_BEHIND}
+    file = zipped(packed, tmp_path / "again.zip")
+    with zipfile.ZipFile(file, "a") as archive:  # desktops name folders as well
+        archive.writestr(f"{top}adapters/", b"")
+    number = import_run(file, other_store, elsewhere)
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            if not name.endswith("/"):
+                target = tmp_path / "unpacked" / name.replace("\\", "/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(name))
+    again = import_run(tmp_path / "unpacked", other_store, elsewhere)
+    assert records(other_store, number) == records(other_store, again)
+    assert not [name for name in tree(elsewhere.state_dir) if "DS_Store" in name]
+
+
+@pytest.mark.parametrize(
+    "stranger", ["run-1/notes.txt", "notes.txt", "other/manifest.json", "run-1/.hidden"]
+)
+def test_a_stranger_in_what_a_desktop_packed_is_refused(
+    stranger: str,
+    bundle: dict[str, bytes],
+    other_store: Engine,
+    elsewhere: Settings,
+    tmp_path: Path,
+) -> None:
+    packed = {f"run-1/{name}": content for name, content in bundle.items()} | {stranger: b"x"}
+    with pytest.raises(BundleError, match="which no run has"):
+        import_run(zipped(packed, tmp_path / "bad.zip"), other_store, elsewhere)
+
+
 @pytest.mark.parametrize(
     "name",
     [
