@@ -1,7 +1,7 @@
 """Every round of several runs as one table, CSV or Parquet.
 
-The first line of the CSV, or the metadata of the Parquet file, says config, seed, versions and
-commit of each run.
+Config, seed, versions and commit of each run are in the metadata of the Parquet file, and in the
+CSV file in the last column of the first row of the run.
 """
 
 import csv
@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from backend.compare_curves import SUM_OF, forgetting
 from backend.compare_replies import group_of
-from backend.export import about
+from backend.export import ABOUT, about
 from backend.schemas import RunDetail
 from db import curves
 from db.session import reading
@@ -36,25 +36,31 @@ def header(tasks: Sequence[str]) -> list[str]:
 
 def told(runs: Sequence[RunDetail]) -> str:
     """What a reader needs to know to get the same numbers again, as JSON."""
-    listed = [about(run) | {"group": group_of(run.config.model_dump(mode="json"))} for run in runs]
+    listed = [_about(run) for run in runs]
     return json.dumps({"kind": "meshtune-comparison", "format": 1, "runs": listed})
 
 
+def _about(run: RunDetail) -> dict[str, Any]:
+    return about(run) | {"group": group_of(run.config.model_dump(mode="json"))}
+
+
 def csv_lines(store: Engine, runs: Sequence[RunDetail]) -> Iterator[str]:
-    """First `told` behind a "# ", then the header, then the rows of one run after the other."""
+    """The header, then the rows of one run after the other; the first of each says what it is."""
     tasks = tasks_of(runs)
-    names = header(tasks)
-    yield f"# {told(runs)}\n"
+    names = [*header(tasks), ABOUT]
     yield ",".join(names) + "\n"
     for run in runs:
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, names, lineterminator="\n")
-        writer.writerows(rows(store, run, tasks))
+        first = {ABOUT: json.dumps(_about(run))}
+        for row in rows(store, run, tasks):
+            writer.writerow(row | first)
+            first = {}
         yield buffer.getvalue()
 
 
 def parquet(store: Engine, runs: Sequence[RunDetail]) -> bytes:
-    """The table of `csv_lines` as Parquet, a row group per run.
+    """The table of `csv_lines` as Parquet, a row group per run; `told` is in its metadata.
 
     Raises:
         ModuleNotFoundError: pyarrow is not installed.

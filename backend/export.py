@@ -1,6 +1,7 @@
 """A run to take away: JSON lines (everything), CSV or Parquet (a row per round, device, task).
 
-The first line, or the metadata of a Parquet file, says config, seed, versions and commit.
+Config, seed, versions and commit are in the first line of the JSON lines, in the metadata of a
+Parquet file, and in the first row of a CSV file, in its last column.
 """
 
 import csv
@@ -51,6 +52,9 @@ HEADER = (
     "round_compute_j",
     "round_round_s",
 )
+# The table comes first, so that any program reads it as it is; what it is of stays in the one file.
+ABOUT = "about"
+CSV_HEADER = (*HEADER, ABOUT)
 TEXTS = ("method", "device_task", "scored_task")
 COUNTS = (
     "run_id",
@@ -81,12 +85,15 @@ def jsonl_lines(run: RunDetail, records: Iterable[RoundRecord]) -> Iterator[str]
 
 
 def csv_lines(run: RunDetail, records: Iterable[RoundRecord]) -> Iterator[str]:
-    """First `about` behind a "# ", then the header, then the rows; a round at a time."""
-    yield "# " + json.dumps(about(run), separators=(",", ":")) + "\n"
-    yield ",".join(HEADER) + "\n"
+    """The header, then the rows, a round at a time; the first row ends with `about`."""
+    yield ",".join(CSV_HEADER) + "\n"
+    told: str | None = json.dumps(about(run), separators=(",", ":"))
     for record in records:
         buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows(_rows(run, record))
+        writer = csv.writer(buffer, lineterminator="\n")
+        for row in _rows(run, record):
+            writer.writerow((*row, told))
+            told = None
         yield buffer.getvalue()
 
 
@@ -101,7 +108,7 @@ def table_lines(run: RunDetail, records: Iterable[RoundRecord]) -> Iterator[str]
 
 
 def write_parquet(out: IO[bytes], run: RunDetail, records: Iterable[RoundRecord]) -> None:
-    """The table of `csv_lines` as Parquet, a row group per round; `about` is in its metadata.
+    """The table of `csv_lines` as Parquet, a row group per round; `about` is in its metadata alone.
 
     Raises:
         ModuleNotFoundError: pyarrow is not installed.

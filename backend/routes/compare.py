@@ -168,7 +168,7 @@ def table_of_runs(
     numbers: Compared,
     file_format: Annotated[Literal["csv", "parquet"], Query(alias="format")] = "csv",
 ) -> Response:
-    """Every round of several runs, one row each; its head says configs, seeds and versions."""
+    """Every round of several runs, one row each, with their configs, seeds and versions."""
     with reading(store) as session:
         found = [
             replies.detail(session, runs.get(session, number)) for number in dict.fromkeys(numbers)

@@ -139,7 +139,7 @@ def export_run(
     store: Store,
     file_format: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv",
 ) -> StreamingResponse:
-    """Every record of a run; the first line says config, seed, versions and commit."""
+    """Every record of a run, with its config, seed, versions and commit."""
     with reading(store) as session:
         run = replies.detail(session, runs.get(session, run_id))
     lines = csv_lines if file_format == "csv" else jsonl_lines

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from backend.app import create_app
+from backend.export import CSV_HEADER
 from backend.limits import BODY_MAX_BYTES
 from backend.routes import design
 from backend.schemas import (
@@ -160,9 +161,10 @@ def test_csv_export_has_a_row_per_round_device_and_task(api: TestClient, shared:
     run_id = stored_run(shared, config, rounds=2, status=RunStatus.COMPLETED)
     answer = api.get(f"/runs/{run_id}/export")
     assert answer.headers["content-disposition"] == f'attachment; filename="run-{run_id}.csv"'
-    comment, *lines = answer.text.splitlines(keepends=True)
-    assert json.loads(comment.removeprefix("# "))["config_sha256"]
-    rows = list(csv.DictReader(io.StringIO("".join(lines))))
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert list(rows[0]) == answer.text.splitlines()[0].split(",") == list(CSV_HEADER)
+    assert json.loads(rows[0]["about"])["config_sha256"]
+    assert {row["about"] for row in rows[1:]} == {""}
     keys = [(row["round_index"], row["device"], row["scored_task"]) for row in rows]
     expected = [(r, d, t) for r in "01" for d in "01" for t in ("reading", "addition")]
     assert sorted(keys) == sorted(expected)
@@ -180,7 +182,7 @@ def test_csv_export_keeps_devices_of_a_round_without_evaluation(
         assert claim is not None
         runs.append_round(session, claim, sample_record(config, 0, scores=()), "c", lease_s=20.0)
     text = api.get(f"/runs/{run_id}/export?format=csv").text
-    rows = list(csv.DictReader(io.StringIO(text.partition("\n")[2])))
+    rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["device"], row["accuracy"]) for row in rows] == [("0", ""), ("1", "")]
 
 

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import pandas
 import pytest
+from pyarrow.parquet import read_schema
 from rich.console import Console
 from sqlalchemy import Engine
 
 from backend import worker
 from backend.cli import Refused, app, table_of, write_whole
 from backend.doctor import check_database, check_port
+from backend.export import CSV_HEADER
 from backend.settings import Settings
 from db import runs
 from db.errors import StoreError
@@ -131,8 +133,7 @@ def test_exported_lines_are_the_config_and_the_stored_rounds(
 def test_without_a_file_the_export_goes_to_the_screen(call, store: Engine) -> None:
     run_id = stored_run(store, rounds=1, status=RunStatus.COMPLETED)
     said = call("export", run_id, "--format", "csv")
-    about, header, *rows = said.out.splitlines()
-    assert about.startswith("# {")
+    header, *rows = said.out.splitlines()
     assert "accuracy" in header.split(",")
     assert len(rows) == 4  # two devices on two tasks
 
@@ -178,8 +179,15 @@ def test_a_table_in_parquet_holds_what_the_csv_holds(
     for name in ("csv", "parquet"):
         assert call("export", run_id, "--format", name, "--out", tmp_path / name).code == 0
     found = pandas.read_parquet(tmp_path / "parquet")
-    told = pandas.read_csv(tmp_path / "csv", comment="#")
+    told = pandas.read_csv(tmp_path / "csv")
+    assert list(told.columns) == list(CSV_HEADER)
+    assert told.columns[-1] == "about"
+    first, *others = told.pop("about")
+    assert pandas.isna(others).all()
     assert found.to_csv(index=False) == told.to_csv(index=False)
+    inside = read_schema(tmp_path / "parquet").metadata[b"meshtune"]
+    assert json.loads(first) == json.loads(inside)
+    assert json.loads(first)["config_sha256"]
     assert len(found) == 8  # two rounds of two devices on two tasks
 
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 
+import pandas
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -146,11 +147,13 @@ def test_the_table_has_every_round_of_every_run(
 ) -> None:
     asked = [arms["so_lora"][0], arms["lora_gossip"][1]]
     answer = api.get(f"/compare/table?{query(asked)}")
-    first, *rest = answer.text.splitlines()
-    told = json.loads(first.removeprefix("# "))
-    assert [each["seed"] for each in told["runs"]] == [0, 1]
-    assert told["runs"][0]["provenance"]["meshtune"]
-    rows = list(csv.DictReader(rest))
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    told = [json.loads(row["about"]) for row in rows if row["about"]]
+    assert [each["seed"] for each in told] == [0, 1]
+    assert told[0]["provenance"]["meshtune"]
+    plain = pandas.read_csv(io.StringIO(answer.text))
+    assert list(plain.columns) == answer.text.splitlines()[0].split(",") == list(rows[0])
+    assert list(plain["about"].notna()) == ([True] + [False] * 7) * 2
     assert [(row["run_id"], row["round"]) for row in rows] == [
         (str(number), str(index)) for number in asked for index in range(1, 9)
     ]
@@ -161,15 +164,16 @@ def test_the_table_has_every_round_of_every_run(
 
 def test_parquet_is_the_same_table(api: TestClient, arms: dict[str, list[int]]) -> None:
     asked = [arms["so_lora"][0], arms["lora_gossip"][1]]
-    lines = api.get(f"/compare/table?{query(asked)}").text.splitlines()
+    text = api.get(f"/compare/table?{query(asked)}").text
     answer = api.get(f"/compare/table?{query(asked)}&format=parquet")
     read = parquet.read_table(io.BytesIO(answer.content))
-    wanted = list(csv.DictReader(lines[1:]))
+    wanted = list(csv.DictReader(io.StringIO(text)))
     assert read.num_rows == len(wanted) == 16
-    assert read.column_names == list(wanted[0])
+    assert [*read.column_names, "about"] == list(wanted[0])
     assert read.column("total_bits").to_pylist() == [int(row["total_bits"]) for row in wanted]
     assert read.column("forgetting").to_pylist() == [float(row["forgetting"]) for row in wanted]
-    assert json.loads(read.schema.metadata[b"meshtune"]) == json.loads(lines[0][2:])
+    told = json.loads(read.schema.metadata[b"meshtune"])
+    assert told["runs"] == [json.loads(row["about"]) for row in wanted if row["about"]]
 
 
 def test_the_report_is_one_page_with_everything_in_it(

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+import pandas
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
@@ -149,6 +150,7 @@ def test_the_table_is_taken_away_as_csv(api: TestClient, shared: Engine) -> None
     answer = api.get(f"/sweeps/{created.id}/table.csv")
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert list(pandas.read_csv(io.StringIO(answer.text)).columns) == list(rows[0])
     assert [row["training.learning_rate"] for row in rows] == ["0.01", "0.1"]
     assert [(row["completed"], row["queued"]) for row in rows] == [("2", "0"), ("1", "1")]
     assert float(rows[0]["accuracy_all_mean"]) == pytest.approx(1 / 3)
