@@ -35,6 +35,7 @@ from engine.config import GainTable, RadioChannel, RunConfig, Trace
 from engine.errors import CheckpointError
 from engine.peft_io import checkpoint_header, peft_folders
 from engine.records import ENDED, Provenance, RoundRecord, RunStatus
+from engine.topology.traces import SUFFIXES
 
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
@@ -47,7 +48,7 @@ MEMBER = re.compile(
     r"manifest\.json|records\.jsonl|checkpoint\.safetensors|config\.toml|table\.csv|README\.txt"
     r"|adapters/device-[0-9]{3}/adapter_(config\.json|model\.safetensors)"
     r"|inputs/(gains/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.(npz|csv)"
-    r"|traces/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.csv)"
+    r"|traces/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.(csv|xml|tcl|txt))"
 )
 CHUNK_BYTES = 1 << 20
 LARGEST_BYTES = 8 << 30  # of all files together, unpacked
@@ -265,7 +266,7 @@ def _add_inputs(folder: Path, state_dir: Path, config: RunConfig) -> list[str]:
     """Copy them; the names of those that are gone."""
     gone = []
     for name in inputs_of(config):
-        suffixes = (".npz", ".csv") if name.startswith("inputs/gains/") else (".csv",)
+        suffixes = (".npz", ".csv") if name.startswith("inputs/gains/") else SUFFIXES
         paths = [state_dir / f"{name}{suffix}" for suffix in suffixes]
         held = next((path for path in paths if path.is_file()), None)
         if held is None:

@@ -94,8 +94,8 @@ class Trace(Moving):
     name: InputName = Field(
         "trace",
         title="Trace",
-        description="Name of a CSV file in the folder inputs/traces, with columns round, device, "
-        "x_m, y_m.",
+        description="Name of a file in the folder inputs/traces: CSV with columns round, device, "
+        "x_m, y_m, FCD output of SUMO, or movements of ns-2.",
     )
     sha256: Sha256 = Field(
         "", title="SHA-256", description="Refuse another file of that name; empty takes any."

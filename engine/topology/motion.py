@@ -1,11 +1,9 @@
 """Devices that move: places in every round, a function of the seed and the round alone (M25)."""
 
-import csv
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar, assert_never, runtime_checkable
 
 import numpy as np
@@ -17,6 +15,7 @@ from engine.errors import ConfigMismatch
 from engine.geometry import MEAN_LEG
 from engine.inputs import input_path
 from engine.rng import stream
+from engine.topology.traces import SUFFIXES, read_trace
 
 # Drawn devices may all stand close together; they get room to walk.
 DRAWN_RADIUS_MIN_M = 10.0
@@ -27,7 +26,6 @@ LEGS_PER_INTERVAL_MAX = 100.0
 BLOCK = 64
 # So many rounds back, places are at hand without computing.
 RECENT = 4
-TRACE_COLUMNS = ("round", "device", "x_m", "y_m")
 
 Places = Float64[np.ndarray, "n 2"]  # in metres
 Plane = Complex128[np.ndarray, " n"]  # points and velocities, x + i y: turning is multiplying
@@ -85,8 +83,8 @@ def build_motion(
                 GaussMarkovLaw(disc, mobility.speed_m_s, mobility.memory, mobility.interval_s, seed)
             )
         case c.Trace():
-            file = input_path("traces", mobility.name, (".csv",), mobility.sha256)
-            return read_trace(file, len(start))
+            file = input_path("traces", mobility.name, SUFFIXES, mobility.sha256)
+            return read_trace(file, len(start), mobility.interval_s)
         case _:
             assert_never(mobility)
 
@@ -427,92 +425,6 @@ def reflected(
         np.where(hits, speed * gone, velocity),
         np.where(hits, mirrored, mean),
     )
-
-
-@dataclass(frozen=True)
-class Traced:
-    """Places of a file: straight lines between the rounds it gives, held before and after.
-
-    `rounds` are all rounds that the file names for any device, ascending.
-    """
-
-    rounds: Int64[np.ndarray, " k"]
-    given: Float64[np.ndarray, "k n 2"]
-
-    def places(self, round_index: int) -> Float64[np.ndarray, "n 2"]:
-        """See `Motion`."""
-        after = int(np.searchsorted(self.rounds, round_index, side="right"))
-        if after == 0 or after == len(self.rounds):
-            held: Float64[np.ndarray, "n 2"] = self.given[max(after - 1, 0)]
-            return held
-        before, behind = int(self.rounds[after - 1]), int(self.rounds[after])
-        share = (round_index - before) / (behind - before)
-        between: Float64[np.ndarray, "n 2"] = (1.0 - share) * self.given[
-            after - 1
-        ] + share * self.given[after]
-        return between
-
-
-def read_trace(file: Path, devices: int) -> Traced:
-    """The trace in a CSV file with the columns round, device, x_m, y_m, in any order.
-
-    A device may skip rounds; rounds count from 0.
-
-    Raises:
-        ConfigMismatch: a column, a number or a device is missing, doubled or out of range.
-    """
-    with file.open(encoding="utf-8", newline="") as text:
-        try:
-            points = _points(csv.DictReader(text), file.name, devices)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ConfigMismatch(f"trace {file.name} is not a CSV text file: {error}") from error
-    missing = [device for device, path in enumerate(points) if not path]
-    if missing:
-        raise ConfigMismatch(
-            f"trace {file.name} has no place for device {missing[0]}, but fleet.devices is "
-            f"{devices}; give every device from 0 to {devices - 1} at least one row"
-        )
-    rounds = np.array(sorted(set().union(*points)), dtype=np.int64)
-    given = np.empty((len(rounds), devices, 2))
-    for device, path in enumerate(points):
-        known = sorted(path)
-        for axis in (0, 1):
-            given[:, device, axis] = np.interp(rounds, known, [path[k][axis] for k in known])
-    given.setflags(write=False)
-    return Traced(rounds, given)
-
-
-def _points(
-    rows: "csv.DictReader[str]", name: str, devices: int
-) -> list[dict[int, tuple[float, float]]]:
-    """Per device its places by round."""
-    absent = [column for column in TRACE_COLUMNS if column not in (rows.fieldnames or ())]
-    if absent:
-        raise ConfigMismatch(
-            f"trace {name} has no column {absent[0]}; its first line must name "
-            f"{', '.join(TRACE_COLUMNS)}"
-        )
-    points: list[dict[int, tuple[float, float]]] = [{} for _ in range(devices)]
-    for row in rows:
-        where = f"trace {name}, line {rows.line_num}"
-        try:
-            index, device = int(row["round"]), int(row["device"])
-            place = float(row["x_m"]), float(row["y_m"])
-        except (TypeError, ValueError) as error:
-            raise ConfigMismatch(f"{where}: not four numbers, two of them whole") from error
-        if not all(map(math.isfinite, place)):
-            raise ConfigMismatch(f"{where}: a place must be finite")
-        if index < 0 or index >= 2**31:
-            raise ConfigMismatch(f"{where}: round is {index}; rounds count from 0")
-        if not 0 <= device < devices:
-            raise ConfigMismatch(
-                f"{where}: device is {device}, but fleet.devices is {devices}, so that devices are "
-                f"0 to {devices - 1}"
-            )
-        if index in points[device]:
-            raise ConfigMismatch(f"{where}: device {device} is placed twice in round {index}")
-        points[device][index] = place
-    return points
 
 
 def _check_legs(law: WaypointLaw) -> None:

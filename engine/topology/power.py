@@ -66,7 +66,8 @@ def deadline_snr(radio: Radio, bits: int, receivers: int) -> float:
 
 def noise_over_gain_w(radio: Radio, positions: Places) -> Powers:
     """Power that arrives as strong as the noise of the whole band: N0 F B / g, in watts."""
-    power: Powers = radio.tx_power_w / radio.mean_snr(positions)
+    with np.errstate(divide="ignore"):  # where nothing arrives, no power is enough
+        power: Powers = radio.tx_power_w / radio.mean_snr(positions)
     return power
 
 

@@ -252,6 +252,20 @@ def test_files_that_the_run_reads_travel_along(
     assert runs_in(other_store) == before
 
 
+def test_a_trace_of_a_simulator_travels_under_its_own_ending(
+    store: Engine, settings: Settings, other_store: Engine, elsewhere: Settings, tmp_path: Path
+) -> None:
+    file = settings.state_dir / "inputs" / "traces" / "walk.tcl"
+    file.parent.mkdir(parents=True)
+    lines = [f"$node_({node}) set {axis}_ {node}" for node in range(2) for axis in "XY"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    run_id = kept_run(store, settings, mobility__kind="trace", mobility__name="walk")
+    export_zip(store, settings, run_id, tmp_path / "a.zip")
+    import_run(tmp_path / "a.zip", other_store, elsewhere)
+    target = elsewhere.state_dir / "inputs" / "traces" / "walk.tcl"
+    assert target.read_bytes() == file.read_bytes()
+
+
 # Strangers
 
 

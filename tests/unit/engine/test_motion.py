@@ -19,9 +19,9 @@ from engine.topology.motion import (
     area_of,
     area_radius_m,
     build_motion,
-    read_trace,
     reflected,
 )
+from engine.topology.traces import SUFFIXES, read_trace
 
 RADIUS_M = 100.0
 WALKS: list[c.Mobility] = [
@@ -289,14 +289,17 @@ def test_columns_and_rows_of_a_trace_come_in_any_order(tmp_path):
         ("round,device,x_m\n0,0,1\n", "no column y_m"),
         (TRACE.replace("10.0\n4", "nan\n4"), "line 2: a place must be finite"),
         (TRACE.replace("8.0", "inf"), "line 3: a place must be finite"),
-        (TRACE.replace("8.0", "far"), "line 3: not four numbers"),
-        (TRACE.replace("4,0,", "4.5,0,"), "line 3: not four numbers"),
-        (TRACE + "9,0\n", "line 7: not four numbers"),
+        (TRACE.replace("8.0", "far"), "line 3: there is no number in column x_m"),
+        (TRACE.replace("4,0,", "4.5,0,"), "line 3: round is 4.5; rounds are whole numbers"),
+        (TRACE.replace("4,0,", "4,0.5,"), "line 3: device is 0.5, but fleet.devices is 2"),
+        (TRACE + "9,0\n", "line 7: there is no number in column x_m"),
         (TRACE + "-1,0,0,0\n", "line 7: round is -1"),
+        (TRACE + "nan,0,0,0\n", "line 7: round is nan"),
+        (TRACE + "9,0,3e5,0\n", "places span 300000 m, but at most 200000 fit"),
+        (TRACE + "9,0,1e308,-1e308\n", "places span 1e[+]308 m"),
         (TRACE + "0,2,0,0\n", r"line 7: device is 2, but fleet.devices is 2"),
         (TRACE + "4,0,0,0\n", "line 7: device 0 is placed twice in round 4"),
         ("round,device,x_m,y_m\n0,1,0,0\n", r"no place for device 0, but fleet.devices is 2"),
-        (TRACE.encode("utf-16").decode("latin-1"), "no column round"),
     ],
 )
 def test_a_trace_that_does_not_fit_is_refused_in_a_sentence(tmp_path, text, sentence):
@@ -321,7 +324,7 @@ def test_a_trace_is_found_by_its_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(motion, "input_path", found)
     walk = build_motion(c.Trace(name="walk", sha256="0" * 64), disc_places(2), RADIUS_M, 0)
-    assert asked == [("traces", "walk", (".csv",), "0" * 64)]
+    assert asked == [("traces", "walk", SUFFIXES, "0" * 64)]
     assert walk.places(2).tolist() == [[4.0, 0.0], [5.0, 7.0]]
 
 
