@@ -1,7 +1,9 @@
 """Shapes of the embedded model's linear layers, read without loading the model."""
 
 import json
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from engine.errors import AssetMissing
 
@@ -15,13 +17,7 @@ def embedded_shapes() -> dict[str, tuple[int, int]]:
     Raises:
         AssetMissing: the package was installed without its model.
     """
-    path = Path(__file__).parent / "weights" / "config.json"
-    if not path.is_file():
-        raise AssetMissing(
-            "the embedded model has no config.json; reinstall the package, or make the model with "
-            "python -m engine.backbone.pretrain"
-        )
-    model = json.loads(path.read_text(encoding="utf-8"))
+    model = _config()
     width, inner = model["hidden_size"], model["intermediate_size"]
     queries = model["num_attention_heads"] * model["head_dim"]
     keys = model["num_key_value_heads"] * model["head_dim"]
@@ -39,3 +35,15 @@ def embedded_shapes() -> dict[str, tuple[int, int]]:
         for index in range(model["num_hidden_layers"])
         for name, shape in block.items()
     }
+
+
+@cache  # a plan asks for every round
+def _config() -> dict[str, Any]:
+    path = Path(__file__).parent / "weights" / "config.json"
+    if not path.is_file():
+        raise AssetMissing(
+            "the embedded model has no config.json; reinstall the package, or make the model with "
+            "python -m engine.backbone.pretrain"
+        )
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
