@@ -26,7 +26,7 @@ from dashboard.frames import History
 from dashboard.run_replay import TICK_S, Replay, controls
 from engine.records import ENDED, RunStatus
 
-POLL_S = 0.7  # between looks at a run that is under way
+POLL_S = 0.25  # between looks at a run that is under way; a new round is drawn within half a second
 ALL_PAGES = 1_000_000
 NOTE_MAX = 2000  # characters, as the API takes them
 NEXT_STEP = {

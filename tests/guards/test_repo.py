@@ -25,7 +25,7 @@ API_PATHS = {getattr(route, "path", "") for route in health.routes}
 # Of the compose specification, those that this project uses.
 KEYS = {
     *("build", "image", "command", "environment", "volumes", "ports", "profiles"),
-    *("depends_on", "healthcheck", "restart", "init", "stop_grace_period"),
+    *("depends_on", "healthcheck", "restart", "init", "stop_grace_period", "cpu_shares"),
     *("cap_drop", "security_opt"),
 }
 OURS = ["api", "worker", "dashboard"]
