@@ -25,7 +25,7 @@ OPEN = SessionOut(name=None, scope="admin")  # where nobody is asked
 WHO = "door-who"  # of the person who is signed in
 KEPT = "door-kept"  # what was typed when the token ended
 RETURNED = "door-returned"
-PROBED_S = 30.0  # an API that begins to ask for tokens says so with its first refusal
+PROBED_S = 3600.0  # an API that begins to ask for tokens says so with its first refusal
 SECRET = re.compile(r"[\x21-\x7e]{1,200}")  # what can stand in a header
 WRONG = (
     "This token is not valid: it is unknown, was revoked or has ended. "
@@ -53,7 +53,10 @@ def passed() -> bool:
     try:
         if token is None:
             st.session_state[WHO] = OPEN
-            return not _asks(os.environ.get(API_URL_VARIABLE, DEFAULT_API_URL))
+            asked = _asks(os.environ.get(API_URL_VARIABLE, DEFAULT_API_URL))
+            if asked:
+                _asks.clear()  # it may ask no more the next time
+            return not asked
         st.session_state[WHO] = api().session()
     except ApiProblem as problem:
         if problem.status == 401:
