@@ -42,6 +42,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
 OPEN = ("Layout", "Devices and tasks", "Method and sparsity")
 DRAWN_FIELDS = frozenset({"topology.positions", "topology.links"})  # the map and the tables
 EDITOR = "design-editor"
+# What is wrong stands over the lower edge of the window: seen wherever the page is scrolled to, and
+# the map stays under the hand that draws.
+TROUBLE_STYLE = """<style>
+.st-key-design-trouble:has([data-testid="stAlert"]) {
+  position: fixed; bottom: 12px; left: 50%; transform: translateX(-50%); z-index: 100;
+  width: min(900px, calc(100vw - 32px)); max-height: 30vh; overflow-y: auto;
+  background: PAPER; border-radius: 6px; box-shadow: 0 4px 18px rgb(0 0 0 / .22);
+}
+</style>"""
 
 
 def take_preset() -> None:
@@ -191,7 +200,7 @@ def start(design: Design, config: RunConfig, form: Form, place: Any) -> None:
 
 
 def keep(design: Design, place: Any) -> None:
-    """Save the draft; say so if somebody else has changed it."""
+    """Save the draft; say so if another session has changed it."""
     if not door.may("run"):
         return  # it stays in this session
     try:
@@ -243,9 +252,10 @@ if editor.received(EDITOR, design.journal):
     design.notes = ()
 
 run_place = header(design, presets)
-trouble_place = st.container()
 with st.container(key="design-columns"):
     left, right = st.columns([3, 2], gap="medium")
+st.html(TROUBLE_STYLE.replace("PAPER", theme.PAPER.of(state.mode())))
+trouble_place = st.container(key="design-trouble", gap="xsmall")
 form = Form(
     prefix=design.prefix,
     starts={"topology": {"drawn": design.journal.drawing.topology()}},
@@ -259,8 +269,8 @@ if form.prefix != design.prefix:  # the mesh became a drawing: other widgets
 if fresh:
     design.kept = design.tree  # as the form writes it: nothing was changed yet
 with left:
-    top, map_place, below = st.container(), st.container(), st.container()
-with top:
+    map_place, below = st.container(), st.container()
+with trouble_place:
     config, wrong = checked(design)
 with map_place:
     design_mesh.tools(design)

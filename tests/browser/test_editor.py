@@ -7,7 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import OpenPage, settled
+from tests.browser.conftest import OpenPage, at_rest, settled
+from tests.support.fake_api import FakeApi
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -248,3 +249,42 @@ def test_the_editor_can_be_used_by_everybody(design: Callable[..., Page]) -> Non
     found = Axe().run(page, context=EDITOR).response["violations"]
     serious = [each["id"] for each in found if each["impact"] in {"serious", "critical"}]
     assert serious == [], found
+
+
+def test_two_hundred_edits_before_a_slow_api_are_one_draft(
+    fake_meshtune: str, fake_api: FakeApi, open_page: OpenPage
+) -> None:
+    fake_api.design.drafts.clear()
+    page = open_page()
+    page.goto(f"{fake_meshtune}/design?preset=quick")
+    page.locator(".mt-editor[data-rev]").wait_for()
+    settled(page)
+    banner = page.get_by_text("changed elsewhere")
+    fake_api.design.delay_s = 0.4
+    try:
+        first = at_rest(page.locator(".mt-editor [data-node]").first)
+        place = page.locator(".mt-editor").bounding_box()
+        first.focus()
+        page.keyboard.press("Enter")
+        for number in range(200):
+            page.keyboard.press("ArrowRight" if number % 2 else "ArrowUp")
+            expect(banner).to_have_count(0)
+        page.locator('.mt-editor[data-pending="0"]').wait_for()
+        settled(page)
+        expect(banner).to_have_count(0)
+        assert page.locator(".mt-editor").bounding_box() == place
+    finally:
+        fake_api.design.delay_s = 0.0
+    assert list(fake_api.design.drafts) == [1]
+    page.reload()
+    page.locator(".mt-editor[data-rev]").wait_for()
+    settled(page)
+    # Somebody else has changed it now; the banner takes no room from the map.
+    at_rest(page.locator(".mt-editor"))
+    place = page.locator(".mt-editor").bounding_box()
+    fake_api.design.drafts[1] = {**fake_api.design.drafts[1], "version": 999, "tree": {}}
+    page.locator(".mt-editor [data-node]").first.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowUp")
+    banner.wait_for()
+    assert page.locator(".mt-editor").bounding_box() == place

@@ -195,6 +195,29 @@ def test_an_edit_is_kept_as_a_draft_and_found_again(open_view: Opener, api: Fake
     assert api.design.drafts[2]["tree"]["rounds"] == 8
 
 
+def test_an_answer_that_was_lost_is_no_change_from_elsewhere(
+    open_view: Opener, api: FakeApi
+) -> None:
+    page = open_view("design", preset="quick")
+    page.number_input(key=widget(page, "rounds")).set_value(7).run()
+    api.design.answers_lost = 2
+    for rounds in (8, 9):  # stored, and nobody heard of it
+        page.number_input(key=widget(page, "rounds")).set_value(rounds).run()
+        assert page.error
+    page.number_input(key=widget(page, "rounds")).set_value(10).run()
+    assert not page.error
+    assert not page.warning
+    assert list(api.design.drafts) == [1]
+    assert api.design.drafts[1]["tree"]["rounds"] == 10
+    # What another session stores is seen all the same.
+    api.design.drafts[1] = {
+        **api.design.drafts[1], "version": 99, "tree": {"rounds": 1},
+    }  # fmt: skip
+    page.number_input(key=widget(page, "rounds")).set_value(11).run()
+    assert "changed elsewhere" in page.warning[0].value
+    assert api.design.drafts[1]["tree"] == {"rounds": 1}
+
+
 def test_text_goes_both_ways(open_view: Opener) -> None:
     page = open_view("design", preset="quick")
     box = next(each for each in page.text_area if str(each.key).startswith("toml-"))

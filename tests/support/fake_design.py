@@ -1,5 +1,6 @@
 """Drafts and the questions of the map editor, for the stand-in API; the answers are real."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,8 @@ class FakeDesign:
 
     def __init__(self) -> None:
         self.drafts: dict[int, dict[str, Any]] = {}
+        self.delay_s = 0.0  # before a draft is saved
+        self.answers_lost = 0  # so many of the next saves succeed and say nothing
 
     def routes(self) -> list[Route]:
         """What a design asks."""
@@ -46,10 +49,15 @@ class FakeDesign:
 
     async def _save(self, request: Request) -> Response:
         number, body = request.path_params["draft_id"], await request.json()
+        await asyncio.sleep(self.delay_s)
         version = self.drafts[number]["version"]
         if body["version"] != version:
             return _refused(409, "DraftChanged", "the draft was changed elsewhere")
-        return self._kept(number, version + 1, body["tree"])
+        kept = self._kept(number, version + 1, body["tree"])
+        if self.answers_lost:
+            self.answers_lost -= 1
+            return Response("gateway timeout", status_code=504)
+        return kept
 
     async def _curve(self, request: Request) -> Response:
         config = RunConfig.model_validate(await request.json())
