@@ -465,8 +465,8 @@ def _so_far(done: Sequence[RoundRecord]) -> str:
     """Last accuracies and total cost in one line."""
     own = [record.accuracy_own for record in done if record.accuracy_own is not None]
     every = [record.accuracy_all for record in done if record.accuracy_all is not None]
-    bits = quantity(sum((record.sent_bits for record in done), 0.0), "bit")
-    airtime = quantity(sum((record.airtime_s for record in done), 0.0), "s")
+    bits = quantity(sum(record.sent_bits for record in done), "bit")
+    airtime = quantity(sum(record.airtime_s for record in done), "s")
     return " · ".join(
         (
             f"{words.OWN_TASK.small} {_percent(own)}",

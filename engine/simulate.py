@@ -79,7 +79,7 @@ def play_round(world: World, state: State, check: Check = nobody_asks) -> tuple[
     began = time.monotonic()
     try:
         after, record = _played(world, state, check)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # not in its stubs
         what = "an adapter became too large to be taken apart"
         raise NumericsError(state.round_index, list(range(len(world.own))), what) from error
     require_recorded(record)
