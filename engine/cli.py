@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from engine import quantities as words
-from engine.config import RunConfig, plain_errors, with_values
+from engine.config import RunConfig, no_such_field, plain_errors, with_values
 from engine.errors import EngineError, NumericsError, PresetNotFound
 from engine.presets import load_preset, preset_names, read_config_tree
 from engine.records import RoundRecord
@@ -331,6 +331,8 @@ def mesh_values(path: Path) -> dict[str, Any]:
         raise Refused(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise Refused(f"{path}: {error}") from error
+    except RecursionError:
+        raise Refused(f"{path} is nested too deeply to be a mesh") from None
     for note in found.notes:
         print(f"{path}: {note}", file=sys.stderr)
     values: dict[str, Any] = {
@@ -360,10 +362,12 @@ def plain_refusals() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        lines = (f"{field}: {sentence}" for field, sentence in plain_errors(error.errors()))
+        found = plain_errors(error.errors(), RunConfig)
+        lines = (f"{field}: {sentence}" for field, sentence in found)
         raise Refused("\n".join(lines)) from error
     except KeyError as error:
-        raise Refused(f"{error.args[0]}: there is no such field; check the spelling") from error
+        field = str(error.args[0])
+        raise Refused(f"{field}: {no_such_field(RunConfig, field.split('.'))}") from error
 
 
 def parsed_change(change: str) -> tuple[str, Any]:
@@ -376,6 +380,8 @@ def parsed_change(change: str) -> tuple[str, Any]:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return field, text
+    except RecursionError:
+        raise Refused(f"--set {field}: the value is nested too deeply") from None
     value = parsed["value"]
     # A line break would smuggle in further keys; a date is no value of any field.
     plain = len(parsed) == 1 and isinstance(value, str | int | float | list | dict)
@@ -387,8 +393,11 @@ def train(
 ) -> None:
     """Run all rounds; every record goes to `sink` at once and is added to `done`."""
     from engine.simulate import simulate
+    from engine.unmixed import UnmixedWatch
     from engine.world import build_world, initial_state
 
+    watch = UnmixedWatch(config)
+    warning: str | None = None
     world = build_world(config)
     emptied(sink)
     with _progress(config.name, config.rounds, _so_far(done), quiet=quiet) as (bar, task):
@@ -398,10 +407,13 @@ def train(
 
         for _, record in simulate(world, initial_state(world), check=check):
             done.append(record)
+            warning = warning or watch.look(record)
             if sink is not None:
                 sink.write(record.model_dump_json() + "\n")
                 sink.flush()
             bar.update(task, completed=len(done), shown=_so_far(done))
+    if warning is not None:
+        print(f"Warning: {warning}", file=sys.stderr)
     if not quiet:
         energy = quantity(sum(record.energy_j for record in done), words.TRANSMIT.unit)
         told = f"{len(done)} rounds · {_so_far(done)} · {words.TRANSMIT.small} {energy}"
@@ -465,8 +477,8 @@ def _so_far(done: Sequence[RoundRecord]) -> str:
     """Last accuracies and total cost in one line."""
     own = [record.accuracy_own for record in done if record.accuracy_own is not None]
     every = [record.accuracy_all for record in done if record.accuracy_all is not None]
-    bits = quantity(sum(record.sent_bits for record in done), "bit")
-    airtime = quantity(sum(record.airtime_s for record in done), "s")
+    bits = quantity(sum((record.sent_bits for record in done), 0.0), "bit")
+    airtime = quantity(sum((record.airtime_s for record in done), 0.0), "s")
     return " · ".join(
         (
             f"{words.OWN_TASK.small} {_percent(own)}",

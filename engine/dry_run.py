@@ -15,6 +15,7 @@ from engine.ledger import accounts, is_published
 from engine.topology import Mesh, build_mesh, depends_on_round
 from engine.topology.changing import changing_mesh
 from engine.topology.lattices import distances_of_two
+from engine.topology.mixing import averaged_links
 from engine.traffic import Traffic
 
 # Work is counted in pairs of devices, over which every hop computes, plus what a hop costs anyway.
@@ -33,7 +34,8 @@ class AirCost:
     """What one round costs, or the sum or mean of some; hence no whole numbers.
 
     `values` are adapter values on air, `attempted` and `heard` messages. `compute_s` is that of the
-    slowest device, `round_s` the slowest path: compute, wait, send.
+    slowest device, `round_s` the slowest path: compute, wait, send. `could_mix` is 1 in a round
+    whose links could enter an average, `mixed` counts those that do.
     """
 
     values: float
@@ -47,6 +49,8 @@ class AirCost:
     round_s: float
     attempted: float
     heard: float
+    could_mix: float
+    mixed: float
 
     @property
     def delivered_fraction(self) -> float | None:
@@ -251,6 +255,8 @@ def _played(
 ) -> Iterator[AirCost]:
     for t, traffic in play_on_air(config, mesh_of, channel, rounds):
         compute = compute_cost(config, t)
+        mesh, first = mesh_of(t), traffic.deliveries[0]
+        mixed = averaged_links(config, mesh.linked, first.heard, mesh.cluster)
         yield AirCost(
             values=float(traffic.sender_values.sum()),
             payload_bits=float(traffic.sender_bits.sum()),
@@ -263,6 +269,8 @@ def _played(
             round_s=traffic.round_s,
             attempted=float(sum(hop.attempted.sum() for hop in traffic.deliveries)),
             heard=float(sum(hop.heard.sum() for hop in traffic.deliveries)),
+            could_mix=float(mixed is not None),
+            mixed=0.0 if mixed is None else float(mixed.sum()),
         )
 
 

@@ -23,13 +23,14 @@ from engine.planned import (
     PlannedDevice,
     PlannedLink,
     PlannedMerge,
+    PlanNote,
     Spread,
 )
 from engine.topology import Mesh, start_places
 from engine.topology.changing import changing_mesh
 from engine.topology.collision import collision_rate
 from engine.topology.facts import algebraic_connectivity, components, degrees, diameter
-from engine.topology.mixing import mixing_rule, spectral_gap
+from engine.topology.mixing import mixing_rule, spectral_gap, unmixed_sentence
 from engine.topology.power import message_bits
 from engine.units import ratio_to_db
 
@@ -78,7 +79,35 @@ def plan(config: c.RunConfig) -> Plan:
         ),
         rounds_sampled=len(played.played),
         wall_s=wall_s(config),
+        notes=tuple(notes(config, total)),
     )
+
+
+def notes(config: c.RunConfig, total: AirCost) -> list[PlanNote]:
+    """What a config asks for and the run will not do: a sentence at its field each.
+
+    Args:
+        config: the experiment.
+        total: what its rounds cost on air.
+    """
+    fleet, found = config.fleet, []
+    held = {fleet.task_of(device) for device in range(fleet.devices)}
+    classes = {fleet.hardware_of(device) for device in range(fleet.devices)}
+    for field, what, given, kept in (
+        ("tasks", "tasks", fleet.tasks, held),
+        ("hardware", "classes of hardware", fleet.hardware, classes),
+    ):
+        lost = [name for name in dict.fromkeys(given) if name not in kept]
+        if lost:
+            sentence = (
+                f"{fleet.devices} devices take the first {fleet.devices} of {len(given)} {what}; "
+                f"nobody holds {', '.join(lost)}; add devices or leave them out"
+            )
+            found.append(PlanNote(field=f"fleet.{field}", sentence=sentence))
+    if total.payload_bits and total.could_mix and not total.mixed:
+        sentence = unmixed_sentence(config, total.heard > 0.0)
+        found.append(PlanNote(field="mixing.rule", sentence=sentence))
+    return found
 
 
 def links_with(

@@ -65,6 +65,7 @@ def fact_table(plan: Plan, config: RunConfig) -> Table:
         ("Rounds played", f"{plan.rounds_sampled} of {config.rounds}"),
         (words.MACHINE_TIME.word, f"about {written(plan.wall_s, 's')}"),
     ]
+    rows += [("Note", f"{note.field}: {note.sentence}") for note in plan.notes]
     for name, value in rows:
         table.add_row(name, value)
     return table

@@ -85,6 +85,13 @@ class Cost(PlanPart):
     delivered_fraction: float | None
 
 
+class PlanNote(PlanPart):
+    """Something that a config asks for and the run will not do; the run is not refused for it."""
+
+    field: str
+    sentence: str
+
+
 class Plan(PlanPart):
     """What a config will mean before it runs. Nothing trains to know it."""
 
@@ -109,4 +116,7 @@ class Plan(PlanPart):
     rounds_sampled: int = Field(description="Rounds that were played on air to know the means")
     wall_s: float = Field(
         title=words.MACHINE_TIME.word, description="How long the run will take on this machine"
+    )
+    notes: tuple[PlanNote, ...] = Field(
+        (), description="What the config asks for and the run will not do"
     )

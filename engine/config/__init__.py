@@ -81,6 +81,7 @@ from engine.config.motion import (
     Trace,
 )
 from engine.config.names import name_problem
+from engine.config.nearest import nearest_field, no_such_field
 from engine.config.run import (
     RunConfig,
     canonical_json,
@@ -208,6 +209,8 @@ __all__ = [
     "canonical_json",
     "config_hash",
     "name_problem",
+    "nearest_field",
+    "no_such_field",
     "plain_errors",
     "unit",
     "with_values",

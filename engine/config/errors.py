@@ -1,9 +1,13 @@
 """What pydantic finds wrong, in one plain sentence per field."""
 
 import math
+import re
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
+
+from engine.config.nearest import nearest, no_such_field
 
 # Fields that hold a union: pydantic puts the tag after them; a person does not write it.
 UNION_FIELDS = frozenset(
@@ -17,9 +21,18 @@ def misfit(field: str, sentence: str) -> PydanticCustomError:
     return PydanticCustomError(MISFIT, "{sentence}", {"sentence": sentence, "field": field})
 
 
-def plain_errors(errors: list[Any]) -> list[tuple[str, str]]:
-    """(field, sentence) of each pydantic error: the field dotted, the value and bound in words."""
-    return [(_field(error), _sentence(error)) for error in errors if not _is_echo(error, errors)]
+def plain_errors(errors: list[Any], root: type[BaseModel] | None = None) -> list[tuple[str, str]]:
+    """(field, sentence) of each pydantic error: the field dotted, the value and bound in words.
+
+    Args:
+        errors: as pydantic lists them; one may say itself, as "root", whose field it is about.
+        root: the model that was validated; a field that it does not have is told with the nearest.
+    """
+    return [
+        (_field(error), _sentence(error, error.get("root", root)))
+        for error in errors
+        if not _is_echo(error, errors)
+    ]
 
 
 def _is_echo(error: Any, errors: list[Any]) -> bool:
@@ -38,14 +51,28 @@ def _field(error: Any) -> str:
     return ".".join(shown) or "config"
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, root: type[BaseModel] | None) -> str:
     given = error.get("input")
-    if error["type"] == "extra_forbidden":
-        return "there is no such field; check the spelling"
-    if error["type"] == "union_tag_not_found":
-        return "say which kind it is"
+    match error["type"]:
+        case "extra_forbidden":
+            return no_such_field(root, error["loc"])
+        case "union_tag_not_found":
+            typed = list(given) if isinstance(given, dict) else []
+            wrong = next((name for name in typed if nearest(str(name), ["kind"])), None)
+            return "say which kind it is" + (f" with kind, not {wrong}" if wrong else "")
+        case "union_tag_invalid":
+            tag, tags = str(error["ctx"]["tag"]), str(error["ctx"]["expected_tags"])
+            return f"there is no kind {tag[:80]!r}; there are {tags}{_meant(tag, tags)}"
     if isinstance(given, float) and not math.isfinite(given):
         return f"must be a finite number, not {given}"
     message = str(error["msg"]).removeprefix("Value error, ")
     shown = f" (got {repr(given)[:80]})" if isinstance(given, str | int | float) else ""
-    return message[:1].lower() + message[1:] + shown
+    hint = _meant(given, error["ctx"]["expected"]) if error["type"] == "literal_error" else ""
+    return message[:1].lower() + message[1:] + shown + hint
+
+
+def _meant(given: Any, listed: str) -> str:
+    """The nearest of the quoted names in `listed`, as a question."""
+    names = re.findall(r"'([^']*)'", listed)
+    name = nearest(given, names) if isinstance(given, str) else None
+    return "" if name is None else f"; did you mean {name}?"

@@ -34,6 +34,9 @@ FIRST = (
     "one_cluster_or_many",
 )
 
+DEPTH_MAX = 32  # tables and lists inside each other; a config needs a handful
+TOO_DEEP = f"tables and lists are nested too deeply; a config has no more than {DEPTH_MAX} levels"
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -84,7 +87,20 @@ def read_config_tree(path: Path) -> dict[str, Any]:
         raise ConfigFileError(f"{path} is not a UTF-8 text file; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigFileError(f"{path} is not valid TOML: {error}") from error
+    except RecursionError:
+        raise ConfigFileError(f"{path}: {TOO_DEEP}") from None
+    if depth(tree) > DEPTH_MAX:
+        raise ConfigFileError(f"{path}: {TOO_DEEP}")
     config = tree.get("config", tree)
     if not isinstance(config, dict):
         raise ConfigFileError(f"{path}: [config] must be a table")
     return config
+
+
+def depth(tree: Any) -> int:
+    """How many dictionaries and lists lie inside each other at most; walked without recursion."""
+    level, found = [tree], 0
+    while level := [node for node in level if isinstance(node, dict | list)]:
+        found += 1
+        level = [v for node in level for v in (node.values() if isinstance(node, dict) else node)]
+    return found

@@ -162,6 +162,67 @@ def mixing_rule(config: c.RunConfig) -> MixingRule:
     return MixingRule(config.mixing.rule, config.mixing.lazy, samples)
 
 
+BOTH_WAYS = ("metropolis", "max_degree")  # rules that count links heard in both directions
+
+
+def averaged_links(
+    config: c.RunConfig,
+    linked: Bool[np.ndarray, "n n"],
+    heard: Bool[np.ndarray, "n n"],
+    cluster: Int64[np.ndarray, " n"],
+) -> Bool[np.ndarray, "n n"] | None:
+    """Links over which devices average in a round; None if nobody could, whatever is heard.
+
+    Row = receiver, column = sender.
+
+    Args:
+        config: The run, for its method and its mixing rule.
+        linked: Links of the round.
+        heard: Links over which the message came through.
+        cluster: Cluster of every device, which `so_lora` averages within.
+    """
+    match config.method:
+        case c.Local() | c.Centralised() | c.OracleExperts():
+            return None
+        case c.SoLora(mode=mode):
+            linked = linked & (cluster[:, None] == cluster[None, :])
+            used = heard & linked
+            used = _weighed(config, used) if mode == "stack" else used
+        case c.ChocoGossip():
+            # A copy stands still unless all neighbours heard of the change.
+            fresh = (heard | ~linked).all(axis=0)
+            used = linked & fresh[:, None] & fresh[None, :]
+        case _:
+            used = _weighed(config, heard & linked)
+    return used if linked.any() else None
+
+
+def _weighed(config: c.RunConfig, heard: Bool[np.ndarray, "n n"]) -> Bool[np.ndarray, "n n"]:
+    used: Bool[np.ndarray, "n n"] = (mixing_rule(config).weights(heard) > 0.0) & heard
+    return used
+
+
+def unmixed_sentence(config: c.RunConfig, heard_any: bool) -> str:
+    """Why messages that were paid for change nobody, and what to do."""
+    if not heard_any:
+        return (
+            "messages are paid for and none is heard, so nothing is averaged; raise "
+            "channel.tx_power_dbm or channel.deadline_s, or bring the devices closer"
+        )
+    if isinstance(config.method, c.ChocoGossip):
+        return (
+            "messages are paid for and nothing is averaged: choco_gossip takes a change only once "
+            "all neighbours heard it; make links work both ways, or choose lora_gossip with "
+            "mixing.rule push_sum"
+        )
+    directed = isinstance(config.method, c.LoraGossip | c.FfaGossip | c.FullGossip | c.Lori)
+    wanted = "uniform or push_sum" if directed else "uniform"
+    return (
+        f"messages are paid for and nothing is averaged: {config.mixing.rule} counts links that "
+        f"were heard both ways, and here each is heard one way only; set mixing.rule to {wanted}"
+    )
+
+
 def spectral_gap(weights: Float64[np.ndarray, "n n"]) -> float:
     """How fast averaging with these weights brings the devices together.
 

@@ -58,7 +58,14 @@ def test_an_unknown_preset_is_answered_with_those_that_exist(call) -> None:
         ("fleet.devices=0", ["fleet.devices", "greater than or equal to 1", "0"]),
         ("fleet.devices=2.5", ["fleet.devices", "integer"]),
         ("fleet.devise=4", ["fleet.devise", "no such field"]),
-        ("colour=red", ["colour", "no such field"]),
+        ("fleet.devise=4", ["did you mean fleet.devices?"]),
+        ("fleat.devices=4", ["did you mean fleet?"]),
+        ("devices=4", ["did you mean fleet.devices?"]),
+        ("channel.path_loss.exponnt=4", ["did you mean channel.path_loss.exponent?"]),
+        ("method.kind=so_lroa", ["no kind 'so_lroa'", "did you mean so_lora?"]),
+        ('fleet.tasks=["readng"]', ["fleet.tasks", "did you mean reading?"]),
+        (f"rounds={'[' * 5000}", ["rounds", "nested too deeply"]),
+        ("colour=red", ["colour", "no such field", "check the spelling"]),
         ("nothing.here=4", ["nothing.here", "no such field"]),
         ("rounds.more=4", ["rounds.more", "no such field"]),
         ("method.kind=magic", ["method", "magic", "so_lora"]),
@@ -94,6 +101,27 @@ def test_a_file_that_is_not_toml_is_refused(call, tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text("rounds = = 3")
     refused(call("run", file), "bad.toml", "not valid TOML")
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 5000, "x = " + "[" * 200 + "]" * 200, ".".join("a" * 3000) + " = 1"]
+)
+def test_a_file_that_is_nested_without_end_is_refused(call, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "deep.toml"
+    file.write_text(text)
+    refused(call("run", file), "deep.toml", "nested too deeply")
+
+
+def test_a_mesh_that_is_nested_without_end_is_refused(call, tmp_path: Path) -> None:
+    file = tmp_path / "deep.json"
+    file.write_text('{"devices": ' + "[" * 100_000)
+    refused(call("run", "quick", "--topology", file), "deep.json")
+
+
+def test_a_misspelled_kind_is_told_by_its_name(call, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text("[method]\nknd = 'local'\n")
+    refused(call("run", file), "method: say which kind it is with kind, not knd")
 
 
 def test_a_file_that_is_not_text_is_refused(call, tmp_path: Path) -> None:

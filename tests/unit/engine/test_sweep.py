@@ -140,6 +140,8 @@ def test_steps_between_tenths_have_no_binary_dust() -> None:
         ({"axes": {"rounds": [1.5]}}, ("axes.rounds", "1.5", "integer")),
         ({"axes": {"nope.x": [1]}}, ("axes.nope.x", "no such field")),
         ({"axes": {"training.nope": [1]}}, ("axes.training.nope", "no such field")),
+        ({"axes": {"training.lerning_rate": [1]}}, ("mean training.learning_rate?",)),
+        ({"base": {"fleet": {"devises": 3}}}, ("mean fleet.devices?",)),
         ({"axes": {"method": [3]}}, ("axes.method", "3")),
         ({"axes": {"method.kind": ["magic"]}}, ("axes.method.kind", "magic")),
         (
