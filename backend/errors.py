@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
@@ -22,7 +23,7 @@ from db.errors import (
     UnreadableRound,
 )
 from db.sweeps import SweepNotFound, UnreadableSweep
-from engine.config import plain_errors
+from engine.config import RunConfig, plain_errors
 from engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
 
 
@@ -143,7 +144,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
             "UnsupportedMediaType",
             f"send the body with content-type application/json, not {given[:80]}",
         )
-    return named_problems(plain_errors([_from_inside(item) for item in found]))
+    root = _body_model(request)
+    return named_problems(plain_errors([_from_inside(item, root) for item in found]))
 
 
 def _unusable(_request: Request, error: Exception) -> JSONResponse:
@@ -159,12 +161,19 @@ def named_problems(found: Sequence[tuple[str, str]]) -> JSONResponse:
     return problem(422, "InvalidInput", detail, {"fields": fields})
 
 
-def _from_inside(error: dict[str, Any]) -> dict[str, Any]:
+def _from_inside(error: dict[str, Any], root: type[BaseModel] | None) -> dict[str, Any]:
     """The error with its place as the person wrote it: without "body", "query", "config"."""
     path: Sequence[str | int] = error["loc"][1:]
     if error["loc"][0] == "body" and len(path) > 1 and path[0] == "config":
-        path = path[1:]
-    return error | {"loc": tuple(path)}
+        path, root = path[1:], RunConfig
+    return error | {"loc": tuple(path), "root": root if error["loc"][0] == "body" else None}
+
+
+def _body_model(request: Request) -> type[BaseModel] | None:
+    """What the body of a request should have been."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    model = None if field is None else field.field_info.annotation
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def is_json(headers: Headers) -> bool:

@@ -37,6 +37,7 @@ from engine.errors import (
     NumericsError,
 )
 from engine.records import Provenance, RoundRecord, RunStatus
+from engine.unmixed import UnmixedWatch
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +177,7 @@ class Trainer:
         self.told_at = 0.0
         self.finish_round = False
         self.differed = False  # a round that was trained again came out otherwise
+        self.unmixed = UnmixedWatch(claim.config)
         self.kept: list[str] = []  # oldest first; the last is the one that the run points to
 
     def work(self, start: Start) -> Ended:
@@ -210,6 +212,7 @@ class Trainer:
             else:
                 asked = self._keep(finished)
                 self.pipe.send(Stored(index))
+                self._warn(finished.record)
             self._hear()
             last = index + 1 == self.claim.config.rounds
             if (asked or self.finish_round) and not last:
@@ -284,9 +287,15 @@ class Trainer:
             [record] = runs.rounds(session, self.claim.run_id, after=round_index - 1, limit=1)
         return record
 
-    def _note(self, detail: str) -> None:
+    def _note(self, detail: str, kind: str = "recovered") -> None:
         log.warning("run %d: %s", self.claim.run_id, detail)
-        self._store(lambda s: runs.note(s, self.claim, "recovered", detail))
+        self._store(lambda s: runs.note(s, self.claim, kind, detail))
+
+    def _warn(self, record: RoundRecord) -> None:
+        """Say it among the events when messages are paid for and change nobody."""
+        warning = self.unmixed.look(record)
+        if warning is not None:
+            self._note(warning, "warning")
 
     # Obeying
 

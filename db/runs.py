@@ -207,7 +207,7 @@ def config_of(run: Run) -> RunConfig:
     try:
         return RunConfig.model_validate(run.config)
     except ValidationError as error:
-        raise UnreadableConfig(run.id, *plain_errors(error.errors())[0]) from error
+        raise UnreadableConfig(run.id, *plain_errors(error.errors(), RunConfig)[0]) from error
 
 
 def listed(

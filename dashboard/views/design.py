@@ -118,6 +118,8 @@ def panel(design: Design) -> None:
         return
     plan, config = design.plan, design.planned
     with st.container(border=True, key="design-plan"):
+        for note in plan.notes:
+            st.warning(note.sentence)
         st.markdown("**The whole run, expected** :gray[against plain LoRA on the same mesh]")
         tiles(plans.cost_tiles(plan, config))
         st.markdown("**The mesh**")
@@ -181,7 +183,7 @@ def checked(design: Design) -> tuple[RunConfig | None, list[tuple[str, str]]]:
     try:
         config = RunConfig.model_validate(design.tree)
     except ValidationError as error:
-        return None, plain_errors(error.errors())
+        return None, plain_errors(error.errors(), RunConfig)
     return config, planned(design, config)
 
 

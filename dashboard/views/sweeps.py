@@ -147,7 +147,7 @@ def begin(tree: dict[str, Any]) -> None:
         spec = SweepSpec.model_validate(tree)
         count = len(cells(spec))
     except ValidationError as error:
-        field, sentence = plain_errors(error.errors())[0]
+        field, sentence = plain_errors(error.errors(), SweepSpec)[0]
         refuse(f"{field}: {sentence}")
         return
     except SweepRefused as error:

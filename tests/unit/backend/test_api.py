@@ -330,6 +330,7 @@ def test_health_counts_the_queue(api: TestClient, shared: Engine) -> None:
         ({"fleet": {"tasks": ["chess"]}}, "fleet.tasks.0", "'reading'"),
         ({"channel": {"bandwidth": 1}}, "channel", "say which kind it is"),
         ({"tea": 1}, "tea", "there is no such field"),
+        ({"fleet": {"devises": 1}}, "fleet.devises", "did you mean fleet.devices?"),
         ({"method": {"kind": "magic"}}, "method", "'magic'"),
         (
             {"topology": {"kind": "clusters", "by": "place", "clusters": 9}},

@@ -68,6 +68,46 @@ def test_it_tells_progress_and_rounds_and_the_end(bench: Bench) -> None:
     assert [each for each in heard if isinstance(each, Stored)] == [Stored(0), Stored(1)]
 
 
+def test_messages_that_change_nobody_are_told_once_among_the_events(bench: Bench) -> None:
+    claim = bench.claim(tiny_config(name="unmixed", rounds=5))
+    assert bench.work(claim) == Ended(RunStatus.COMPLETED)
+    with reading(bench.store) as session:
+        told = [e.detail for e in runs.events(session, claim.run_id) if e.kind == "warning"]
+    assert len(told) == 1
+    assert str(told[0]).startswith("rounds 1 to 3: messages are paid for and none is heard")
+
+
+def test_values_that_overflow_on_air_end_the_run_as_diverged(bench: Bench) -> None:
+    config = tiny_config(
+        seed=1,
+        fleet__tasks=["reading", "addition"],
+        fleet__train_samples=2000,
+        topology__kind="line",
+        adapter__alpha=1024.0,
+        adapter__rank=1,
+        adapter__value_bits=8,
+        training__optimizer="sgd",
+        training__learning_rate=100.0,
+        training__clip_norm=0.0,
+        training__warmup_steps=0,
+        training__local_steps=10,
+        training__batch_size=16,
+    )
+    trainer = Trainer(bench.theirs, bench.settings, bench.store, bench.claim(config))
+    assert trainer.work(trainer_module.load_engine()) == Ended(
+        RunStatus.DIVERGED,
+        "an adapter grew past 65,504, the most that 8 bits can carry, in round 1 on device 1; "
+        "lower training.learning_rate, or set adapter.value_bits to 32",
+    )
+
+
+def test_a_run_whose_messages_are_averaged_has_no_warning(bench: Bench) -> None:
+    claim = bench.claim(tiny_config(rounds=4))
+    bench.work(claim)
+    with reading(bench.store) as session:
+        assert "warning" not in [event.kind for event in runs.events(session, claim.run_id)]
+
+
 def test_stop_is_obeyed_before_the_next_step(bench: Bench) -> None:
     claim = bench.claim(tiny_config())
     bench.ours.send(Order.STOP)
