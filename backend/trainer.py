@@ -45,6 +45,8 @@ PROGRESS_EVERY_S = 0.2
 STORE_PATIENCE_S = 300.0  # a locked database or a full disk may recover; the lease decides
 STORE_RETRY_S = 1.0
 PR_SET_PDEATHSIG = 1
+AUTOGROUP = Path("/proc/self/autogroup")
+AUTOGROUP_TRIES = 20
 
 Check = Callable[[float], None]
 T = TypeVar("T")
@@ -384,9 +386,15 @@ def _give_way(nice: int) -> None:
     os.nice(nice)
     # Where Linux groups processes by session, as on desktops, niceness counts within a session
     # only: this process takes one of its own and makes that as nice.
+    if not AUTOGROUP.exists():
+        return
     with suppress(OSError):
         os.setsid()
-        Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
+        for _ in range(AUTOGROUP_TRIES):
+            with suppress(BlockingIOError):  # without privileges ten a second, of all together
+                AUTOGROUP.write_text(str(nice), encoding="ascii")
+                break
+            time.sleep(0.1)
 
 
 def _die_with(supervisor_pid: int) -> None:
