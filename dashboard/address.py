@@ -9,7 +9,6 @@ to another page of the same view would be passed over. So no control of the addr
     address.keep("compare-axis", "x", axis, word_of(axis))
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,7 +17,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 PLACE = "address"  # of the memory in the session
-LATE_S = 10.0
+VIEW = "address-view"  # and of the view that ran last
 DIGITS_MOST = 9
 T = TypeVar("T")
 
@@ -27,29 +26,29 @@ T = TypeVar("T")
 class Trail:
     """What a session wrote at one place of the address, as far as the browser may lag behind.
 
-    A hand that is faster than the network asks with an address of a moment ago. That is no link.
+    A hand that is faster than the network asks with an address of before, for as long as it does
+    not rest. That is no link.
     """
 
     text: str = ""
     before: set[str] = field(default_factory=set)
-    written_at: float = 0.0
 
     def write(self, text: str) -> None:
         """The session says so now."""
         if text != self.text:
             self.before.add(self.text)
-            self.text, self.written_at = text, time.monotonic()
+            self.text = text
 
     def is_link(self, given: str) -> bool:
         """Whether the address says something that this session did not write last."""
         if given == self.text:
             self.before.clear()  # the browser has caught up
             return False
-        late = given in self.before and time.monotonic() - self.written_at < LATE_S
         running = get_script_run_ctx()
         if running is not None and running.fragment_ids_this_run:
             return False  # a link opens the whole page
-        return not late or (running is not None and running.is_history_navigation)
+        back = running is not None and running.is_history_navigation
+        return back or given not in self.before
 
 
 @dataclass
@@ -108,6 +107,13 @@ def keep(key: str, name: str, value: object, text: str) -> None:
 def trail(place: str) -> Trail:
     """The trail of something that is no widget."""
     return _memory().setdefault(place, _Control(None, Trail())).trail
+
+
+def arrived(view: str) -> None:
+    """A view runs; if another one did before, a link has led here."""
+    if st.session_state.get(VIEW) != view:
+        st.session_state[VIEW] = view
+        forget()
 
 
 def forget() -> None:

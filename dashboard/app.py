@@ -5,7 +5,7 @@
 
 import streamlit as st
 
-from dashboard import door, theme, tour
+from dashboard import address, door, theme, tour
 from dashboard.components import STATIC
 from dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, VIEWS, mode
 
@@ -31,6 +31,7 @@ st.html(theme.contrast_css(mode()))
 if inside:
     door.plate()
     tour.panel()
+    address.arrived(page.url_path)
     page.run()
 else:
     door.sign_in()

@@ -132,9 +132,7 @@ def test_a_link_wins_over_what_was_chosen_before(open_view: Opener) -> None:
     assert value(page, "compare-axis") == "total_wall_s"
 
 
-def test_late_words_are_no_link_until_the_browser_has_caught_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_late_words_are_no_link_until_the_browser_has_caught_up() -> None:
     trail = Trail("bits")
     trail.write("energy")
     trail.write("time")
@@ -145,13 +143,22 @@ def test_late_words_are_no_link_until_the_browser_has_caught_up(
     assert trail.is_link("bits")
     trail.write("bits")
     assert not trail.is_link("time")
-    monkeypatch.setattr(address, "LATE_S", 0.0)
-    assert trail.is_link("time")
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.0", "\u0663", "1 ", "1" * 10, "0x1", "²"])
 def test_only_plain_digits_are_a_number(text: str) -> None:
     assert address.whole_number(text) is None
+
+
+def test_a_link_from_another_view_opens_what_a_draft_began_with(open_view: Opener) -> None:
+    page = open_view("design", preset="quick")
+    version = page.session_state["design"].version
+    page.number_input(key=f"design-{version}:rounds").set_value(7).run()
+    page.switch_page("views/gallery.py").run()
+    page.switch_page("views/design.py")
+    page.query_params["preset"] = "quick"
+    page.run()
+    assert page.session_state["design"].source == "preset quick"
 
 
 def test_the_tour_is_not_set_back_by_a_late_address(open_view: Opener) -> None:
