@@ -37,7 +37,7 @@ REPORTS = Kind("making as many reports", 2, 3)  # each takes a core for two seco
 BUNDLES = Kind("packing as many bundles", 2, 3)  # each reads all rounds and writes them twice
 IMPORTS = Kind("taking in as many bundles", 2, 3)  # from their first byte on
 TABLES = Kind("writing as many tables", 2, 2)
-QUESTIONS = Kind("answering as many questions about a model", 3, 2)  # one is answered, two wait
+QUESTIONS = Kind("answering as many questions about a model", 6, 2)  # one is; the others wait
 EXPERIMENTS = Kind("computing as many experiments", 2, 2)  # seconds, with the widest matrices
 COMPARISONS = Kind("comparing as many runs", 4)
 # Two are worked on (backend/plans.py), the others wait for their turn.
