@@ -93,8 +93,11 @@ class InvalidConfig(Exception):
 
 
 _HTTP = {
-    404: ("NotFound", "there is no such address; GET /docs lists those that exist"),
-    405: ("MethodNotAllowed", "this address does not take this method; see GET /docs"),
+    404: ("NotFound", "there is no such address here; the page of documentation lists all"),
+    405: (
+        "MethodNotAllowed",
+        "this cannot be done at this address; the page of documentation says what can",
+    ),
 }
 _NAMES = {413: "BodyTooLarge"}
 

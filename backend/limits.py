@@ -62,7 +62,9 @@ class BodyLimit:
                 body = await _whole_body(receive)
         except TimeoutError:
             slow = problem(
-                408, "BodyTooSlow", f"the body did not arrive in {BODY_MAX_S:g} s; send it again"
+                408,
+                "BodyTooSlow",
+                f"what was sent did not arrive in {BODY_MAX_S:g} s; send it again",
             )
             await slow(scope, receive, send)
             return
@@ -120,7 +122,7 @@ def _too_large(limit: int) -> ASGIApp:
 
 def _too_large_detail(limit: int) -> str:
     why = "a config needs far less" if limit == BODY_MAX_BYTES else "export fewer rounds"
-    return f"the body is larger than {limit:,} bytes; {why}"
+    return f"what was sent is larger than {limit:,} bytes; {why}"
 
 
 @dataclass

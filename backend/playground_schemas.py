@@ -8,7 +8,8 @@ from backend.schemas import Wire
 from engine.config import GateName, TaskName
 
 ArmName = Literal["base", "own", "merged", "gated", "oracle"]
-Prompt = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
+PROMPT_MOST = 2000  # characters
+Prompt = Annotated[str, Field(max_length=PROMPT_MOST, pattern=r"^[^\x00]*$")]
 NUMBER_MAX = 10_000
 
 

@@ -220,7 +220,8 @@ def _problem(answer: httpx.Response) -> ApiProblem:
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValidationError:
-        detail = f"the API answered with status {answer.status_code} and no explanation"
+        why = f"the API failed without saying why ({answer.status_code})"
+        detail = f"{why}; try again, or look at its log"
         return ApiProblem("UnexpectedAnswer", detail, answer.status_code)
     return ApiProblem(problem.error, problem.detail, answer.status_code, problem.context)
 

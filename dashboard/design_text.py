@@ -23,9 +23,7 @@ def box(design: Design, config: RunConfig | None) -> None:
             st.caption("The form has an error; correct it to see the config, or paste another.")
         text = "" if config is None else tomli_w.dumps(config.model_dump(mode="json"))
         tag = sha256(text.encode()).hexdigest()[:12]
-        given = st.text_area(
-            "TOML", text, height=320, max_chars=TEXT_MOST, key=f"toml-{design.version}-{tag}"
-        )
+        given = st.text_area("TOML", text, height=320, key=f"toml-{design.version}-{tag}")
         place = st.empty()
         if st.button("Apply", key="toml-apply", disabled=given == text):
             try:
@@ -42,6 +40,11 @@ def read(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is no TOML, or names fields that no config has; one sentence says where.
     """
+    if len(text) > TEXT_MOST:
+        raise ValueError(
+            f"this text has {len(text):,} characters and at most {TEXT_MOST:,} are read; paste the "
+            "config alone"
+        )
     try:
         given = tomllib.loads(plain(text))
     except tomllib.TOMLDecodeError as error:

@@ -9,7 +9,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from math import inf
+from math import inf, isfinite
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pandas as pd
@@ -29,6 +29,7 @@ Kind = Literal[
 SEGMENTS_UP_TO = 4
 SEGMENT_LETTERS = 46
 SEGMENT_PADDING = 4  # around each, in letters
+JS_WHOLE_MAX = 2**53 - 1  # what a browser counts without gaps
 SCALED_UNITS = {"Hz", "bit/s"}  # shown with the prefix that suits the default
 FINE_UNITS = {"dB", "dBm"}  # stepped by one
 
@@ -205,6 +206,10 @@ class Form:
         self.tree = tree
         return self._branch(spec_of(model.model_fields[name], name), tree.get(name, {}), name)
 
+    def note(self, name: str, text: str) -> None:
+        """Say something below a field; an error takes its place."""
+        self.slots[name].caption(text)
+
     def show_errors(self, errors: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Write each message below its field; gives back those whose field is not on screen."""
         homeless = []
@@ -335,37 +340,32 @@ class Form:
         return given
 
     def _int(self, spec: Spec, value: Any, path: str) -> int | None:
+        # No bounds here: a browser would turn the field red and keep the old value, in silence.
         return st.number_input(
             _label(spec, spec.unit),
-            min_value=None if spec.low is None else int(spec.low),
-            max_value=None if spec.high is None else int(spec.high),
-            value=int(value),
+            value=_whole(value),
             step=spec.multiple_of or 1,
             key=f"{self.prefix}:{path}",
             help=_help(spec, path),
         )
 
     def _float(self, spec: Spec, value: Any, path: str) -> float | None:
-        start = float(value)
-        scale = shown_scale(spec, start)
-        shown = to_shown(start, scale)
+        start = _real(value)
+        scale = shown_scale(spec, start or 0.0)
+        shown = None if start is None else to_shown(start, scale)
         given = st.number_input(
             _label(spec, scale.unit),
-            min_value=None if spec.low is None else to_shown(spec.low, scale),
-            max_value=None if spec.high is None else to_shown(spec.high, scale),
             value=shown,
-            step=step_of(spec, shown),
+            step=step_of(spec, shown or 0.0),
             format="%g",
             key=f"{self.prefix}:{path}",
             help=_help(spec, path),
         )
-        return start if given is None or given == shown else from_shown(given, scale)
+        return start if given == shown else _based(given, scale)
 
     def _text(self, spec: Spec, value: Any, path: str) -> str:
         key = f"{self.prefix}:{path}"
-        return st.text_input(
-            _label(spec, ""), str(value), max_chars=spec.most, key=key, help=_help(spec, path)
-        )
+        return st.text_input(_label(spec, ""), str(value), key=key, help=_help(spec, path))
 
     def _choices(self, spec: Spec, value: Any, path: str) -> list[Any]:
         key = f"{self.prefix}:{path}"
@@ -400,8 +400,11 @@ class Form:
             name: st.column_config.NumberColumn(f"{name.capitalize()} device", step=1, min_value=0)
             for name in table.columns
         }
-        edited = self._table(spec, table, columns, f"{self.prefix}:{path}").dropna()
-        return [[int(one), int(other)] for one, other in edited.itertuples(index=False)]
+        edited = self._table(spec, table, columns, f"{self.prefix}:{path}").dropna(how="all")
+        return [
+            [int(each) for each in pair if not pd.isna(each)]  # half a pair is told as such
+            for pair in edited.itertuples(index=False)
+        ]
 
     def _table(
         self, spec: Spec, table: pd.DataFrame, columns: dict[str, Any], key: str
@@ -410,6 +413,33 @@ class Form:
         return st.data_editor(
             table, key=key, num_rows="dynamic", column_config=columns, height=220, hide_index=False
         )
+
+
+def whole_number(
+    place: DeltaGenerator, label: str, low: int, high: int, *, key: str, told: str | None = None
+) -> int:
+    """A whole number between bounds; what is none is said below, and the page stops there."""
+    given = place.number_input(label, value=low, step=1, key=key, help=told)
+    if given is None or not low <= given <= high:
+        said = "is empty" if given is None else f"must be from {low:,} to {high:,}, not {given:,}"
+        st.error(f"{label} {said}; give it another value.", icon=":material/error:")
+        st.stop()
+    return given
+
+
+def _whole(value: Any) -> int | None:
+    """What a field of whole numbers begins with; nothing if a draft holds something else."""
+    fits = isinstance(value, int | float) and abs(value) <= JS_WHOLE_MAX
+    return int(value) if fits else None
+
+
+def _real(value: Any) -> float | None:
+    """What a field of numbers begins with; nothing if a draft holds something else."""
+    return float(value) if isinstance(value, int | float) and isfinite(value) else None
+
+
+def _based(given: float | None, scale: fmt.Scale) -> float | None:
+    return None if given is None else from_shown(given, scale)
 
 
 def _capitalised(message: str) -> str:

@@ -12,7 +12,6 @@ from engine.records import RunStatus
 RECENT = 12
 MOST = 200  # the API's largest page
 REFRESH_S = 2.0
-TEXT_MAX = 200
 
 
 def recent_runs(*, any_live: bool) -> None:
@@ -30,7 +29,6 @@ def filters() -> tuple[str, list[RunStatus]]:
     text = line.text_input(
         "Find runs",
         key="find-text",
-        max_chars=TEXT_MAX,
         placeholder="Part of name, method, note or reason",
         icon=":material/search:",
         width=320,

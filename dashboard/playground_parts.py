@@ -67,9 +67,12 @@ CARD_CSS = """<style>
 .mt-note { font-size: 13px; opacity: .75; margin: 2px 0; }
 .mt-none { font-size: 13px; margin: 8px 0; }
 .mt-said { font-size: 18px; margin: 6px 0; overflow-wrap: anywhere; }
-.mt-bars { width: 100%; border: 0; font-size: 13px; font-variant-numeric: tabular-nums; }
-.mt-bars td { border: 0; padding: 1px 6px 1px 0; white-space: nowrap; }
-.mt-bar { width: 99%; }
+.mt-bars { width: 100%; border: 0; font-size: 13px; font-variant-numeric: tabular-nums;
+  table-layout: fixed; }
+.mt-bars td { border: 0; padding: 1px 6px 1px 0; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
+.mt-bars td:first-child { width: 38%; }
+.mt-bars td:last-child { width: 62px; padding-right: 0; text-align: right; }
 .mt-bar i { display: block; height: 10px; border-radius: 2px; min-width: 1px; }
 </style>"""
 

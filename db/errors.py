@@ -11,7 +11,7 @@ class RunNotFound(StoreError):
     """No run has this number."""
 
     def __init__(self, run_id: int) -> None:
-        super().__init__(f"there is no run {run_id}; GET /runs lists those that exist")
+        super().__init__(f"there is no run {run_id}; the list of runs has those that exist")
         self.run_id = run_id
 
 
@@ -19,7 +19,7 @@ class RunDeleted(RunNotFound):
     """The run with this number is hidden: somebody deleted it."""
 
     def __str__(self) -> str:
-        return f"run {self.run_id} was deleted; POST /runs/{self.run_id}/restore brings it back"
+        return f"run {self.run_id} was deleted; it can be brought back within a day of that"
 
 
 _NEXT_STEP = {

@@ -28,7 +28,7 @@ class SweepNotFound(StoreError):
     """No sweep has this number."""
 
     def __init__(self, sweep_id: int) -> None:
-        super().__init__(f"there is no sweep {sweep_id}; GET /sweeps lists those that exist")
+        super().__init__(f"there is no sweep {sweep_id}; the list of sweeps has those that exist")
         self.sweep_id = sweep_id
 
 

@@ -18,6 +18,7 @@ from dashboard import format as fmt
 from dashboard import learn_charts as drawn
 from dashboard.client import ApiProblem
 from dashboard.components import live_chart, network_map
+from dashboard.forms import whole_number
 from dashboard.learn_client import asked
 from dashboard.theme import MEDIUM
 
@@ -59,7 +60,7 @@ def collision() -> None:
     a, b, c = st.columns(3)
     devices = a.slider("Devices in the cluster", 1, 24, 4, key="collision-devices")
     density = b.slider("Density s", 0.02, 1.0, 0.3, 0.02, key="collision-density")
-    seed = c.number_input("Draw", 0, 10_000, 0, key="collision-seed")
+    seed = whole_number(c, "Draw", 0, 10_000, key="collision-seed")
     found = asked(CollisionsOut, devices=devices, density=density, seed=int(seed))
     with st.grid(2, min_column_width=380, gap="medium"):
         live_chart(drawn.collision_chart(found, devices, state.mode()), key="learn-collision")

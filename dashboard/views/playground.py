@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from backend.playground_schemas import AnsweredOut, AskIn, GateIn, PlaygroundOut
+from backend.playground_schemas import PROMPT_MOST, AnsweredOut, AskIn, GateIn, PlaygroundOut
 from backend.schemas import RunSummary
 from dashboard import address, playground_client, playground_parts, state, unknown
 from dashboard import format as fmt
 from dashboard.client import ApiProblem, api
 from dashboard.components import live_chart
+from dashboard.forms import whole_number
 from dashboard.playground_parts import ARM_TITLES
 from dashboard.words import word
 
@@ -79,8 +80,8 @@ def question(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
                 value=st.session_state.get("play-last-prompt", ""),
                 height=90,
                 placeholder="The embedded model knows the language of its tasks, such as 23 + 45 =",
-                help="At most 2000 characters; the model reads about 100 tokens, a token being "
-                "mostly one letter.",
+                help=f"At most {PROMPT_MOST} characters; the model reads about 100 tokens, a token "
+                "being mostly one letter.",
                 key="play-prompt",
             )
         task = st.selectbox(
@@ -91,7 +92,14 @@ def question(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
             placeholder="Not told",
             key=f"play-typed-task-{run_id}",
         )
-        return AskIn(run_id=run_id, device=device, prompt=prompt[:2000], task=task)
+        if len(prompt) > PROMPT_MOST:
+            st.error(
+                f"This prompt has {len(prompt):,} characters; at most {PROMPT_MOST:,} are read, so "
+                "nothing was asked. Shorten it.",
+                icon=":material/error:",
+            )
+            st.stop()
+        return AskIn(run_id=run_id, device=device, prompt=prompt, task=task)
     place = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     task = place.selectbox(
         "Task",
@@ -100,12 +108,12 @@ def question(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
         format_func=word,
         key=f"play-task-{run_id}-{device}",
     )
-    number = place.number_input(
-        "Question", 0, 9999, 0, help="Number of the test question; no device trained on it.",
-        key="play-number",
+    number = whole_number(
+        place, "Question", 0, 9999, key="play-number",
+        told="Number of the test question; no device trained on it.",
     )  # fmt: skip
     place.button("Another", icon=":material/casino:", on_click=another, key="play-another")
-    return AskIn(run_id=run_id, device=device, task=task, number=int(number))
+    return AskIn(run_id=run_id, device=device, task=task, number=number)
 
 
 def another() -> None:

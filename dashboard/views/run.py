@@ -28,7 +28,6 @@ from engine.records import ENDED, RunStatus
 
 POLL_S = 0.25  # between looks at a run that is under way; a new round is drawn within half a second
 ALL_PAGES = 1_000_000
-NOTE_MAX = 2000  # characters, as the API takes them
 NEXT_STEP = {
     RunStatus.FAILED: "Retry goes on after the last finished round; if it fails again, "
     "look at the worker's log.",
@@ -95,7 +94,7 @@ def keeping(run: RunDetail) -> None:
     """Note and deletion."""
     with st.popover("More", icon=":material/more_vert:"):
         with st.form("keeping", border=False):
-            note = st.text_area("Note", run.note or "", max_chars=NOTE_MAX, key=f"note-{run.id}")
+            note = st.text_area("Note", run.note or "", key=f"note-{run.id}")
             if st.form_submit_button(
                 "Save the note", icon=":material/edit_note:", key="save-note", **door.lock("run")
             ):

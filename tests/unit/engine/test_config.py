@@ -77,7 +77,7 @@ def test_the_default_config_is_valid_and_immutable() -> None:
         ({"fleet": {"tasks": []}}, "fleet.tasks", "at least 1"),
         ({"fleet": {"tasks": ["cooking"]}}, "fleet.tasks.0", "(got 'cooking')"),
         ({"method": {"kind": "so_lora", "density": 0}}, "method.density", "greater than 0"),
-        ({"name": "a\nb"}, "name", "pattern"),
+        ({"name": "a\nb"}, "name", "line break"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field(tree, field: str, words: str) -> None:
