@@ -12,7 +12,9 @@ from backend.schemas import PresetOut
 from dashboard import address, draft_client, unknown
 from dashboard.client import ApiProblem, api
 from dashboard.drawing import Drawing, Journal, applied, drawing_of
+from dashboard.words import word
 from engine.config import TASK_NAMES, RunConfig
+from engine.naming import changed_name, flat, value_text
 from engine.planned import Plan
 
 OWN = "design"  # place of the session
@@ -37,6 +39,7 @@ class Design:
     clash: bool = False  # the draft was changed elsewhere
     notes: tuple[str, ...] = ()  # what the file of the mesh left open, until the mesh changes
     origin: str = ""  # the source before it became a draft
+    begun: dict[str, Any] = field(default_factory=dict)  # of the preset or run it began with
 
     @property
     def drawn(self) -> bool:
@@ -163,12 +166,36 @@ def opened(presets: dict[str, PresetOut]) -> Design:
     if known is not None:
         design.version = known.version
     design.restart(tree)
+    titles = {preset.title: preset.config for preset in presets.values()}
+    if kept is None:
+        design.begun = tree
+    elif (known_as := titles.get(tree.get("name", ""))) is not None:
+        design.begun = known_as.model_dump(mode="json")
     if kept is not None:
         design.draft_id, design.draft_version, design.kept = kept.id, kept.version, kept.tree
     else:
         design.kept = tree
     st.session_state[OWN] = design
     return design
+
+
+def named(design: Design, config: RunConfig) -> RunConfig:
+    """The config, named by what was changed if its name was left as it was."""
+    try:
+        begun = RunConfig.model_validate(design.begun or config)
+    except ValueError:
+        return config
+    if config.name != begun.name:
+        return config
+    before, after = (flat(each.model_dump(mode="json")) for each in (begun, config))
+    return config.model_copy(
+        update={"name": changed_name(begun.name, before, after, told=_value_word)}
+    )
+
+
+def _value_word(name: str, value: Any) -> str:
+    branches = name.removesuffix(".kind").split(".")
+    return word(value, branches[-1]) if isinstance(value, str) else value_text(name, value)
 
 
 def asked() -> str:
@@ -196,7 +223,8 @@ def _tree_of(source: str, presets: dict[str, PresetOut]) -> tuple[dict[str, Any]
         draft = draft_client.load(api(), number)
         return draft.tree, draft
     if kind == "run" and number is not None:
-        return api().run(number).config.model_dump(mode="json"), None
+        run = api().run(number)
+        return {**run.config.model_dump(mode="json"), "name": run.name}, None
     if kind == "preset" and name in presets:
         return presets[name].config.model_dump(mode="json"), None
     if source:

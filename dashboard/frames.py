@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from engine.config import RunConfig, TaskName
+from engine.naming import flat as flat
 from engine.records import RoundRecord, ScoreRecord
 
 ROUND_COLUMNS = (
@@ -172,18 +173,6 @@ def thinned(frame: pd.DataFrame, column: str, most: int = 1000) -> pd.DataFrame:
         if values.notna().any():
             kept |= {start + int(values.argmin()), start + int(values.argmax())}
     return frame.iloc[sorted(kept)]
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A config tree as dotted field -> value."""
-    fields: dict[str, Any] = {}
-    for name, value in tree.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            fields.update(flat(value, f"{path}."))
-        else:
-            fields[path] = value
-    return fields
 
 
 def config_differences(configs: Mapping[str, RunConfig]) -> pd.DataFrame:

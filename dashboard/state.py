@@ -12,6 +12,7 @@ from dashboard import format as fmt
 from dashboard.client import PAGE, ApiClient, ApiProblem, api
 from dashboard.frames import History
 from engine.config import RunConfig, canonical_json
+from engine.naming import numbered, plain_name
 from engine.records import RoundRecord
 
 VIEWS = Path(__file__).with_name("views")
@@ -21,6 +22,7 @@ GALLERY, DESIGN, RUN, COMPARE, PLAYGROUND, LEARN = (
 )
 HISTORIES_KEPT = 24
 ROUNDS_KEPT = 64
+ALIKE_MOST = 200  # runs whose names are looked at; the API's largest page
 PAGES_PER_TICK = 2  # of a long history; the screen shows progress instead of waiting for all
 
 
@@ -53,10 +55,17 @@ def show_problem(problem: ApiProblem, *, where: Any = st) -> None:
     where.error(fmt.sentence(problem.detail), icon=":material/error:")
 
 
+def told_apart(client: ApiClient, config: RunConfig) -> RunConfig:
+    """The config under a name that no run with its seed has: First light, First light (2)."""
+    listed = client.runs(limit=ALIKE_MOST, text=plain_name(config.name)).runs
+    taken = {run.name for run in listed if run.seed == config.seed}
+    return config.model_copy(update={"name": numbered(config.name, taken)})
+
+
 def start_run(client: ApiClient, config: RunConfig) -> None:
     """Queue a run and open its view; stay and say why if it is refused."""
     try:
-        run = client.create(config)
+        run = client.create(told_apart(client, config))
     except ApiProblem as problem:
         show_problem(problem)
         return

@@ -22,7 +22,9 @@ from rich.table import Table
 from engine import quantities as words
 from engine.config import RunConfig, no_such_field, plain_errors, with_values
 from engine.errors import EngineError, NumericsError, PresetNotFound
+from engine.naming import changed_name, flat
 from engine.presets import load_preset, preset_names, read_config_tree
+from engine.quantities import quantity
 from engine.records import RoundRecord
 from engine.texts import read_text
 
@@ -271,7 +273,7 @@ def _finished(jobs: Sequence["Job"], state: Path) -> list["RunResult"]:
 
         def watch(job: "Job", done: float) -> None:
             nonlocal finished, begun
-            shown = f"{job.arm.name}, seed {job.config.seed}"
+            shown = f"{job.arm.title}, seed {job.config.seed}"
             if bar.disable and job is not begun:  # a log file has lines where a terminal has a bar
                 print(f"{done:.0f}/{len(jobs)} {shown}", file=sys.stderr, flush=True)
             finished, begun = done, job
@@ -311,8 +313,12 @@ def chosen_config(
             config = RunConfig.model_validate(read_config_tree(Path(experiment)))
         else:
             raise PresetNotFound(experiment, preset_names())
-        placed = with_values(config, drawn) if drawn else config
-        return with_values(placed, values) if values else placed
+        changed = with_values(config, drawn) if drawn else config
+        changed = with_values(changed, values) if values else changed
+    if "name" in values:
+        return changed
+    before, after = (flat(each.model_dump(mode="json")) for each in (config, changed))
+    return changed.model_copy(update={"name": changed_name(config.name, before, after)})
 
 
 def mesh_values(path: Path) -> dict[str, Any]:
@@ -446,17 +452,6 @@ def emptied(sink: TextIO | None) -> None:
     """Drop what a file held before; not earlier, as a refused run must not cost older records."""
     if sink is not None and sink is not sys.stdout and os.path.isfile(sink.name):
         sink.truncate(0)
-
-
-def quantity(value: float, unit: str) -> str:
-    """A number with three digits and a decimal prefix, e.g. 1.23 Mbit."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    for factor, prefix in ((1e-3, "m"), (1e-6, "µ")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
 
 
 def _names_a_file(experiment: str) -> bool:

@@ -98,3 +98,14 @@ TOTALS: dict[str, Quantity] = {
     "total_energy_j": TRANSMIT,
     "total_wall_s": MACHINE_TIME,
 }
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with three digits and a decimal prefix, e.g. 1.23 Mbit."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    for factor, prefix in ((1e-3, "m"), (1e-6, "µ")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"

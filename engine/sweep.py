@@ -28,12 +28,12 @@ from engine.config import RunConfig, no_such_field, plain_errors, with_values
 from engine.config.base import Finite, Part
 from engine.config.errors import misfit
 from engine.errors import EngineError, PresetNotFound
-from engine.presets import load_preset, read_config_tree
+from engine.naming import NAME_MAX, field_word
+from engine.presets import load_preset, preset_names, read_config_tree
 from engine.reproduce.statistics import Estimate, estimate
 from engine.rng import stream
 
 CELLS_MAX = 1_000
-NAME_MAX = 80  # characters of the name of a run
 DIGITS = 12  # of the values between two ends, so that 0.3 is not 0.30000000000000004
 SEED_MAX = 2**31 - 1
 OWN_FIELDS = {"name": "a run is named after its values", "seed": "write seeds = [0, 1, 2] instead"}
@@ -136,7 +136,8 @@ class SweepSpec(Part):
         min_length=1,
         max_length=NAME_MAX,
         pattern=r"^[^\x00-\x1f\x7f]+$",
-        description="What lists call the sweep; its runs are named after it and their values",
+        description="What lists call the sweep; its runs are named after it and their values. The "
+        "title of the preset if left out",
     )
     preset: str | None = Field(None, description="Preset to start from; the default config if none")
     base: dict[str, JsonValue] = Field(
@@ -160,6 +161,16 @@ class SweepSpec(Part):
         None, description="A list, or n for seeds 0 to n - 1; the seed of the base if not given"
     )
     fresh: StrictBool = Field(False, description="Train also what the store already has")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _called_like_its_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "name" in given:
+            return given
+        preset = given.get("preset")
+        if not isinstance(preset, str) or preset not in preset_names():
+            return given
+        return {**given, "name": load_preset(preset).title}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "SweepSpec":
@@ -284,8 +295,8 @@ def shown(value: Any) -> str:
 
 
 def run_name(name: str, values: Values) -> str:
-    """Name of a run: the sweep's, then the last part of each field with its value."""
-    parts = [f"{field.rpartition('.')[2]} {shown(value)}" for field, value in values.items()]
+    """Name of a run: the sweep's, then each field with its value."""
+    parts = [f"{field_word(field)} {shown(value)}" for field, value in values.items()]
     text = " · ".join([name, *parts])
     plain = "".join(c if c.isprintable() else " " for c in text)
     return plain if len(plain) <= NAME_MAX else plain[: NAME_MAX - 1] + "…"

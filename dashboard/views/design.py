@@ -23,6 +23,7 @@ from dashboard import (
     unknown,
 )
 from dashboard import design_state as under
+from dashboard import format as fmt
 from dashboard.client import ApiProblem, api
 from dashboard.components import live_chart
 from dashboard.design_state import Design
@@ -192,7 +193,8 @@ def start(design: Design, config: RunConfig, form: Form, place: Any) -> None:
     try:
         source = design.origin if design.draft_id else design.source
         origin = source.removeprefix("run ")
-        created = api().create(config, cloned_from=int(origin) if origin.isdigit() else None)
+        wanted = state.told_apart(api(), under.named(design, config))
+        created = api().create(wanted, cloned_from=int(origin) if origin.isdigit() else None)
     except ApiProblem as refused:
         homeless = form.show_errors(list(refused.fields.items()))
         if homeless or not refused.fields:
@@ -289,6 +291,8 @@ with below:
     panel(design)
     design_mesh.tables(design)
     design_text.box(design, config)
+if config is not None and (given := under.named(design, config).name) != config.name:
+    form.note("name", f"As the name was left alone, the run will be called *{fmt.literal(given)}*.")
 for name, message in form.show_errors(wrong):
     trouble_place.error(f"{name}: {message}", icon=":material/error:")
 if where(wrong):

@@ -82,18 +82,16 @@ def start_form(presets: dict[str, PresetOut]) -> None:
                 format_func=lambda name: presets[name].title,
                 key="sweep-preset",
             )
-            name = st.text_input("Name", "sweep", max_chars=80, key="sweep-name")
+            name = st.text_input("Name", presets[chosen].title, key=f"sweep-name-{chosen}")
             seeds = st.number_input(
                 "Seeds",
-                min_value=1,
-                max_value=100,
                 value=3,
                 key="sweep-seeds",
                 help="n seeds: 0 to n - 1. Intervals need at least two.",
             )
         fields = sweep_parts.fields_of(presets[chosen])
         axes = dict([*axis("first", fields, FIRST_FIELD), *axis("second", fields, None)])
-        tree = {"name": name, "preset": chosen, "axes": axes, "seeds": int(seeds)}
+        tree = {"name": name, "preset": chosen, "axes": axes, "seeds": seeds}
         begin(tree | sampling())
 
 
@@ -112,9 +110,9 @@ def sampling() -> dict[str, Any]:
         if mode == "grid":
             return {}
         count = st.number_input(
-            "How many", min_value=1, max_value=CELLS_MAX, value=10, key="sweep-samples"
+            "How many", value=10, key="sweep-samples", help=f"From 1 to {CELLS_MAX}."
         )
-    return {"mode": mode, "samples": int(count)}
+    return {"mode": mode, "samples": count}
 
 
 def axis(place: str, fields: dict[str, Any], start: str | None) -> list[tuple[str, Any]]:

@@ -58,7 +58,7 @@ def test_an_error_stands_at_its_field_and_run_waits(open_view: Opener) -> None:
     page = open_view("design")
     page.number_input(key=widget(page, "channel.bandwidth_hz")).set_value(0.0).run()
     assert page.button(key="design-run").disabled
-    assert [each.value for each in page.error] == ["Input should be greater than 0 (got 0.0)"]
+    assert [each.value for each in page.error] == ["Must be greater than 0 (got 0.0)"]
     assert any("last valid" in each.value for each in page.caption)
     page.number_input(key=widget(page, "channel.bandwidth_hz")).set_value(3.0).run()
     assert not page.error
@@ -247,7 +247,7 @@ def test_another_preset_starts_the_form_over(open_view: Opener) -> None:
     page.number_input(key=widget(page, "rounds")).set_value(7).run()
     page.selectbox(key="design-preset").set_value("local").run()
     assert not page.exception
-    assert page.text_input(key=widget(page, "name")).value == "local"
+    assert page.text_input(key=widget(page, "name")).value == "Local only"
     assert page.number_input(key=widget(page, "rounds")).value == 20
     assert page.query_params["preset"] == "local"
 
@@ -257,7 +257,7 @@ def test_a_run_can_be_cloned(open_view: Opener, api: FakeApi) -> None:
     api.add(config, fixed=RunStatus.COMPLETED, done=2)
     page = open_view("design", clone=1)
     page.button(key="design-run").click().run()
-    assert api.runs[2].config == config
+    assert api.runs[2].config == config.model_copy(update={"name": "mine (2)"})
 
 
 def test_edits_survive_a_visit_to_another_view(open_view: Opener) -> None:
@@ -331,3 +331,89 @@ def test_a_file_without_a_mesh_leaves_the_drawing(
     page.file_uploader(key="mesh-file").set_value(("mesh.txt", content, "text/plain")).run()
     assert said in page.error[0].value
     assert page.session_state["design"].journal.drawing == before
+
+
+def test_what_is_run_unchanged_is_called_like_its_card_and_told_apart(
+    open_view: Opener, api: FakeApi
+) -> None:
+    for _ in range(2):
+        open_view("design", preset="quick").button(key="design-run").click().run()
+    first, again = (api.runs[number].config.name for number in (1, 2))
+    assert again == f"{first} (2)"
+
+
+def test_an_edited_clone_is_called_by_what_changed(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(name="First light", rounds=20), fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("design", clone=1)
+    page.number_input(key=widget(page, "rounds")).set_value(7).run()
+    assert any(
+        "First light, rounds 20 → 7" in each.value.replace("\\", "") for each in page.caption
+    )
+    page.button(key="design-run").click().run()
+    assert api.runs[2].config.name == "First light, rounds 20 → 7"
+    assert api.runs[2].cloned_from == 1
+
+
+def test_a_name_of_ones_own_is_kept(open_view: Opener, api: FakeApi) -> None:
+    page = open_view("design", preset="quick")
+    page.number_input(key=widget(page, "rounds")).set_value(7).run()
+    page.text_input(key=widget(page, "name")).set_value("Mine").run()
+    page.button(key="design-run").click().run()
+    assert api.runs[1].config.name == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("seed", -1, "greater than or equal to 0 (got -1)"),
+        ("rounds", 1_000_000, "less than or equal to 10000"),
+        ("rounds", None, "Is empty; give it a value"),
+        ("method.density", 5.0, "less than or equal to 1 (got 5.0)"),
+        ("method.density", None, "Is empty; give it a value"),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_at_its_field(
+    open_view: Opener, field: str, value: float | None, sentence: str
+) -> None:
+    page = open_view("design", preset="quick")
+    page.number_input(key=widget(page, field)).set_value(value).run()
+    assert any(sentence in each.value for each in page.error)
+    assert page.button(key="design-run").disabled
+    page.switch_page("views/gallery.py").run()
+    page.switch_page("views/design.py").run()  # begins again with what was wrong
+    assert not page.exception
+    assert any(sentence in each.value for each in page.error)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("x" * 90, "Has 90 characters; at most 80 are taken, so shorten it"), ("", "Is empty")],
+)
+def test_a_name_that_cannot_be_is_told_at_its_field(
+    open_view: Opener, name: str, sentence: str
+) -> None:
+    page = open_view("design", preset="quick")
+    page.text_input(key=widget(page, "name")).set_value(name).run()
+    assert any(sentence in each.value for each in page.error)
+    assert page.text_input(key=widget(page, "name")).value == name
+
+
+def bounded_widgets(path: Path) -> list[str]:
+    """Calls of widgets that drop what does not fit, in silence."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", "")
+        given = {each.arg for each in node.keywords}
+        positional = name == "number_input" and len(node.args) > 1
+        if (name == "number_input" and given & {"min_value", "max_value"}) or positional:
+            found.append(f"{path.name}:{node.lineno} {name}")
+        if "max_chars" in given:
+            found.append(f"{path.name}:{node.lineno} {name}")
+    return found
+
+
+def test_no_field_drops_what_does_not_fit() -> None:
+    for path in DESIGN.parents[1].rglob("*.py"):
+        assert bounded_widgets(path) == []

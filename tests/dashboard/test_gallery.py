@@ -34,7 +34,7 @@ def test_one_click_creates_the_run_and_opens_it(open_view: Opener, api: FakeApi)
     assert not page.exception
     assert api.runs[1].config == next(p.config for p in PRESETS if p.name == "lora_gossip")
     assert page.query_params["run"] == "1"
-    assert page.title[0].value == "lora_gossip"
+    assert page.title[0].value == "Plain LoRA gossip"
 
 
 def test_a_preset_opens_in_design(open_view: Opener) -> None:

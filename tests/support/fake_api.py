@@ -444,7 +444,7 @@ def fake_preset(name: str, title: str, question: str, watch: str, **config: Any)
         question=question,
         watch=watch,
         duration="about 1 min on 2 cores",
-        config=fake_config(name=name, **config),
+        config=fake_config(name=title, **config),
         result=stored_result(name) if name != "local" else None,
     )
 
@@ -710,7 +710,7 @@ class FakeApi:
     def _on_run(self, request: Request, answer: Callable[[FakeRun], Response]) -> Response:
         run = self.runs.get(request.path_params["run_id"])
         if run is not None and run.deleted:
-            detail = f"run {run.id} was deleted; POST /runs/{run.id}/restore brings it back"
+            detail = f"run {run.id} was deleted; it can be brought back within a day of that"
             return _problem(404, "RunDeleted", detail, run_id=run.id)
         if run is None:
             number = request.path_params["run_id"]

@@ -13,10 +13,10 @@ from scipy import stats
 
 from engine.config import RunConfig, config_hash, plain_errors, with_values
 from engine.errors import ConfigFileError
+from engine.naming import NAME_MAX
 from engine.sweep import (
     CELLS_MAX,
     METRICS,
-    NAME_MAX,
     Outcome,
     Span,
     SweepRefused,
