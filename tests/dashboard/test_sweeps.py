@@ -208,3 +208,34 @@ def test_the_metric_of_a_sweep_follows_a_link(open_view: Opener, store: Engine) 
     page.query_params["metric"] = "accuracy_own"
     page.run()
     assert page.segmented_control(key="sweep-metric").value == "accuracy_own"
+
+
+def test_a_sweep_is_called_like_its_preset(open_view: Opener, store: Engine) -> None:
+    page = open_view("sweeps")
+    page.text_input(key="sweep-first-values-training.learning_rate").set_value("0.01").run()
+    page.number_input(key="sweep-seeds").set_value(1).run()
+    page.button(key="sweep-start").click().run()
+    assert page.subheader[0].value == "First light #1"
+    with reading(store) as session:
+        assert runs.get(session, 1).name == "First light · learning rate 0.01"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("sweep-seeds", 0, "greater than or equal to 1 (got 0)"),
+        ("sweep-seeds", 5000, "a sweep has at most 1,000"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told(
+    open_view: Opener, key: str, value: int, sentence: str
+) -> None:
+    page = open_view("sweeps")
+    page.number_input(key=key).set_value(value).run()
+    assert any(sentence in each.value for each in page.error)
+
+
+def test_a_long_name_is_told(open_view: Opener) -> None:
+    page = open_view("sweeps")
+    page.text_input(key="sweep-name-quick").set_value("x" * 90).run()
+    assert any("has 90 characters; at most 80" in each.value for each in page.error)
