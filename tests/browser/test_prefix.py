@@ -96,8 +96,8 @@ def test_every_view_is_whole_below_a_path(
     lab: str, finished_run: int, open_page: OpenPage, tmp_path: Path
 ) -> None:
     page = open_page()
-    strays = kept_below(page)
     page.goto(lab)  # without the slash at its end
+    strays = kept_below(page)
     page.locator(".st-key-card-quick").wait_for()
     settled(page)
     page.get_by_role("link", name="Learn").click()
@@ -151,6 +151,7 @@ def test_a_dashboard_behind_the_api_of_a_path_works(
         page = open_page()
         page.goto(f"http://127.0.0.1:{port}/run?run={finished_run}")
         page.locator(".mt-chart.drawn").first.wait_for()
+        page.goto("about:blank")  # before the server goes
 
 
 @pytest.fixture
