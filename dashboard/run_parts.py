@@ -110,7 +110,7 @@ def beyond_air(rounds: pd.DataFrame) -> str:
         return fmt.sentence(f"{' and '.join(parts)} are not recorded for this run")
     told = " · ".join(f"{word} {fmt.joules(joules)}" for word, joules in parts.items())
     together = fmt.joules(float(rounds["energy_j"].sum()) + sum(parts.values()))
-    return f"{told} · with {words.TRANSMIT.small} {together} together"
+    return f"{told} · all three energies together {together}"
 
 
 def _change(rounds: pd.DataFrame, column: str) -> str:

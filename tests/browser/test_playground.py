@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from dashboard.playground_parts import CARD_CSS, bars_html
 from tests.browser.conftest import OpenPage, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -62,3 +63,20 @@ def test_a_run_that_is_not_there_is_told(meshtune: str, open_page: OpenPage) -> 
     page.goto(f"{meshtune}/playground?run=99999")
     expect(page.get_by_text(re.compile("no run 99999|run 99999"))).not_to_have_count(0)
     expect(page.get_by_role("heading", name="Playground")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [120, 220, 600])
+def test_bars_stay_within_their_card(open_page: OpenPage, width: int) -> None:
+    page = open_page("light")
+    shares = [("23 + 45 = sixty eight", 0.99999), ("7", 0.5), ("x" * 40, 0.00001)]
+    page.set_content(
+        f"{CARD_CSS}<div id='card' style='width:{width}px'>{bars_html(shares, '#4F46E5')}</div>"
+    )
+    right = page.locator("#card").evaluate("e => e.getBoundingClientRect().right")
+    ends = page.locator("#card *").evaluate_all(
+        "all => all.filter(e => e.tagName !== 'CODE').map(e => e.getBoundingClientRect().right)"
+    )
+    assert max(ends) <= right + 0.5
+    numbers = page.locator("#card td:last-child")
+    for place in range(3):
+        assert numbers.nth(place).evaluate("e => e.scrollWidth <= e.clientWidth")

@@ -114,7 +114,7 @@ def test_other_energies_have_words_of_their_own(open_view: Opener, run: int) -> 
     for field in ("receive_j", "compute_j"):
         assert f"{QUANTITIES[field].word} {fmt.joules(ROUNDS * COUNTED[field])}" in line
     everything = ROUNDS * sum(COUNTED[f] for f in ("energy_j", "receive_j", "compute_j"))
-    assert f"with transmit energy {fmt.joules(everything)} together" in line
+    assert f"all three energies together {fmt.joules(everything)}" in line
 
 
 def test_the_report_says_the_same(settings: Settings, store: Engine, run: int) -> None:
