@@ -29,6 +29,7 @@ from tests.support.workers import await_end
 
 VIEWS = 5
 COMPARED = 2
+SOME_ROUNDS = 5
 TIMED_ROUNDS = 8  # of each piece in which training is timed
 PIECES = 3
 FIRST = "First number after Run"
@@ -45,13 +46,14 @@ def beside(browser: Browser, folder: Path) -> Iterator[Line]:
         yield Line(f"{FIRST}: with a spare ready", pressed[1:])
         ended = [run["id"] for run in api.get("/runs").json()["runs"]]
         yield from _pages(browser, url, ended, "nothing trains")
-        yield Line("playground, second answer, nothing trains", [_answer(browser, url, ended[0])])
+        yield Line("playground, first answer, nothing trains", [_answer(browser, url, ended[0])])
+        yield Line("playground, the next, nothing trains", [_answer(browser, url, ended[0])])
         with _training(api) as run:
             yield from _pages(browser, url, ended, "beside training")
             page = browser.new_page(viewport={"width": 1280, "height": 1000})
             yield rounds(page, url, api, run)
             page.close()
-            yield Line("playground, answer beside training", [_answer(browser, url, ended[0])])
+            yield Line("playground, the next, beside training", [_answer(browser, url, ended[0])])
     cold = folder / "cold"
     cold.mkdir()
     with whole(cold) as (url, api_url), httpx.Client(base_url=api_url, trust_env=False) as api:
@@ -91,7 +93,7 @@ def _shown(page: Page, address: str, selector: str) -> float:
 
 
 def _pressed(browser: Browser, url: str, api: httpx.Client) -> float:
-    """From Run in the gallery to the first point of the curve; the run goes on to its end."""
+    """From Run in the gallery to the first point of the curve; the run goes on for some rounds."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.goto(url)
     button = page.locator(".st-key-card-quick").get_by_role("button", name="Run", exact=True)
@@ -105,7 +107,8 @@ def _pressed(browser: Browser, url: str, api: httpx.Client) -> float:
         page.wait_for_timeout(50)
     took = 1000 * (time.perf_counter() - began)
     page.close()
-    _await_rounds(api, run, load_preset("quick").config.rounds)
+    _await_rounds(api, run, SOME_ROUNDS)
+    _cancel(api, run)
     return took
 
 
@@ -124,9 +127,13 @@ def _training(api: httpx.Client, rounds: int = 10_000) -> Iterator[int]:
     run = _queued(api, config)
     _await_rounds(api, run, 2)
     yield run
-    if api.get(f"/runs/{run}").json()["finished_at"] is None:
-        api.post(f"/runs/{run}/cancel").raise_for_status()
-        _until(lambda: api.get(f"/runs/{run}").json()["finished_at"] is not None)
+    _cancel(api, run)
+
+
+def _cancel(api: httpx.Client, run: int) -> None:
+    """Stop a run, if it has not ended by itself, and wait until it has."""
+    api.post(f"/runs/{run}/cancel")
+    _until(lambda: api.get(f"/runs/{run}").json()["finished_at"] is not None)
 
 
 def _queued(api: httpx.Client, config: RunConfig) -> int:
@@ -156,9 +163,9 @@ def cost_of_service(folder: Path) -> Line:
     slower = []
     for piece in range(PIECES):
         alone, served = folder / f"alone-{piece}", folder / f"served-{piece}"
-        alone.mkdir()
-        served.mkdir()
         state = alone / "state"
+        state.mkdir(parents=True)
+        served.mkdir()
         environment = {"MESHTUNE_STATE_DIR": str(state), "MESHTUNE_WORKER_NICE": "0"}
         with stored(state) as store:
             run = stored_run(store, config)
