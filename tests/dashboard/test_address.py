@@ -156,8 +156,7 @@ def test_a_link_from_another_view_opens_what_a_draft_began_with(open_view: Opene
     page.number_input(key=f"design-{version}:rounds").set_value(7).run()
     page.switch_page("views/gallery.py").run()
     page.switch_page("views/design.py")
-    page.query_params["preset"] = "quick"
-    page.run()
+    go(page, preset="quick")
     assert page.session_state["design"].source == "preset quick"
 
 
