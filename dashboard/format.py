@@ -217,8 +217,8 @@ def sentence(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Text that Markdown shows as it was written."""
-    return re.sub(r"([^\w\s])", r"\\\1", text)
+    """Text that Markdown shows as it was written; it takes a backslash before ASCII signs only."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def _escaped(text: str) -> str:

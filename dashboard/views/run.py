@@ -1,6 +1,5 @@
 """Run: one experiment, live while it trains, whole when it has ended. `?run=ID` says which."""
 
-import re
 from collections.abc import Callable
 
 import pandas as pd
@@ -63,11 +62,6 @@ def do(call: Callable[[], object]) -> None:
         st.rerun()
 
 
-def literal(text: str) -> str:
-    """Text that Markdown shows as it was written."""
-    return re.sub(r"([^\w\s])", r"\\\1", text)
-
-
 def steering(run: RunDetail) -> None:
     """What can be asked of a run where it stands."""
     client = api()
@@ -125,7 +119,7 @@ def deleted(run_id: int) -> None:
 def header(run: RunDetail) -> None:
     """Name and actions; the moving parts are below."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.title(literal(run.name), anchor=False, width="stretch")
+        st.title(fmt.literal(run.name), anchor=False, width="stretch")
         steering(run)
         if st.button("Clone and edit", icon=":material/content_copy:", key="clone"):
             state.go_to(state.DESIGN, clone=str(run.id))
