@@ -179,13 +179,16 @@ def averaged_links(
         config: The run, for its method and its mixing rule.
         linked: Links of the round.
         heard: Links over which the message came through.
-        cluster: Cluster of every device, which `so_lora` averages within.
+        cluster: Cluster of every device, which `so_lora` averages within; in `stack` mode only
+            where the static A is the same.
     """
     match config.method:
         case c.Local() | c.Centralised() | c.OracleExperts():
             return None
-        case c.SoLora(mode=mode):
+        case c.SoLora(mode=mode, a_init=a_init):
             linked = linked & (cluster[:, None] == cluster[None, :])
+            if mode == "stack":
+                linked = linked & _one_a(config.fleet, a_init)
             used = heard & linked
             used = _weighed(config, used) if mode == "stack" else used
         case c.ChocoGossip():
@@ -195,6 +198,14 @@ def averaged_links(
         case _:
             used = _weighed(config, heard & linked)
     return used if linked.any() else None
+
+
+def _one_a(fleet: c.Fleet, a_init: str) -> Bool[np.ndarray, "n n"]:
+    """Pairs with the same static A: of experts, `stack` averages only theirs."""
+    if a_init in ("common", "device"):
+        return np.full((fleet.devices, fleet.devices), a_init == "common")
+    task = np.array([fleet.task_of(device) for device in range(fleet.devices)])
+    return np.asarray(task[:, None] == task[None, :])
 
 
 def _weighed(config: c.RunConfig, heard: Bool[np.ndarray, "n n"]) -> Bool[np.ndarray, "n n"]:

@@ -66,6 +66,22 @@ def test_clusters_of_one_have_nobody_to_average_with() -> None:
     assert averaged_links(config, full_mesh(4), full_mesh(4), np.arange(4)) is None
 
 
+@pytest.mark.parametrize(
+    ("a_init", "averages"),
+    [("orthonormal", False), ("task", False), ("device", False), ("common", True)],
+)
+def test_experts_of_different_tasks_stay_apart_and_that_is_no_loss(
+    a_init: str, averages: bool
+) -> None:
+    # They meet in the library instead, which takes more hops than the first.
+    config = tiny_config(method__kind="so_lora", method__a_init=a_init)
+    together = np.zeros(2, dtype=np.int64)
+    found = averaged_links(config, full_mesh(2), full_mesh(2), together)
+    assert (found is not None and bool(found.any())) == averages
+    assert (unmixed(config, heard_on(config, np.zeros((2, 2), dtype=bool))) is None) != averages
+    assert plan(config).notes == ()
+
+
 def test_it_is_said_once_and_after_some_rounds_only() -> None:
     config = tiny_config(fleet__devices=4, rounds=9)
     watch = UnmixedWatch(config)
