@@ -18,6 +18,7 @@ from dashboard import (
     html_table,
     state,
     theme,
+    unknown,
 )
 from dashboard import format as fmt
 from dashboard.client import ApiProblem, api, carried
@@ -113,7 +114,8 @@ def main() -> None:
     try:
         listed = compare_rail.candidates()
     except ApiProblem as trouble:
-        state.show_problem(trouble)
+        state.to_the_door(trouble)
+        unknown.show(trouble.detail, unknown.run_ways(state.COMPARE, "runs"))
         return
     if not listed:
         st.info("Nothing has run yet, so there is nothing to compare.", icon=":material/info:")

@@ -70,6 +70,16 @@ def test_an_edit_of_a_preset_by_its_slug_is_kept(open_view: Opener, api: FakeApi
 
 
 @pytest.mark.usefixtures("two")
+def test_a_comparison_with_a_run_that_is_not_there_shows_the_way_to_others(
+    open_view: Opener,
+) -> None:
+    page = open_view("compare", runs="1,77")
+    assert "77" in page.error[0].value
+    assert any("runs=" in way for way in ways(page))
+    assert not page.multiselect
+
+
+@pytest.mark.usefixtures("two")
 @pytest.mark.parametrize(
     ("view", "parameter"),
     [
