@@ -1,7 +1,7 @@
 """Moving through the rounds of a run: slider, play, speed; and following one under way."""
 
-import time
 from dataclasses import dataclass
+from time import monotonic as now
 
 import streamlit as st
 
@@ -48,7 +48,7 @@ class Replay:
         if starts and st.session_state.get(self.slider, done) >= done:
             st.session_state[self.slider] = 1
         st.session_state[f"playing-{self.run_id}"] = starts
-        st.session_state[f"played-{self.run_id}"] = time.monotonic()
+        st.session_state[f"played-{self.run_id}"] = now()
         st.session_state[f"following-{self.run_id}"] = False
 
     def moved(self) -> None:
@@ -71,7 +71,7 @@ class Replay:
     def _passed(self) -> int:
         """Rounds that have passed since the last one that was shown, at this speed."""
         key = f"played-{self.run_id}"
-        passed = int((time.monotonic() - st.session_state[key]) * self.speed)
+        passed = int((now() - st.session_state[key]) * self.speed)
         st.session_state[key] += passed / self.speed
         return passed
 

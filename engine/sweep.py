@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from engine.config import RunConfig, plain_errors, with_values
+from engine.config import RunConfig, no_such_field, plain_errors, with_values
 from engine.config.base import Finite, Part
 from engine.config.errors import misfit
 from engine.errors import EngineError, PresetNotFound
@@ -168,9 +168,9 @@ class SweepSpec(Part):
         if not isinstance(given, dict) or "name" in given:
             return given
         preset = given.get("preset")
-        if isinstance(preset, str) and preset in preset_names():
-            return {**given, "name": load_preset(preset).title}
-        return given
+        if not isinstance(preset, str) or preset not in preset_names():
+            return given
+        return {**given, "name": load_preset(preset).title}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "SweepSpec":
@@ -223,7 +223,7 @@ def read_spec(path: Path) -> SweepSpec:
     try:
         return SweepSpec.model_validate(tree)
     except ValidationError as error:
-        raise SweepRefused(*plain_errors(error.errors())[0]) from error
+        raise SweepRefused(*plain_errors(error.errors(), SweepSpec)[0]) from error
 
 
 def base_config(spec: SweepSpec) -> RunConfig:
@@ -239,12 +239,11 @@ def base_config(spec: SweepSpec) -> RunConfig:
     try:
         return with_values(begun, dict(_leaves(spec.base)))
     except ValidationError as error:
-        field, sentence = plain_errors(error.errors())[0]
+        field, sentence = plain_errors(error.errors(), RunConfig)[0]
         raise SweepRefused(f"base.{field}", sentence) from error
     except KeyError as error:
-        raise SweepRefused(
-            f"base.{error.args[0]}", "there is no such field; check the spelling"
-        ) from error
+        field = str(error.args[0])
+        raise SweepRefused(f"base.{field}", no_such_field(RunConfig, field.split("."))) from error
 
 
 def cells(spec: SweepSpec) -> list[Cell]:
@@ -376,11 +375,12 @@ def _cell(spec: SweepSpec, base: RunConfig, values: Values, seed: int, row: int)
     try:
         config = with_values(base, {**values, **own})
     except ValidationError as error:
-        field, sentence = plain_errors(error.errors())[0]
+        field, sentence = plain_errors(error.errors(), RunConfig)[0]
         raise _blamed(spec, values, row, field, sentence) from error
     except KeyError as error:
-        sentence = "there is no such field; check the spelling"
-        raise _blamed(spec, values, row, str(error.args[0]), sentence) from error
+        field = str(error.args[0])
+        sentence = no_such_field(RunConfig, field.split("."))
+        raise _blamed(spec, values, row, field, sentence) from error
     return Cell(values, seed, config, config_sha256(config.model_dump(mode="json")))
 
 

@@ -141,17 +141,17 @@ def test_a_token_that_ends_is_asked_for_again_and_nothing_typed_is_lost(
     page.run()
     sign_in(page, made(lab_store, Scope.RUN, "first"))
     page.switch_page("views/sweeps.py").run()
-    page.text_input(key="sweep-name").set_value("mine").run()
+    page.text_input(key="sweep-name-quick").set_value("mine").run()
     page.number_input(key="sweep-seeds").set_value(4).run()
     with writing(lab_store) as session:
         tokens.revoke(session, "first")
-    page.text_input(key="sweep-name").set_value("mine and more").run()
+    page.text_input(key="sweep-name-quick").set_value("mine and more").run()
     assert at_door(page)
     assert "what you typed is kept" in said(page)
     sign_in(page, "mt_wrong")
     assert at_door(page)
     sign_in(page, made(lab_store, Scope.READ, "second"))
-    assert page.text_input(key="sweep-name").value == "mine and more"
+    assert page.text_input(key="sweep-name-quick").value == "mine and more"
     assert page.number_input(key="sweep-seeds").value == 4
     assert page.button(key="sweep-start").disabled  # this one only looks
 

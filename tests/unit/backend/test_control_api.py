@@ -159,7 +159,7 @@ def test_a_deleted_run_is_gone_for_every_route_until_restored(
         answer = api.request(method, f"/runs/{run_id}{path}", **sent)
         problem = refused(answer, 404, "RunDeleted")
         assert problem.context == {"run_id": run_id}
-        assert "restore" in problem.detail
+        assert "brought back" in problem.detail
     refused(api.get(f"/compare?run={run_id}"), 404, "RunDeleted")
     assert numbers(api.get("/runs")) == []
     assert numbers(api.get("/runs?deleted=true")) == [run_id]

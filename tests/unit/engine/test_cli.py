@@ -56,7 +56,7 @@ def test_an_unknown_preset_is_answered_with_those_that_exist(call) -> None:
         ("channel.deadline_s=inf", ["channel.deadline_s", "finite", "inf"]),
         ("channel.bandwidth_hz=wide", ["channel.bandwidth_hz", "number", "wide"]),
         ("fleet.devices=0", ["fleet.devices", "greater than or equal to 1", "0"]),
-        ("fleet.devices=2.5", ["fleet.devices", "integer"]),
+        ("fleet.devices=2.5", ["fleet.devices", "whole number"]),
         ("fleet.devise=4", ["fleet.devise", "no such field"]),
         ("fleet.devise=4", ["did you mean fleet.devices?"]),
         ("fleat.devices=4", ["did you mean fleet?"]),

@@ -46,7 +46,7 @@ def wrong(changes: dict[str, Any]) -> list[tuple[str, str]]:
         (
             {**RADIO, "channel.path_loss.kind": "gain_table", "channel.path_loss.name": "../x"},
             "channel.path_loss.name",
-            "pattern",
+            "letters, digits",
         ),
         (
             {**RADIO, "channel.fading.kind": "nakagami", "channel.fading.m": 0.1},

@@ -137,7 +137,7 @@ def test_steps_between_tenths_have_no_binary_dust() -> None:
     ("values", "parts"),
     [
         ({"axes": {"training.learning_rate": [0.1, -1]}}, ("training.learning_rate", "-1")),
-        ({"axes": {"rounds": [1.5]}}, ("axes.rounds", "1.5", "integer")),
+        ({"axes": {"rounds": [1.5]}}, ("axes.rounds", "1.5", "whole number")),
         ({"axes": {"nope.x": [1]}}, ("axes.nope.x", "no such field")),
         ({"axes": {"training.nope": [1]}}, ("axes.training.nope", "no such field")),
         ({"axes": {"training.lerning_rate": [1]}}, ("mean training.learning_rate?",)),
