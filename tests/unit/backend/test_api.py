@@ -292,6 +292,24 @@ def test_the_content_says_what_a_file_of_a_mesh_is(api: TestClient, mark: str) -
     assert api.post("/topology/import", content=body, headers=headers).status_code == 200
 
 
+# A billion times "lol" once its entities are put in.
+BOMB = "".join(
+    [
+        '<?xml version="1.0"?>\n<!DOCTYPE graphml [<!ENTITY e0 "lol">',
+        *(f'<!ENTITY e{level + 1} "{f"&e{level};" * 10}">' for level in range(9)),
+        "]><graphml><graph><node id='a'><data key='d'>&e9;</data></node></graph></graphml>",
+    ]
+)
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "  \n"])
+def test_a_bomb_of_entities_is_refused_unopened(api: TestClient, before: str) -> None:
+    problem = refused(
+        api.post("/topology/import", json={"text": before + BOMB}), 422, "InvalidInput"
+    )
+    assert "document type" in problem.detail
+
+
 @pytest.mark.parametrize(
     ("sent", "field", "says"),
     [
