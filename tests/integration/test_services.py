@@ -51,6 +51,7 @@ class Stack:
             "MESHTUNE_STATE_DIR": str(self.folder / "state"),
             # On the loopback address of a test, where tokens are not the rule.
             "MESHTUNE_REQUIRE_TOKEN": "true",
+            "MESHTUNE_WORKER_NICE": "0",  # other tests go on beside it
         }
 
     @contextmanager
