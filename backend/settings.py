@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     log: LogForm = Field(LogForm.PLAIN, description="Form of the logs")
     worker_slots: int = Field(1, ge=1, le=64, description="Runs that one worker trains at a time")
     worker_nice: int = Field(
-        10, ge=0, le=19, description="How far training gives way to all else; 0: not at all"
+        5, ge=0, le=19, description="How far training gives way to all else; 0: not at all"
     )
     lease_s: float = Field(20.0, ge=1.0, le=3600.0, description="A silent worker is lost after it")
     poll_s: float = Field(0.1, gt=0.0, le=10.0, description="Pause between looks at the queue")
