@@ -14,7 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from backend.schemas import RunCreate
 from dashboard.launch import HEALTH_PATH, arguments
@@ -42,6 +49,7 @@ HARMLESS = re.compile(
 START_S = 90.0
 STATUS = ".st-key-run-status"  # where the run view says how the run stands
 PATIENCE_S = 60.0  # of one browser action, on a machine that also trains
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 def free_port() -> int:

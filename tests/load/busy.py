@@ -18,6 +18,7 @@ from engine.presets import load_preset
 from tests.load.stores import Times, fill, fresh_settings, opened, served
 from tests.load.wire import Connection
 from tests.support.builders import tiny_config
+from tests.support.loops import in_own_loop
 
 COMPARED = 20  # runs of a report
 POSTING = 8  # callers
@@ -71,16 +72,16 @@ def measure(
         ids = fill(store, tiny_config(rounds=rounds, fleet__devices=3), COMPARED)
         path = f"/compare/report?{urlencode([('run', each) for each in ids])}"
         with served(settings) as address:
-            alone = asyncio.run(_alone(address, path, reports))
-            calm, _ = asyncio.run(_looking(address, seconds / 4))
+            alone = in_own_loop(_alone(address, path, reports))
+            calm, _ = in_own_loop(_looking(address, seconds / 4))
             beside = {}
             for manner, patient in MANNERS.items():
                 with _wanting(address, path, callers, patient=patient) as found:
-                    found.times, found.lost = asyncio.run(_looking(address, seconds))
+                    found.times, found.lost = in_own_loop(_looking(address, seconds))
                 beside[manner] = found
             posted = {
-                "every config another": asyncio.run(_posting(address, posts, distinct=True)),
-                "all configs equal": asyncio.run(_posting(address, posts, distinct=False)),
+                "every config another": in_own_loop(_posting(address, posts, distinct=True)),
+                "all configs equal": in_own_loop(_posting(address, posts, distinct=False)),
             }
     return Busy(alone, calm, beside, posted)
 

@@ -22,6 +22,7 @@ from engine.config import RunConfig
 from tests.load.stores import Times, environment, fresh_settings, opened, served
 from tests.load.wire import Connection
 from tests.support.builders import tiny_config
+from tests.support.loops import in_own_loop
 
 LOOK_S = 0.02
 START_S = 120.0
@@ -98,7 +99,7 @@ def measure(kind: str, load: Load, how: Measurement) -> Readers:
             run_id = runs.create(session, training_config()).id
         with served(settings, nice=how.nice) as address, _worker(settings, how.threads):
             _await_rounds(store, run_id, 3)
-            return asyncio.run(_phases(store, run_id, address, load, how))
+            return in_own_loop(_phases(store, run_id, address, load, how))
 
 
 async def _phases(

@@ -10,6 +10,7 @@ from db.session import reading
 from tests.load import busy, lists, readers, storing
 from tests.load.stores import Times, fill, fresh_settings, opened, served
 from tests.support.builders import tiny_config
+from tests.support.loops import in_own_loop
 
 DISASTER_MS = 5_000.0
 
@@ -72,7 +73,7 @@ def test_readers_and_streams_are_all_served() -> None:
     with fresh_settings("sqlite") as settings, opened(settings) as store:
         (run_id,) = fill(store, tiny_config(rounds=30), 1)
         with served(settings) as address:
-            asyncio.run(read_along(address, run_id))
+            in_own_loop(read_along(address, run_id))
     assert heard.failures == 0
     assert len(heard.answer_ms) >= load.readers
     assert Times(heard.answer_ms).quantile(0.5) < DISASTER_MS

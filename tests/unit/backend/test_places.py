@@ -24,6 +24,7 @@ from backend.schemas import Problem
 from backend.settings import Settings
 from db.session import MORE_CONNECTIONS
 from tests.support.builders import stored_run
+from tests.support.loops import in_own_loop
 
 THREADS = 40  # that Starlette has; a test below looks
 WAIT_S = 60.0  # for what comes at once, unless something is broken
@@ -48,7 +49,7 @@ def test_all_places_together_leave_threads_and_connections_for_what_is_cheap() -
     async def threads() -> float:
         return anyio.to_thread.current_default_thread_limiter().total_tokens
 
-    assert asyncio.run(threads()) == THREADS
+    assert in_own_loop(threads()) == THREADS
     assert sum(kind.places for kind in {*KINDS.values(), CHANGES}) <= 0.8 * THREADS
     assert MORE_CONNECTIONS + 5 >= THREADS
 
@@ -95,7 +96,7 @@ def test_with_every_place_taken_the_rest_is_refused_and_cheap_answers_come() -> 
             release.set()
             return Counter(answer.status_code for answer in await asyncio.gather(*tasks))
 
-    assert asyncio.run(all_at_once()) == {200: most, 503: each * len(KINDS) - most}
+    assert in_own_loop(all_at_once()) == {200: most, 503: each * len(KINDS) - most}
 
 
 def test_a_report_too_many_is_told_when_to_come_again(
@@ -143,7 +144,7 @@ def test_a_place_is_free_again_however_the_work_ended(kind: Kind) -> None:
     places = Places(broken)
     for _ in range(2 * kind.places):
         with pytest.raises(RuntimeError):
-            asyncio.run(places({"type": "http", "method": method, "path": path}, nothing, send))
+            in_own_loop(places({"type": "http", "method": method, "path": path}, nothing, send))
     assert sent == []
     assert not +places.taken
 

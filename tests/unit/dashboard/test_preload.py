@@ -1,7 +1,5 @@
 """Pages that open with charts begin their scripts at once; other pages are left alone."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from dashboard.components import PLOTLY_PATH, STATIC, asset_url, plotly_url
 from dashboard.preload import ChartsAhead, Versioned, plotly_script, scripts
+from tests.support.loops import in_own_loop
 
 PAGE = b"<html><head><title>x</title></head><body></body></html>"
 
@@ -42,9 +41,7 @@ def answer(path: str, query: bytes = b"runs=1", base: str = "") -> tuple[dict[by
         "headers": [(b"accept-encoding", b"gzip")],
         "query_string": query,
     }
-    # In a thread of its own: a browser test that failed leaves a loop in this one.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, ChartsAhead(page, base)(scope, receive, send)).result()
+    in_own_loop(ChartsAhead(page, base)(scope, receive, send))
     return dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent[1:])
 
 
