@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from typing import TypeVar
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -31,6 +32,8 @@ from dashboard.compare_arms import (
 from dashboard.components import live_chart
 from engine import quantities as words
 from engine.config import TaskName
+
+W = TypeVar("W", bound=str)
 
 AXIS_WORDS: dict[Axis, str] = {
     "round": "Round",
@@ -97,20 +100,24 @@ def level_of(text: str) -> int:
     return LEVEL_START if given is None else min(LEVELS, max(1, given))
 
 
+def _picked(label: str, named: Mapping[W, str], otherwise: W, *, key: str, told: str) -> W:
+    """One of some words side by side; its value is the address's or the hand's."""
+    picked: W | None = st.segmented_control(
+        label, list(named), required=True, format_func=named.__getitem__, key=key, help=told
+    )
+    return picked or otherwise
+
+
 def chosen_axis() -> Axis:
     """The quantity along the horizontal axis; kept in the address."""
     address.follow("compare-axis", "x", axis_of)
-    axis: Axis = (
-        st.segmented_control(
-            "Against",
-            list(AXIS_WORDS),
-            required=True,
-            format_func=AXIS_WORDS.__getitem__,
-            key="compare-axis",
-            help="Costs are added up from the first round; of a group, the mean over its seeds at "
-            "the same round (our choice). Machine time is what the machine took that trained it.",
-        )
-        or "round"
+    axis = _picked(
+        "Against",
+        AXIS_WORDS,
+        "round",
+        key="compare-axis",
+        told="Costs are added up from the first round; of a group, the mean over its seeds at "
+        "the same round (our choice). Machine time is what the machine took that trained it.",
     )
     slug = next(slug for slug, each in AXIS_SLUGS.items() if each == axis)
     address.keep("compare-axis", "x", axis, slug)
@@ -120,16 +127,12 @@ def chosen_axis() -> Axis:
 def chosen_metric() -> Accuracy:
     """The accuracy of fronts, levels and tests; kept in the address."""
     address.follow("compare-metric", "metric", metric_of)
-    metric: Accuracy = (
-        st.segmented_control(
-            "Accuracy",
-            list(METRIC_WORDS),
-            required=True,
-            format_func=METRIC_WORDS.__getitem__,
-            key="compare-metric",
-            help="Which accuracy costs, levels and tests below are about (M12).",
-        )
-        or "accuracy_all"
+    metric = _picked(
+        "Accuracy",
+        METRIC_WORDS,
+        "accuracy_all",
+        key="compare-metric",
+        told="Which accuracy costs, levels and tests below are about (M12).",
     )
     address.keep("compare-metric", "metric", metric, "own" if metric == "accuracy_own" else "")
     return metric
@@ -138,16 +141,12 @@ def chosen_metric() -> Accuracy:
 def chosen_who() -> Who:
     """Whose accuracy the charts per task show; kept in the address."""
     address.follow("compare-who", "who", lambda given: "own" if given == "own" else "all")
-    who: Who = (
-        st.segmented_control(
-            "Accuracy of",
-            list(WHO_WORDS),
-            required=True,
-            format_func=WHO_WORDS.__getitem__,
-            key="compare-who",
-            help="All devices answer every task; or only the devices that were trained on it.",
-        )
-        or "all"
+    who = _picked(
+        "Accuracy of",
+        WHO_WORDS,
+        "all",
+        key="compare-who",
+        told="All devices answer every task; or only the devices that were trained on it.",
     )
     address.keep("compare-who", "who", who, "own" if who == "own" else "")
     return who
