@@ -12,6 +12,7 @@ to another page of the same view would be passed over. So no control of the addr
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import parse_qs
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -59,9 +60,20 @@ class _Control:
     trail: Trail
 
 
+def parameters() -> dict[str, str]:
+    """The address as the browser sent it with this run of the page, and as this run wrote it.
+
+    `st.query_params` belongs to the session: where a page runs again before its last run is over,
+    each would take what the other wrote for what the browser shows.
+    """
+    running = get_script_run_ctx()
+    query = running.query_string if running is not None else ""
+    return {name: each[-1] for name, each in parse_qs(query, keep_blank_values=True).items()}
+
+
 def asked(name: str, otherwise: str = "") -> str:
     """A parameter of the address."""
-    return str(st.query_params.get(name, otherwise))
+    return parameters().get(name, otherwise)
 
 
 def whole_number(text: str) -> int | None:
@@ -74,7 +86,7 @@ def write(name: str, text: str) -> None:
     """Write a parameter of the address; an empty one is taken out."""
     if not text:
         st.query_params.pop(name, None)
-    elif st.query_params.get(name) != text:
+    elif asked(name) != text:
         st.query_params[name] = text
 
 

@@ -151,17 +151,32 @@ def opened(presets: dict[str, PresetOut]) -> Design:
         UnknownSource: the address names nothing that can be designed.
         ApiProblem: the draft or the run is not there.
     """
+    found = _open_already(presets)
+    if found is not None:
+        return found
+    with keeper().lock:  # edits of a moment ago may be on their way to this draft
+        found = _open_already(presets)  # another run of the page may just have saved it
+        return found if found is not None else _opened_anew(presets)
+
+
+def _open_already(presets: dict[str, PresetOut]) -> Design | None:
     known: Design | None = st.session_state.get(OWN)
+    return known if known is not None and _source(presets) in ("", known.source) else None
+
+
+def _source(presets: dict[str, PresetOut]) -> str:
     given, trail = asked(), address.trail(OWN)
     # A browser that edits fast asks with the address of before the draft: it is no other design.
-    source = _exact(given if trail.is_link(given) else trail.text, presets)
-    if known is not None and source in ("", known.source):
-        return known
-    with keeper().lock:  # edits of a moment ago may be on their way to this draft
-        tree, kept = _tree_of(source, presets)
+    return _exact(given if trail.is_link(given) else trail.text, presets)
+
+
+def _opened_anew(presets: dict[str, PresetOut]) -> Design:
+    source, trail = _source(presets), address.trail(OWN)
+    known: Design | None = st.session_state.get(OWN)
+    tree, kept = _tree_of(source, presets)
     design = Design(source or f"preset {next(iter(presets), '')}".strip(), tree)
-    if given:
-        trail.write(given)
+    if asked():
+        trail.write(asked())
     trail.write(design.source)
     if known is not None:
         design.version = known.version
@@ -257,22 +272,25 @@ def autosave(design: Design) -> None:
     Raises:
         ApiProblem: it cannot be kept now.
     """
+    trail = address.trail(OWN)
     with keeper().lock:
         tree = design.tree  # of now: another run of the page may change it while this one waits
-        if tree == design.kept or design.clash:
-            return
-        try:
-            draft = _sent(design, tree)
-        except ApiProblem as problem:
-            design.clash = problem.error == "DraftChanged"
-            raise
-        if design.draft_id is None:
-            design.origin = design.source
-        design.draft_id, design.draft_version = draft.id, draft.version
-        design.kept, design.source = tree, f"draft {draft.id}"
-    address.trail(OWN).write(design.source)
-    if st.query_params.to_dict() != {"draft": str(draft.id)}:
-        st.query_params.from_dict({"draft": str(draft.id)})
+        if tree != design.kept and not design.clash:
+            # Streamlit ends a run at any of its calls: none from here until all is written down,
+            # or the next run would take the draft for another design and make a second one.
+            try:
+                draft = _sent(design, tree)
+            except ApiProblem as problem:
+                design.clash = problem.error == "DraftChanged"
+                raise
+            if design.draft_id is None:
+                design.origin = design.source
+            design.draft_id, design.draft_version = draft.id, draft.version
+            design.kept, design.source = tree, f"draft {draft.id}"
+            trail.write(design.source)
+    number = str(design.draft_id)
+    if design.draft_id is not None and address.parameters() != {"draft": number}:
+        st.query_params.from_dict({"draft": number})
 
 
 def _sent(design: Design, tree: dict[str, Any]) -> DraftOut:

@@ -52,6 +52,7 @@ def passed() -> bool:
     token = st.session_state.get(TOKEN)
     try:
         if token is None:
+            _keep_typed()
             st.session_state[WHO] = OPEN
             asked = _asks(os.environ.get(API_URL_VARIABLE, DEFAULT_API_URL))
             if asked:
@@ -71,9 +72,17 @@ def passed() -> bool:
 def _lock() -> None:
     """The token is good no more: keep what was typed, forget the token."""
     del st.session_state[TOKEN]
-    st.session_state[KEPT] = {
-        str(key): value for key, value in st.session_state.items() if _typed(value)
-    }
+    st.session_state[KEPT] = {}
+    _keep_typed()
+
+
+def _keep_typed() -> None:
+    """What stands in the widgets now, also what was on its way while the token was refused."""
+    if KEPT in st.session_state:
+        now = {str(key): value for key, value in st.session_state.items() if _typed(value)}
+        st.session_state[KEPT] |= {
+            key: value for key, value in now.items() if not key.startswith("door-")
+        }
 
 
 def _typed(value: Any) -> bool:
@@ -87,8 +96,7 @@ def _give_back() -> None:
     """Before any widget is made: what was typed when the token ended."""
     kept: dict[str, Any] = st.session_state.pop(KEPT, {})
     for key, value in kept.items():
-        if not key.startswith("door-"):
-            st.session_state[key] = value
+        st.session_state[key] = value
     if kept:
         st.session_state[RETURNED] = True
 

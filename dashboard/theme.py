@@ -165,6 +165,6 @@ def contrast_css(mode: Mode) -> str:
         f'[data-testid="stCaptionContainer"] {{ {caption} }}'
         '[data-testid="stCaptionContainer"] * { color: inherit; opacity: 1; }'
         f'[data-testid^="stBaseButton-primary"]:not(:disabled) * {{ color: {ink}; }}'
-        f'[data-baseweb="tag"] * {{ color: {ink}; }}'
+        f"[data-tag] * {{ color: {ink}; }}"
         "</style>"
     )

@@ -17,8 +17,10 @@ import pytest
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
+    Error,
     Locator,
     Page,
+    Request,
     expect,
     sync_playwright,
 )
@@ -169,18 +171,27 @@ class Watched:
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.on("pageerror", self._failed)
         self.page.on("console", self._heard)
-        self.page.on("request", lambda request: self._asked(request.url))
+        self.page.on("request", self._asked)
+
+    def rest(self) -> None:
+        """The test has ended: the page is the next one's."""
+        self.page.remove_listener("pageerror", self._failed)
+        self.page.remove_listener("console", self._heard)
+        self.page.remove_listener("request", self._asked)
+
+    def _failed(self, error: Error) -> None:
+        self.problems.append(f"error: {error}")
 
     def _heard(self, message: ConsoleMessage) -> None:
         url = message.location["url"]
         if message.type == "error" and not HARMLESS.search(url):
             self.problems.append(f"console: {message.text} ({url})")
 
-    def _asked(self, url: str) -> None:
-        if not LOCAL.match(url):
-            self.problems.append(f"foreign request: {url}")
+    def _asked(self, request: Request) -> None:
+        if not LOCAL.match(request.url):
+            self.problems.append(f"foreign request: {request.url}")
 
 
 OpenPage = Callable[..., Page]
@@ -197,25 +208,50 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def resting() -> list[Page]:
+    """Pages of tests that have ended, each with a profile of its own."""
+    return []
+
+
 @pytest.fixture
-def open_page(chromium: Browser) -> Iterator[OpenPage]:
-    """`open_page("dark")` gives a page; what it did wrong fails the test at its end."""
+def open_page(chromium: Browser, resting: list[Page]) -> Iterator[OpenPage]:
+    """`open_page("dark")` gives a page; what it did wrong fails the test at its end.
+
+    A tab that has read the scripts once needs half the time for the next page: tests share tabs,
+    and hand them on as they got them.
+    """
     watched: list[Watched] = []
 
     def opened(scheme: str = "light", width: int = 1280, height: int = 900) -> Page:
-        context = chromium.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if scheme == "dark" else "light",
-        )
-        page = context.new_page()
+        page = resting.pop() if resting else chromium.new_context().new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         page.set_default_timeout(PATIENCE_S * 1000)
         watched.append(Watched(page))
         return page
 
     yield opened
     for each in watched:
-        each.page.context.close()
+        each.rest()
+        if emptied(each.page):
+            resting.append(each.page)
+        else:
+            each.page.context.close()
     assert [problem for each in watched for problem in each.problems] == []
+
+
+def emptied(page: Page) -> bool:
+    """Take from a tab all that a test has left in it; False if it is not to be used again."""
+    try:
+        page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        page.context.clear_cookies()
+        page.context.clear_permissions()
+        page.unroute_all(behavior="ignoreErrors")
+        page.goto("about:blank")
+    except Error:
+        return False
+    return page.context.pages == [page]
 
 
 def settled(page: Page) -> None:

@@ -7,6 +7,7 @@ import pytest
 import streamlit as st
 import uvicorn
 from sqlalchemy import Engine
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
 from backend.app import create_app
@@ -154,6 +155,27 @@ def test_a_token_that_ends_is_asked_for_again_and_nothing_typed_is_lost(
     assert page.text_input(key="sweep-name-quick").value == "mine and more"
     assert page.number_input(key="sweep-seeds").value == 4
     assert page.button(key="sweep-start").disabled  # this one only looks
+
+
+def test_words_on_their_way_while_the_token_is_refused_are_kept(
+    page: AppTest, lab_store: Engine
+) -> None:
+    page.run()
+    sign_in(page, made(lab_store, Scope.RUN, "first"))
+    page.switch_page("views/sweeps.py").run()
+    name = page.text_input(key="sweep-name-quick")
+    name.set_value("mine").run()
+    with writing(lab_store) as session:
+        tokens.revoke(session, "first")
+    late = page.text_input(key="sweep-name-quick").set_value("mine and more")._widget_state
+    page.number_input(key="sweep-seeds").set_value(4)
+    page.text_input(key="sweep-name-quick").set_value("mine").run()
+    assert at_door(page)
+    page._run(WidgetStates(widgets=[late]))  # sent before the browser had drawn the door
+    assert at_door(page)
+    sign_in(page, made(lab_store, Scope.READ, "second"))
+    assert page.text_input(key="sweep-name-quick").value == "mine and more"
+    assert page.number_input(key="sweep-seeds").value == 4
 
 
 def test_a_design_is_as_it_was_after_signing_in_again(page: AppTest, lab_store: Engine) -> None:

@@ -34,8 +34,9 @@ class FakeDesign:
         ]
 
     async def _create(self, request: Request) -> Response:
-        number = len(self.drafts) + 1
-        return self._kept(number, 1, (await request.json())["tree"])
+        tree = (await request.json())["tree"]
+        await asyncio.sleep(self.delay_s)
+        return self._kept(len(self.drafts) + 1, 1, tree)
 
     async def _get(self, request: Request) -> Response:
         draft = self.drafts.get(request.path_params["draft_id"])
