@@ -23,7 +23,7 @@ up: $(VENV)/.run ## start API, worker and dashboard; Ctrl-C stops them
 	@$(BIN)/meshtune up $(ARGS)
 
 test: $(VENV)/.dev browser proxy ## run all tests, those in a browser included
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(VENV)/.dev ## lint, format, types, layers: what CI asks before the tests
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Without names it runs those whose stored result is missing or of another config.
 
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 from engine.config import RunConfig, config_hash
@@ -18,11 +19,12 @@ FOLDER = Path(__file__).parent / "presets" / "results"
 DIGITS = 5
 
 
-def recorded(config: RunConfig) -> StoredResult:
-    """The result of a run of `config`."""
+def recorded(config: RunConfig, rounds: int | None = None) -> StoredResult:
+    """The result of a run of `config`, or of its first rounds."""
     began = time.monotonic()
     world = build_world(config)
-    records = [record for _, record in simulate(world, initial_state(world))]
+    played = islice(simulate(world, initial_state(world)), rounds)
+    records = [record for _, record in played]
     evaluated = [record for record in records if record.accuracy_own is not None]
     bits = airtime_s = 0.0
     costs: dict[int, tuple[int, float]] = {}

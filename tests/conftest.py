@@ -56,7 +56,7 @@ ON_BOTH = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Marks of our own."""
-    config.addinivalue_line("markers", "sqlite: asks for what only SQLite does")
+    config.addinivalue_line("markers", "sqlite: of what no other database has a part in")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,12 +17,12 @@ ROUNDS = load_preset("quick").config.rounds
 RUN_S = 500.0  # the quick preset takes a minute on two free cores; they may not be free
 
 
-def updates_until_done(page: Page) -> list[int]:
-    """Numbers of drawn points, each time they changed, until the run has ended."""
+def updates(page: Page, times: int) -> list[int]:
+    """Numbers of drawn points, each time they changed, until they have changed so often."""
     seen: list[int] = []
     until = time.monotonic() + RUN_S
-    while "Completed" not in page.locator(STATUS).inner_text():
-        assert time.monotonic() < until, f"the run did not end; drawn so far: {seen}"
+    while len(seen) < times:
+        assert time.monotonic() < until, f"the curve stands still; drawn so far: {seen}"
         count = points(page, OWN)
         if not seen or count > seen[-1]:
             seen.append(count)
@@ -41,12 +41,14 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
     page.wait_for_url(re.compile(r"/run\?run=\d+"))
     first = re.search(r"run=(\d+)", page.url)[1]
 
-    # its curves move while it trains, and stay when it has ended
+    # its curves move while it trains, and stay when it has been stopped
     wait_for_points(page, OWN, 1, RUN_S)
-    seen = updates_until_done(page)
-    assert len(seen) >= 5, f"the curve moved only {len(seen)} times: {seen}"
-    assert wait_for_points(page, OWN, ROUNDS) == ROUNDS
-    assert wait_for_points(page, BITS, ROUNDS) == ROUNDS
+    done = updates(page, 5)[-1]
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel the run").click()
+    expect(page.locator(STATUS)).to_contain_text("Cancelled", timeout=RUN_S * 1000)
+    assert wait_for_points(page, OWN, done) < ROUNDS
+    assert wait_for_points(page, BITS, done) < ROUNDS
     expect(page.get_by_test_id("network-map").locator("[data-node]")).to_have_count(8)
     expect(page.get_by_test_id("stMetric")).to_have_count(6)
     own = page.get_by_test_id("stMetricValue").first.inner_text()
@@ -71,9 +73,9 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
 
     # the two over one another
     page.goto(f"{meshtune}/compare?runs={first},{second}")
-    assert wait_for_points(page, "Accuracy on the own task", 3) in {3, ROUNDS}
+    assert wait_for_points(page, "Accuracy on the own task", 3) < ROUNDS
     lines = page.evaluate("() => document.querySelector('.mt-chart.drawn').data.map(d => d.name)")
-    assert [name.rpartition("#")[2] for name in lines] == [first, second]
+    assert [name.rpartition("#")[2] for name in lines] == [f"{first}, cancelled", second]
     page.get_by_role("radio", name="Bits sent", exact=True).click()
     expect(page.locator(".mt-chart").first).to_contain_text("Bits sent, added up (")
     page.reload()

@@ -7,6 +7,8 @@ from engine.preset_results import recorded
 from engine.presets import load_preset, preset_names
 from engine.presets.stored import stored_result
 
+ROUNDS = 4  # enough for a round that differs to be seen
+
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_has_a_result_of_its_own_config(name: str) -> None:
@@ -21,11 +23,13 @@ def test_every_preset_has_a_result_of_its_own_config(name: str) -> None:
     assert set(result.tasks) == set(load_preset(name).config.fleet.present_tasks())
 
 
-def test_the_first_preset_gives_its_stored_numbers_again() -> None:
+def test_the_first_preset_begins_with_its_stored_numbers() -> None:
     """Costs are exact; accuracy may move by a few answers where a processor rounds otherwise."""
-    result, again = stored_result("quick"), recorded(load_preset("quick").config)
+    result, again = stored_result("quick"), recorded(load_preset("quick").config, ROUNDS)
     assert result is not None
-    assert again.bits == result.bits
-    assert again.airtime_s == pytest.approx(result.airtime_s, rel=1e-4)
-    assert again.accuracy_own[-1] == pytest.approx(result.accuracy_own[-1], abs=0.08)
-    assert again.accuracy_all[-1] == pytest.approx(result.accuracy_all[-1], abs=0.08)
+    seen = len(again.round)
+    assert seen > 1
+    assert again.bits == result.bits[:seen]
+    assert again.airtime_s == pytest.approx(result.airtime_s[:seen], rel=1e-4)
+    assert again.accuracy_own == pytest.approx(result.accuracy_own[:seen], abs=0.08)
+    assert again.accuracy_all == pytest.approx(result.accuracy_all[:seen], abs=0.08)

@@ -54,6 +54,7 @@ def test_a_run_is_trained_and_stored(store: Engine, settings: Settings) -> None:
         assert session.query(Worker).all() == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("name", "status", "reason", "rounds"),
     [
@@ -75,21 +76,21 @@ def test_trouble_ends_the_run_and_not_the_worker(
     assert run.rounds_done == rounds == len(records(store, troubled))
 
 
+@pytest.mark.sqlite
 def test_cancel_acts_within_a_step_and_keeps_the_rounds(store: Engine, settings: Settings) -> None:
     config = tiny_config(rounds=3, training__local_steps=10_000)
     run_id, after = stored_run(store, config), stored_run(store)
     with worker(settings):
         wait_until(lambda: look(store, run_id).progress > 0, "progress inside the round")
-        asked = time.monotonic()
         with writing(store) as session:
             runs.request_cancel(session, run_id)
-        run = await_end(store, run_id)
-        assert time.monotonic() - asked < 3.0  # half a second on an idle machine
+        run = await_end(store, run_id)  # the round would take longer than anybody waits
         assert await_end(store, after).status is RunStatus.COMPLETED
     assert run.status is RunStatus.CANCELLED
     assert run.reason == "cancelled on request after 0 of 3 rounds"
 
 
+@pytest.mark.sqlite
 def test_a_child_that_does_not_listen_is_ended(store: Engine, settings: Settings) -> None:
     run_id = stored_run(store, tiny_config(name="deaf"))
     with worker(settings) as process:
@@ -115,6 +116,7 @@ def test_a_killed_child_costs_no_round(store: Engine, settings: Settings) -> Non
     assert records(store, run_id) == uninterrupted(config)
 
 
+@pytest.mark.sqlite
 def test_a_spare_outlives_its_sibling_and_goes_on_without_loading_again(
     store: Engine, settings: Settings
 ) -> None:
@@ -129,6 +131,7 @@ def test_a_spare_outlives_its_sibling_and_goes_on_without_loading_again(
         wait_until(lambda: len(process.loaded()) == 3, "another spare")
 
 
+@pytest.mark.sqlite
 def test_kills_between_rounds_lose_none(store: Engine, settings: Settings) -> None:
     gated = tiny_config(name="gated", rounds=4, seed=5)
     run_id = stored_run(store, gated)
@@ -156,6 +159,7 @@ def has_heir(process: WorkerProcess, killed: int) -> bool:
     return len(process.trainers()) > killed
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("nice", [10, 0])
 def test_training_gives_way_to_its_supervisor_and_to_all_else(
     store: Engine, settings: Settings, nice: int
@@ -214,6 +218,7 @@ def test_a_worker_that_slept_through_its_lease_does_no_harm(
     assert records(store, run_id) == uninterrupted(config)
 
 
+@pytest.mark.sqlite
 def test_the_first_signal_finishes_the_round_and_gives_the_run_back(
     store: Engine, settings: Settings
 ) -> None:
@@ -231,6 +236,7 @@ def test_the_first_signal_finishes_the_round_and_gives_the_run_back(
     assert records(store, run_id) == uninterrupted(config)
 
 
+@pytest.mark.sqlite
 def test_the_second_signal_stops_at_once_and_gives_the_run_back(
     store: Engine, settings: Settings
 ) -> None:
@@ -272,6 +278,7 @@ def test_a_locked_database_delays_a_run_and_costs_no_round(
     assert records(store, run_id) == uninterrupted(config)
 
 
+@pytest.mark.sqlite
 def test_a_worker_trains_as_many_runs_as_it_has_slots(store: Engine, settings: Settings) -> None:
     ids = [stored_run(store, long_config()) for _ in range(2)]
     with worker(settings.model_copy(update={"worker_slots": 2})):
@@ -282,6 +289,7 @@ def test_a_worker_trains_as_many_runs_as_it_has_slots(store: Engine, settings: S
             assert await_end(store, run_id).status is RunStatus.COMPLETED
 
 
+@pytest.mark.sqlite
 def test_an_engine_that_cannot_be_loaded_is_logged_and_tried_again(
     store: Engine, settings: Settings
 ) -> None:
@@ -301,6 +309,7 @@ def test_a_database_that_cannot_be_opened_ends_the_worker_with_a_sentence(tmp_pa
     assert "Traceback" not in process.said()
 
 
+@pytest.mark.sqlite
 def test_the_real_engine_survives_kill_and_resume_to_the_bit(
     store: Engine, settings: Settings
 ) -> None:
