@@ -37,7 +37,7 @@ from backend.routes import (
 from backend.settings import Settings, open_store
 from backend.telemetry import Metrics, Observe
 
-PLANS = Plans()  # what a config costs depends on nothing else: the apps of a process share it
+PLANNED = Plans()  # what a config costs depends on nothing else: the apps of a process share it
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -67,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = chosen
     app.state.metrics = numbers
     app.state.pages = Pages()
-    app.state.plans = PLANS
+    app.state.plans = PLANNED
     errors.install(app)
     for module in (
         *(bundles, compare, runs, rounds, live, sweeps),

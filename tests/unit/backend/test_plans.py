@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from backend import plans
-from backend.app import create_app
+from backend import app, plans
 from backend.places import PLANS
 from backend.plans import AT_ONCE, Plans
 from backend.schemas import PlanOut, RunCreate
@@ -24,8 +23,10 @@ TRACED = {"mobility": {"kind": "trace", "name": "nowhere"}}
 
 
 @pytest.fixture
-def api(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings)) as client:
+def api(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """An API that knows nothing of what other tests have planned."""
+    monkeypatch.setattr(app, "PLANNED", Plans())
+    with TestClient(app.create_app(settings)) as client:
         yield client
 
 
