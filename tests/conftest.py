@@ -5,6 +5,7 @@ of the database is where every part finds it, in the environment.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, database: str | None) ->
     monkeypatch.setenv("MESHTUNE_WORKER_NICE", "0")
     if database is not None:
         monkeypatch.setenv("MESHTUNE_DATABASE_URL", database)
+    # Streamlit puts its scripts here; what is spawned would run the last one again.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture
