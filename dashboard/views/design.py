@@ -54,10 +54,13 @@ TROUBLE_STYLE = """<style>
 </style>"""
 
 
-def take_preset() -> None:
-    """The preset picker was used: the address says so, and the form follows it."""
-    name = st.session_state["design-preset"]
-    if name is not None:
+def take_preset(key: str, shown: str | None) -> None:
+    """The preset picker was used: the address says so, and the form follows it.
+
+    A browser that is behind still sends what the picker of a moment ago showed: that is no choice.
+    """
+    name = st.session_state[key]
+    if name not in (None, shown):
         st.query_params.from_dict({"preset": name})
         address.trail(under.OWN).write(f"preset {name}")
 
@@ -140,16 +143,17 @@ def header(design: Design, presets: dict[str, PresetOut]) -> Any:
     """Title, presets, and the place of the button that starts the run."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.title("Design a run", anchor=False, width="stretch")
-        name = design.source.removeprefix("preset ")
-        st.session_state["design-preset"] = name if name in presets else None
+        name, key = design.source.removeprefix("preset "), f"design-preset-{design.source}"
+        shown = name if name in presets else None
         st.selectbox(
             "Start from a preset",
             list(presets),
-            index=None,
+            index=None if shown is None else list(presets).index(shown),
             format_func=lambda each: presets[each].title,
             placeholder=design.source.capitalize() if design.source else "Choose a preset",
-            key="design-preset",
+            key=key,
             on_change=take_preset,
+            args=(key, shown),
             width=260,
         )
         return st.empty()

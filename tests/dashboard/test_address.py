@@ -107,7 +107,7 @@ def test_the_baseline_of_a_run_follows_a_link(open_view: Opener) -> None:
 def test_the_preset_picker_shows_what_a_link_opened(open_view: Opener) -> None:
     page = open_view("design", preset="quick")
     go(page, preset="local")
-    assert page.selectbox(key="design-preset").value == "local"
+    assert page.selectbox(key="design-preset-preset local").value == "local"
     assert page.session_state["design"].source == "preset local"
 
 

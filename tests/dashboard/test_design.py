@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
 import dashboard
@@ -242,10 +243,29 @@ def test_clusters_are_suggested_and_taken(open_view: Opener) -> None:
     assert design.journal.done
 
 
+def picker(page: AppTest) -> Any:
+    return next(each for each in page.selectbox if each.key.startswith("design-preset"))
+
+
+def test_a_browser_that_is_behind_chooses_no_preset(open_view: Opener, api: FakeApi) -> None:
+    page = open_view("design", preset="quick")
+    late = picker(page)._widget_state
+    page.number_input(key=widget(page, "rounds")).set_value(7).run()
+    assert page.session_state["design"].source == "draft 1"
+    for _ in range(2):  # sent before the browser had drawn the draft
+        states = page._tree.get_widget_states()
+        kept = [each for each in states.widgets if each.id != late.id]
+        page._run(WidgetStates(widgets=[*kept, late]))
+    assert not page.exception
+    assert page.session_state["design"].source == "draft 1"
+    assert page.number_input(key=widget(page, "rounds")).value == 7
+    assert len(api.design.drafts) == 1
+
+
 def test_another_preset_starts_the_form_over(open_view: Opener) -> None:
     page = open_view("design", preset="quick")
     page.number_input(key=widget(page, "rounds")).set_value(7).run()
-    page.selectbox(key="design-preset").set_value("local").run()
+    picker(page).set_value("local").run()
     assert not page.exception
     assert page.text_input(key=widget(page, "name")).value == "Local only"
     assert page.number_input(key=widget(page, "rounds")).value == 20

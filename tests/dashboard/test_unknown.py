@@ -55,7 +55,7 @@ def test_the_slug_of_a_title_is_the_preset(open_view: Opener, name: str) -> None
     page = open_view("design", preset=name)
     assert not page.error
     assert page.session_state["design"].source == "preset quick"
-    assert page.selectbox(key="design-preset").value == "quick"
+    assert page.selectbox(key="design-preset-preset quick").value == "quick"
 
 
 def test_an_edit_of_a_preset_by_its_slug_is_kept(open_view: Opener, api: FakeApi) -> None:
