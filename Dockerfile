@@ -13,6 +13,7 @@ COPY engine engine
 COPY db db
 COPY backend backend
 COPY dashboard dashboard
+COPY src src
 # The PostgreSQL driver is in, so that one image serves both databases.
 RUN pip install -c constraints.txt ".[postgres]" && pip check
 

@@ -55,7 +55,7 @@ measure: $(VENV)/.dev browser ## measure the dashboard in a browser: start, edit
 	$(BIN)/python -m tests.browser.measure $(ARGS)
 
 results: $(VENV)/.dev ## run the presets whose stored result is stale, for the pictures of the gallery
-	$(BIN)/python -m engine.preset_results $(ARGS)
+	$(BIN)/python -m meshtune.engine.reproduce.preset_results $(ARGS)
 
 clean: ## drop .venv and all caches
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

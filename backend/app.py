@@ -9,16 +9,15 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
-from backend import errors
-from backend.artefacts import open_artefacts
-from backend.auth import SCOPES, TokenGate
-from backend.limits import SAFE, BodyLimit, ReadRate, WriteRate
-from backend.origins import OwnPagesOnly, SecurityHeaders
-from backend.pages import Pages
-from backend.places import Places
-from backend.plans import Plans
-from backend.playground import Playground
-from backend.routes import (
+from meshtune.backend import errors
+from meshtune.backend.guards.auth import SCOPES, TokenGate
+from meshtune.backend.guards.limits import SAFE, BodyLimit, ReadRate, WriteRate
+from meshtune.backend.guards.origins import OwnPagesOnly, SecurityHeaders
+from meshtune.backend.guards.places import Places
+from meshtune.backend.plan_cache import Plans
+from meshtune.backend.playground.asking import Playground
+from meshtune.backend.round_cache import Pages
+from meshtune.backend.routes import (
     bundles,
     compare,
     design,
@@ -34,8 +33,9 @@ from backend.routes import (
     session,
     sweeps,
 )
-from backend.settings import Settings, open_store
-from backend.telemetry import Metrics, Observe
+from meshtune.backend.services.telemetry import Metrics, Observe
+from meshtune.backend.settings import Settings, open_store
+from meshtune.backend.training.artefacts import open_artefacts
 
 PLANNED = Plans()  # what a config costs depends on nothing else: the apps of a process share it
 

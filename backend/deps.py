@@ -7,9 +7,9 @@ from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from backend.plans import Plans
-from db import runs
-from db.session import reading, writing
+from meshtune.backend.plan_cache import Plans
+from meshtune.db import runs
+from meshtune.db.session import reading, writing
 
 ID_MAX = 2**31 - 1
 

@@ -12,19 +12,19 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from backend.report import ReportFailed
-from backend.schemas import Problem
-from db.drafts import DraftChanged, DraftNotFound
-from db.errors import (
+from meshtune.backend.compare.report import ReportFailed
+from meshtune.backend.schemas.runs import Problem
+from meshtune.db.drafts import DraftChanged, DraftNotFound
+from meshtune.db.errors import (
     IllegalTransition,
     RunNotFound,
     StoreUnavailable,
     UnreadableConfig,
     UnreadableRound,
 )
-from db.sweeps import SweepNotFound, UnreadableSweep
-from engine.config import RunConfig, plain_errors
-from engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
+from meshtune.db.sweeps import SweepNotFound, UnreadableSweep
+from meshtune.engine.config import RunConfig, plain_errors
+from meshtune.engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
 
 
 class PlaygroundBusy(Exception):

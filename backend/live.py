@@ -25,14 +25,14 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from backend import replies
-from backend.schemas import RunEventOut, Wire
-from db import changes, runs
-from db.changes import Head, Horizon
-from db.errors import StoreUnavailable
-from db.models import Run
-from db.session import reading
-from engine.records import ENDED, RunStatus
+from meshtune.backend.replies import runs as replies
+from meshtune.backend.schemas.runs import RunEventOut, Wire
+from meshtune.db import changes, runs
+from meshtune.db.changes import Head, Horizon
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.models import Run
+from meshtune.db.session import reading
+from meshtune.engine.records import ENDED, RunStatus
 
 log = logging.getLogger(__name__)
 

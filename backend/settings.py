@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, Engine
 
-from db.files import adopt, holds_runs, misread_file, url_of
-from db.session import BUSY_TIMEOUT_MS, open_engine, upgrade
+from meshtune.db.files import adopt, holds_runs, misread_file, url_of
+from meshtune.db.session import BUSY_TIMEOUT_MS, open_engine, upgrade
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def open_store(settings: Settings, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) ->
     """The database of these settings, its tables up to date.
 
     Raises:
-        db.errors.StoreUnavailable: it cannot be opened or written.
+        meshtune.db.errors.StoreUnavailable: it cannot be opened or written.
     """
     find_misplaced(settings)
     engine = open_engine(settings.store_url, busy_timeout_ms=busy_timeout_ms)
@@ -116,7 +116,7 @@ def find_misplaced(settings: Settings) -> None:
     other file is then that of another folder.
 
     Raises:
-        db.errors.StoreUnavailable: there is one, and it cannot be copied.
+        meshtune.db.errors.StoreUnavailable: there is one, and it cannot be copied.
     """
     file = settings.database_file
     elsewhere = misread_file(file)

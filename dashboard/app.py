@@ -1,13 +1,15 @@
 """Entry of the dashboard: page settings and navigation, nothing else.
 
-`python -m dashboard` serves it; dashboard/server.py adds the files that charts and map need.
+`python -m meshtune.dashboard` serves it; dashboard/serving/server.py adds the files
+that charts and map need.
 """
 
 import streamlit as st
 
-from dashboard import address, door, theme, tour
-from dashboard.components import STATIC
-from dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, VIEWS, mode
+from meshtune.dashboard import address, door, tour
+from meshtune.dashboard.figures.components import STATIC
+from meshtune.dashboard.look import theme
+from meshtune.dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, SWEEPS, mode
 
 LOGO = str(STATIC / "logo.svg")
 # A local file as page icon: Streamlit would fetch a Material icon from the network.
@@ -17,12 +19,12 @@ inside = door.passed()
 page = st.navigation(
     [
         st.Page(GALLERY, title="Gallery", icon=":material/grid_view:", default=True),
-        st.Page(DESIGN, title="Design", icon=":material/hub:"),
-        st.Page(RUN, title="Run", icon=":material/monitoring:"),
-        st.Page(COMPARE, title="Compare", icon=":material/stacked_line_chart:"),
-        st.Page(PLAYGROUND, title="Playground", icon=":material/forum:"),
-        st.Page(LEARN, title="Learn", icon=":material/school:"),
-        st.Page(VIEWS / "sweeps.py", title="Sweeps", icon=":material/apps:"),
+        st.Page(DESIGN, title="Design", icon=":material/hub:", url_path="design"),
+        st.Page(RUN, title="Run", icon=":material/monitoring:", url_path="run"),
+        st.Page(COMPARE, title="Compare", icon=":material/stacked_line_chart:", url_path="compare"),
+        st.Page(PLAYGROUND, title="Playground", icon=":material/forum:", url_path="playground"),
+        st.Page(LEARN, title="Learn", icon=":material/school:", url_path="learn"),
+        st.Page(SWEEPS, title="Sweeps", icon=":material/apps:", url_path="sweeps"),
     ],
     position="top" if inside else "hidden",
 )

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from backend.schemas import SessionOut
-from dashboard.client import TOKEN, ApiProblem, api, api_with
-from dashboard.launch import API_URL_VARIABLE, DEFAULT_API_URL
+from meshtune.backend.schemas.runs import SessionOut
+from meshtune.dashboard.api.client import TOKEN, ApiProblem, api, api_with
+from meshtune.dashboard.serving.launch import API_URL_VARIABLE, DEFAULT_API_URL
 
 Scope = Literal["read", "run", "admin"]
 RANKS: dict[Scope, int] = {"read": 0, "run": 1, "admin": 2}

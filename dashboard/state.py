@@ -6,19 +6,18 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from backend.schemas import PlanOut, RunSummary
-from dashboard import address, door, theme
-from dashboard import format as fmt
-from dashboard.client import PAGE, ApiClient, ApiProblem, api
-from dashboard.frames import History
-from engine.config import RunConfig, canonical_json
-from engine.naming import numbered, plain_name
-from engine.records import RoundRecord
+from meshtune.backend.schemas.runs import PlanOut, RunSummary
+from meshtune.dashboard import address, door
+from meshtune.dashboard.api.client import PAGE, ApiClient, ApiProblem, api
+from meshtune.dashboard.figures.frames import History
+from meshtune.dashboard.look import format as fmt, theme
+from meshtune.engine.config import RunConfig, canonical_json
+from meshtune.engine.naming import numbered, plain_name
+from meshtune.engine.records import RoundRecord
 
-VIEWS = Path(__file__).with_name("views")
-GALLERY, DESIGN, RUN, COMPARE, PLAYGROUND, LEARN = (
-    str(VIEWS / f"{name}.py")
-    for name in ("gallery", "design", "run", "compare", "playground", "learn")
+GALLERY, DESIGN, RUN, COMPARE, PLAYGROUND, LEARN, SWEEPS = (
+    str(Path(__file__).resolve().with_name(name) / "view.py")
+    for name in ("gallery", "design", "run", "compare", "playground", "learn", "sweeps")
 )
 HISTORIES_KEPT = 24
 ROUNDS_KEPT = 64

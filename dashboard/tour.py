@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard import address, state
-from dashboard.address import Trail
-from dashboard.client import ApiProblem, api
+from meshtune.dashboard import address, state
+from meshtune.dashboard.address import Trail
+from meshtune.dashboard.api.client import ApiProblem, api
 
 PLACE = "tour"  # of the step in the session
 SAID = "tour-address"  # of what the address said about it

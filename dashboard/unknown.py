@@ -10,9 +10,10 @@ from difflib import get_close_matches
 
 import streamlit as st
 
-from dashboard import format as fmt
-from dashboard import state, sweep_client
-from dashboard.client import ApiProblem, api
+from meshtune.dashboard import state
+from meshtune.dashboard.api.client import ApiProblem, api
+from meshtune.dashboard.look import format as fmt
+from meshtune.dashboard.sweeps import client as sweep_client
 
 SHOWN_MOST = 3
 GIVEN_MOST = 60  # characters of what was asked for

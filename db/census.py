@@ -7,10 +7,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db import runs
-from db.models import Run
-from db.session import migrations
-from engine.records import RunStatus
+from meshtune.db import runs
+from meshtune.db.models import Run
+from meshtune.db.session import migrations
+from meshtune.engine.records import RunStatus
 
 
 @dataclass(frozen=True)

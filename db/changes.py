@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, func, select, text
 from sqlalchemy.orm import Session
 
-from db.models import Run, RunEvent
-from engine.records import RunStatus
+from meshtune.db.models import Run, RunEvent
+from meshtune.engine.records import RunStatus
 
 CHANGED_MAX = 200  # runs in one answer
 

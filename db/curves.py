@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.models import Round, RoundCurve, Run
-from db.round_curves import curve_values
+from meshtune.db.models import Round, RoundCurve, Run
+from meshtune.db.round_curves import curve_values
 
 TOTALS = ("accuracy_own", "accuracy_all", "sent_bits", "airtime_s", "energy_j", "wall_s")
 

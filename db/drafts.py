@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from db.errors import StoreError
-from db.models import Base
+from meshtune.db.errors import StoreError
+from meshtune.db.models import Base
 
 KEPT_DAYS = 30
 KEPT_MOST = 1000

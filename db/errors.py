@@ -1,6 +1,6 @@
 """What can go wrong in the store, each with a sentence that says what to do next."""
 
-from engine.records import RunStatus
+from meshtune.engine.records import RunStatus
 
 
 class StoreError(Exception):

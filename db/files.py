@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from db.errors import StoreUnavailable
-from db.session import sqlite_module
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.session import sqlite_module
 
 BESIDE = ("", "-wal", "-shm", "-journal")  # a database and what SQLite keeps next to it
 

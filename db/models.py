@@ -18,8 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from db.columns import Instant, Number, Word
-from engine.records import ENDED, RunStatus
+from meshtune.db.columns import Instant, Number, Word
+from meshtune.engine.records import ENDED, RunStatus
 
 
 class Wanted(StrEnum):

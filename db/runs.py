@@ -14,11 +14,10 @@ from itertools import accumulate
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import CursorResult, exists, func, or_, select, text, update
-from sqlalchemy import delete as deletion
+from sqlalchemy import CursorResult, delete as deletion, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session, defer
 
-from db.errors import (
+from meshtune.db.errors import (
     ClaimLost,
     IllegalTransition,
     RunDeleted,
@@ -26,10 +25,10 @@ from db.errors import (
     UnreadableConfig,
     UnreadableRound,
 )
-from db.models import Round, RoundCurve, Run, RunEvent, Wanted, Worker
-from db.round_curves import curve_values
-from engine.config import RunConfig, config_hash, name_problem, plain_errors
-from engine.records import ENDED, LEGAL_MOVES, Provenance, RoundRecord, RunStatus
+from meshtune.db.models import Round, RoundCurve, Run, RunEvent, Wanted, Worker
+from meshtune.db.round_curves import curve_values
+from meshtune.engine.config import RunConfig, config_hash, name_problem, plain_errors
+from meshtune.engine.records import ENDED, LEGAL_MOVES, Provenance, RoundRecord, RunStatus
 
 MAX_ATTEMPTS = 5  # claims in a row that end with a lost worker and no finished round
 RETRY_MAX_S = 60.0

@@ -13,12 +13,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from db.columns import as_json, of_json
-from db.errors import StoreUnavailable
+from meshtune.db.columns import as_json, of_json
+from meshtune.db.errors import StoreUnavailable
 
 # SQLite 3.7.0 to 3.51.2 can corrupt a WAL file that two processes checkpoint at once.
 WAL_SAFE = (3, 51, 3)

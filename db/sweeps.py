@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String, and_, exists, func, select
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
-from db import runs
-from db.errors import IllegalTransition, StoreError
-from db.models import Base, Run, Wanted
-from engine.records import ENDED, RunStatus
-from engine.sweep import METRICS, Cell, Outcome, SweepSpec, config_sha256
+from meshtune.db import runs
+from meshtune.db.errors import IllegalTransition, StoreError
+from meshtune.db.models import Base, Run, Wanted
+from meshtune.engine.records import ENDED, RunStatus
+from meshtune.engine.sweep import METRICS, Cell, Outcome, SweepSpec, config_sha256
 
 DELETED = "deleted"  # stands for the status of a run that is gone
 # Runs that a new cell takes instead of training again; the first kind that is there.
@@ -89,7 +89,7 @@ def create(
     Args:
         session: open for writing.
         spec: what was asked.
-        planned: its cells (`engine.sweep.cells`), found before the database is locked.
+        planned: its cells (`meshtune.engine.sweep.cells`), found before the database is locked.
         actor: who asked.
     """
     sweep = Sweep(

@@ -15,8 +15,8 @@ from hashlib import sha256
 from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from db.errors import StoreError
-from db.models import Base
+from meshtune.db.errors import StoreError
+from meshtune.db.models import Base
 
 PREFIX = "mt_"  # so that a leaked token is recognised by people, filters and scanners
 RANDOM_BYTES = 32

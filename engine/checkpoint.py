@@ -14,12 +14,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from engine.adapters import Adapters
-from engine.config import config_hash
-from engine.errors import CheckpointError
-from engine.fleet import OptimizerState
-from engine.topology import Merge, Mesh
-from engine.world import State, World
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.config import config_hash
+from meshtune.engine.errors import CheckpointError
+from meshtune.engine.fleet import OptimizerState
+from meshtune.engine.topology import Merge, Mesh
+from meshtune.engine.world import State, World
 
 
 def save_state(world: World, state: State, path: Path) -> None:

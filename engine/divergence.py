@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from engine.adapters import Adapters
-from engine.errors import CALMER, NumericsError
-from engine.evaluate import Scores
-from engine.methods import Bank, Memory
-from engine.precision import LARGEST_ON_AIR, on_air
-from engine.records import RoundRecord
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.answering.evaluate import Scores
+from meshtune.engine.errors import CALMER, NumericsError
+from meshtune.engine.methods import Bank, Memory
+from meshtune.engine.methods.shared.precision import LARGEST_ON_AIR, on_air
+from meshtune.engine.records import RoundRecord
 
 LOST = "became NaN or infinite"
 

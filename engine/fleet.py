@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from engine.adapters import Adapters, Factor, Factors, Masks, flatten, unflatten
-from engine.backbone.forward import IGNORED_TARGET, Backbone, fleet_gradient
+from meshtune.engine.adapters.stack import Adapters, Factor, Factors, Masks, flatten, unflatten
+from meshtune.engine.backbone.forward import IGNORED_TARGET, Backbone, fleet_gradient
 
 BOTH_FACTORS: frozenset[Factor] = frozenset(("a", "b"))
 

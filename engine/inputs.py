@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from engine.errors import AssetMissing
+from meshtune.engine.errors import AssetMissing
 
 
 def input_path(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from engine.quantities import quantity
+from meshtune.engine.quantities import quantity
 
 NAME_MAX = 80  # characters of the name of a run
 ARROW, CHANGED = " → ", "changed"

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine import quantities as words
-from engine.config import TaskName
+from meshtune.engine import quantities as words
+from meshtune.engine.config import TaskName
 
 
 class RunStatus(StrEnum):

@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from engine.adapters import Adapters, distance_to_mean, flatten, select
-from engine.compute import ComputeCost, compute_cost
-from engine.config import Agnes
-from engine.divergence import (
+from meshtune.engine.adapters.stack import Adapters, distance_to_mean, flatten, select
+from meshtune.engine.answering.evaluate import Scores, evaluate, own_accuracy, prompt_weights
+from meshtune.engine.answering.metrics import Exchange, Questions, fleet_metrics
+from meshtune.engine.channels.traffic import Traffic
+from meshtune.engine.config import Agnes
+from meshtune.engine.divergence import (
     require_distances,
     require_exchanged,
     require_recorded,
@@ -21,12 +23,11 @@ from engine.divergence import (
     require_trained,
     require_warmed_up,
 )
-from engine.errors import NumericsError
-from engine.evaluate import Scores, evaluate, own_accuracy, prompt_weights
-from engine.fleet import OptimizerState, device_groups, train_steps
-from engine.methods import Bank, Memory
-from engine.metrics import Exchange, Questions, fleet_metrics
-from engine.records import (
+from meshtune.engine.errors import NumericsError
+from meshtune.engine.fleet import OptimizerState, device_groups, train_steps
+from meshtune.engine.methods import Bank, Memory
+from meshtune.engine.planning.compute import ComputeCost, compute_cost
+from meshtune.engine.records import (
     DeviceRecord,
     LayerRecord,
     LinkRecord,
@@ -35,12 +36,11 @@ from engine.records import (
     RouteRecord,
     ScoreRecord,
 )
-from engine.rng import stream
-from engine.topology import Mesh, mesh_at
-from engine.topology.mixing import mixing_rule
-from engine.traffic import Traffic
-from engine.units import ratio_to_db
-from engine.world import State, World
+from meshtune.engine.rng import stream
+from meshtune.engine.topology import Mesh, mesh_at
+from meshtune.engine.topology.mixing import mixing_rule
+from meshtune.engine.units import ratio_to_db
+from meshtune.engine.world import State, World
 
 Check = Callable[[float], None]
 

@@ -24,14 +24,14 @@ from pydantic import (
     model_validator,
 )
 
-from engine.config import RunConfig, no_such_field, plain_errors, with_values
-from engine.config.base import Finite, Part
-from engine.config.errors import misfit
-from engine.errors import EngineError, PresetNotFound
-from engine.naming import NAME_MAX, field_word
-from engine.presets import load_preset, preset_names, read_config_tree
-from engine.reproduce.statistics import Estimate, estimate
-from engine.rng import stream
+from meshtune.engine.config import RunConfig, no_such_field, plain_errors, with_values
+from meshtune.engine.config.base import Finite, Part
+from meshtune.engine.config.errors import misfit
+from meshtune.engine.errors import EngineError, PresetNotFound
+from meshtune.engine.naming import NAME_MAX, field_word
+from meshtune.engine.presets import load_preset, preset_names, read_config_tree
+from meshtune.engine.reproduce.statistics import Estimate, estimate
+from meshtune.engine.rng import stream
 
 CELLS_MAX = 1_000
 DIGITS = 12  # of the values between two ends, so that 0.3 is not 0.30000000000000004

@@ -11,25 +11,25 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from engine.adapters import Adapters
-from engine.backbone.embedded import embedded_backbone, embedded_tokenizer, weights_sha256
-from engine.backbone.forward import Backbone, fast_precision, prompt_inputs
-from engine.backbone.tokenizer import Tokenizer
-from engine.channels import Channel, build_channel
-from engine.config import RunConfig, SoLora, TaskName
-from engine.exam import Exam
-from engine.fleet import OptimizerState, TrainingRule
-from engine.ledger import SIGNATURE_SAMPLES
-from engine.methods import Memory, Method, Setup, Signatures, build_method
-from engine.records import Provenance
-from engine.shares import samples_per_device
-from engine.signatures import KINDS, by_device, signatures
-from engine.spectral import Entropies, layer_densities, spectral_entropies
-from engine.tasks import build_task, test_samples, train_samples
-from engine.tasks.encode import Encoded, choice_tokens, encode
-from engine.topology import Mesh, build_mesh
-from engine.topology.changing import ChangingMesh, changing_mesh
-from engine.topology.mixing import mixing_rule
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.answering.exam import Exam
+from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer, weights_sha256
+from meshtune.engine.backbone.forward import Backbone, fast_precision, prompt_inputs
+from meshtune.engine.backbone.spectral import Entropies, layer_densities, spectral_entropies
+from meshtune.engine.backbone.tokenizer import Tokenizer
+from meshtune.engine.channels import Channel, build_channel
+from meshtune.engine.config import RunConfig, SoLora, TaskName
+from meshtune.engine.fleet import OptimizerState, TrainingRule
+from meshtune.engine.ledger import SIGNATURE_SAMPLES
+from meshtune.engine.methods import Memory, Method, Setup, Signatures, build_method
+from meshtune.engine.methods.shared.signatures import KINDS, by_device, signatures
+from meshtune.engine.records import Provenance
+from meshtune.engine.tasks import build_task, test_samples, train_samples
+from meshtune.engine.tasks.encode import Encoded, choice_tokens, encode
+from meshtune.engine.tasks.shares import samples_per_device
+from meshtune.engine.topology import Mesh, build_mesh
+from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
+from meshtune.engine.topology.mixing import mixing_rule
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
+from hypothesis import HealthCheck, settings as hypothesis_settings
 from sqlalchemy import Engine
 
-from backend.settings import Settings, open_store
+from meshtune.backend.settings import Settings, open_store
 from tests.support import postgres as private
 
 # Before any test imports transformers, which reads these once.

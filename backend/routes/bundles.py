@@ -14,16 +14,22 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from backend import replies
-from backend.bundle import CHUNK_BYTES, BundleError, BundleTooLarge, bundle_bytes, export_zip
-from backend.bundle_import import Limits, import_run
-from backend.deps import Actor, RunId, Store
-from backend.errors import NOT_FOUND, problem
-from backend.schemas import Problem, RunDetail
-from backend.settings import Settings
-from db import runs
-from db.errors import StoreUnavailable
-from db.session import reading
+from meshtune.backend.archive.bundle import (
+    CHUNK_BYTES,
+    BundleError,
+    BundleTooLarge,
+    bundle_bytes,
+    export_zip,
+)
+from meshtune.backend.archive.bundle_import import Limits, import_run
+from meshtune.backend.deps import Actor, RunId, Store
+from meshtune.backend.errors import NOT_FOUND, problem
+from meshtune.backend.replies import runs as replies
+from meshtune.backend.schemas.runs import Problem, RunDetail
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.session import reading
 
 router = APIRouter(prefix="/runs", tags=["bundles"])
 

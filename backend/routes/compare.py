@@ -6,9 +6,14 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from backend import compare_replies, compare_table, replies
-from backend.compare_replies import Memory
-from backend.compare_schemas import (
+from meshtune.backend.compare import replies as compare_replies, table as compare_table
+from meshtune.backend.compare.replies import Memory
+from meshtune.backend.compare.report import report_html
+from meshtune.backend.deps import ID_MAX, Reading, Store
+from meshtune.backend.errors import NOT_FOUND
+from meshtune.backend.replies import runs as replies
+from meshtune.backend.routes.runs import only_these
+from meshtune.backend.schemas.compare import (
     LEVELS,
     POINTS_MAX,
     Accuracy,
@@ -20,13 +25,9 @@ from backend.compare_schemas import (
     Study,
     Who,
 )
-from backend.deps import ID_MAX, Reading, Store
-from backend.errors import NOT_FOUND
-from backend.report import report_html
-from backend.routes.runs import only_these
-from db import runs
-from db.models import Run
-from db.session import reading
+from meshtune.db import runs
+from meshtune.db.models import Run
+from meshtune.db.session import reading
 
 router = APIRouter(prefix="/compare", tags=["compare"])
 

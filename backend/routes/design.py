@@ -5,13 +5,13 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from backend.deps import Known
-from backend.errors import BODY, InvalidConfig
-from backend.schemas import PlanOut, PresetOut, TopologyFile, TopologyOut
-from engine.config import RunConfig, config_hash
-from engine.presets import load_preset, preset_names
-from engine.presets.stored import stored_result
-from engine.topology.files import drawn_from_text
+from meshtune.backend.deps import Known
+from meshtune.backend.errors import BODY, InvalidConfig
+from meshtune.backend.schemas.runs import PlanOut, PresetOut, TopologyFile, TopologyOut
+from meshtune.engine.config import RunConfig, config_hash
+from meshtune.engine.presets import load_preset, preset_names
+from meshtune.engine.presets.stored import stored_result
+from meshtune.engine.topology.files import drawn_from_text
 
 router = APIRouter(tags=["design"])
 

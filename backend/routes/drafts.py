@@ -5,8 +5,9 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Path
 
-from backend.deps import ID_MAX, Reading, Writing
-from backend.draft_schemas import (
+from meshtune.backend.deps import ID_MAX, Reading, Writing
+from meshtune.backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
+from meshtune.backend.schemas.drafts import (
     ClustersIn,
     ClustersOut,
     DraftIn,
@@ -15,11 +16,10 @@ from backend.draft_schemas import (
     MeshFileOut,
     MeshIn,
 )
-from backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
-from db import drafts
-from engine.config import RunConfig
-from engine.topology.files import to_graphml, to_json
-from engine.topology.suggestion import link_curve, suggested_mesh
+from meshtune.db import drafts
+from meshtune.engine.config import RunConfig
+from meshtune.engine.topology.files import to_graphml, to_json
+from meshtune.engine.topology.suggestion import link_curve, suggested_mesh
 
 router = APIRouter(tags=["design"])
 DraftId = Annotated[int, Path(ge=1, le=ID_MAX, description="Number of the draft")]

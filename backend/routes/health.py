@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from backend.deps import Reading
-from backend.errors import problem
-from backend.schemas import Health, Wire
-from db import runs
-from db.census import newest_revision, revision
-from db.errors import StoreUnavailable
+from meshtune.backend.deps import Reading
+from meshtune.backend.errors import problem
+from meshtune.backend.schemas.runs import Health, Wire
+from meshtune.db import runs
+from meshtune.db.census import newest_revision, revision
+from meshtune.db.errors import StoreUnavailable
 
 router = APIRouter(prefix="/health", tags=["health"])
 

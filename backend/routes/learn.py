@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from backend.learn_schemas import (
+from meshtune.backend.playground.asking import Playground
+from meshtune.backend.schemas.learn import (
     BudgetOut,
     CollisionsOut,
     GrowthOut,
@@ -12,8 +13,7 @@ from backend.learn_schemas import (
     RoutingOut,
     SubspacesOut,
 )
-from backend.playground import Playground
-from engine import explain
+from meshtune.engine.explain import experiments as explain
 
 router = APIRouter(prefix="/learn", tags=["learn"])
 

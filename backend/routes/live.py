@@ -6,12 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.sse import EventSourceResponse
 
-from backend import live
-from backend.deps import RunId, Store
-from backend.live import Hub, LiveEnd, LiveGone, LiveProgress, LiveStart
-from backend.schemas import RunEventOut, RunSummary
-from db.errors import RunNotFound
-from engine.records import RoundRecord
+from meshtune.backend import live
+from meshtune.backend.deps import RunId, Store
+from meshtune.backend.live import Hub, LiveEnd, LiveGone, LiveProgress, LiveStart
+from meshtune.backend.schemas.runs import RunEventOut, RunSummary
+from meshtune.db.errors import RunNotFound
+from meshtune.engine.records import RoundRecord
 
 router = APIRouter(tags=["live"])
 

@@ -4,10 +4,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from backend.deps import Store
-from db.census import census
-from db.errors import StoreUnavailable
-from db.session import reading
+from meshtune.backend.deps import Store
+from meshtune.db.census import census
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.session import reading
 
 router = APIRouter(tags=["health"])
 

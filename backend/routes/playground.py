@@ -2,12 +2,12 @@
 
 from fastapi import APIRouter, Request
 
-from backend.deps import RunId, Store
-from backend.errors import BODY, NOT_FOUND, InvalidConfig
-from backend.playground import Playground
-from backend.playground_schemas import AnsweredOut, AskIn, PlaygroundOut
-from db import runs
-from db.session import reading
+from meshtune.backend.deps import RunId, Store
+from meshtune.backend.errors import BODY, NOT_FOUND, InvalidConfig
+from meshtune.backend.playground.asking import Playground
+from meshtune.backend.schemas.playground import AnsweredOut, AskIn, PlaygroundOut
+from meshtune.db import runs
+from meshtune.db.session import reading
 
 router = APIRouter(tags=["playground"])
 

@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from backend import replies
-from backend.deps import ID_MAX, Reading, RunId, Store
-from backend.errors import NOT_FOUND
-from backend.pages import Pages
-from backend.schemas import Comparison, RoundPage
-from db import runs
-from db.session import reading
+from meshtune.backend.deps import ID_MAX, Reading, RunId, Store
+from meshtune.backend.errors import NOT_FOUND
+from meshtune.backend.replies import runs as replies
+from meshtune.backend.round_cache import Pages
+from meshtune.backend.schemas.runs import Comparison, RoundPage
+from meshtune.db import runs
+from meshtune.db.session import reading
 
 router = APIRouter(tags=["rounds"])
 

@@ -6,15 +6,15 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from backend import replies
-from backend.deps import ID_MAX, Actor, Known, RunId, Store, Writing
-from backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
-from backend.export import csv_lines, jsonl_lines, stored_rounds
-from backend.schemas import RunCreate, RunDetail, RunList, RunPatch
-from db import runs
-from db.errors import RunNotFound
-from db.session import reading, writing
-from engine.records import RunStatus
+from meshtune.backend.archive.tables import csv_lines, jsonl_lines, stored_rounds
+from meshtune.backend.deps import ID_MAX, Actor, Known, RunId, Store, Writing
+from meshtune.backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
+from meshtune.backend.replies import runs as replies
+from meshtune.backend.schemas.runs import RunCreate, RunDetail, RunList, RunPatch
+from meshtune.db import runs
+from meshtune.db.errors import RunNotFound
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RunStatus
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Request
 
-from backend.schemas import SessionOut
-from db.tokens import Bearer, Scope
+from meshtune.backend.schemas.runs import SessionOut
+from meshtune.db.tokens import Bearer, Scope
 
 router = APIRouter(prefix="/session", tags=["session"])
 

@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
-from backend import sweep_replies
-from backend.deps import ID_MAX, Actor, Reading, Store, Writing
-from backend.errors import BODY, InvalidConfig
-from backend.schemas import Problem
-from backend.sweep_schemas import SweepDetail, SweepList
-from db import runs, sweeps
-from db.session import writing
-from engine.sweep import Goal, Metric, SweepRefused, SweepSpec
+from meshtune.backend.deps import ID_MAX, Actor, Reading, Store, Writing
+from meshtune.backend.errors import BODY, InvalidConfig
+from meshtune.backend.replies import sweeps as sweep_replies
+from meshtune.backend.schemas.runs import Problem
+from meshtune.backend.schemas.sweeps import SweepDetail, SweepList
+from meshtune.db import runs, sweeps
+from meshtune.db.session import writing
+from meshtune.engine.sweep import Goal, Metric, SweepRefused, SweepSpec
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such sweep"}

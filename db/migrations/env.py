@@ -1,12 +1,12 @@
-"""Alembic's entry: runs the revisions on the connection that `db.session.upgrade` hands over."""
+"""Alembic's entry: runs the revisions on the connection of `meshtune.db.session.upgrade`."""
 
 from typing import Any, Literal
 
 from alembic import context
 
-from db import sweeps, tokens  # noqa: F401 - their tables are part of the metadata
-from db.columns import Instant, Number, Word
-from db.models import Base
+from meshtune.db import sweeps, tokens  # noqa: F401 - their tables are part of the metadata
+from meshtune.db.columns import Instant, Number, Word
+from meshtune.db.models import Base
 
 
 def _render(kind: str, item: Any, _context: object) -> str | Literal[False]:

@@ -10,8 +10,8 @@ sorting, looking up, comparing) but not which of them a bare prompt asks for.
 from collections.abc import Callable, Iterator
 from random import Random
 
-from engine.tasks.understanding import KIND_OF, NAMED_ANIMALS, OPPOSITE_OF, QUALITIES
-from engine.tasks.words import ANIMALS, COLOURS, FACTS, WORDS, number_in_words
+from meshtune.engine.tasks.understanding import KIND_OF, NAMED_ANIMALS, OPPOSITE_OF, QUALITIES
+from meshtune.engine.tasks.words import ANIMALS, COLOURS, FACTS, WORDS, number_in_words
 
 # Pieces of text in turn: a lead, what follows from it, another lead and so on; each may be empty.
 Document = tuple[str, ...]

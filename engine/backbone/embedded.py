@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file
 
-from engine.backbone.forward import Backbone, LlamaFacts, backbone_from_weights
-from engine.backbone.tokenizer import Tokenizer
-from engine.errors import AssetMissing
+from meshtune.engine.backbone.forward import Backbone, LlamaFacts, backbone_from_weights
+from meshtune.engine.backbone.tokenizer import Tokenizer
+from meshtune.engine.errors import AssetMissing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -87,6 +87,6 @@ def _with_weights() -> Path:
     if not (folder / "model.safetensors").is_file():
         raise AssetMissing(
             "the embedded model has no weights; reinstall the package, or make them with "
-            "python -m engine.backbone.pretrain"
+            "python -m meshtune.engine.backbone.pretrain"
         )
     return folder

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from engine.adapters import Adapters, Factor, Factors, Shapes
-from engine.backbone.steps import (
+from meshtune.engine.adapters.stack import Adapters, Factor, Factors, Shapes
+from meshtune.engine.backbone.steps import (
     Attended,
     Rotation,
     adapted,
@@ -33,7 +33,7 @@ from engine.backbone.steps import (
     updated,
     z_gradient,
 )
-from engine.errors import ConfigMismatch
+from meshtune.engine.errors import ConfigMismatch
 
 IGNORED_TARGET = -100
 # Weights of k experts by module, from the input of the named modules, which they share.

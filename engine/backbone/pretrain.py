@@ -1,4 +1,4 @@
-"""Pretrain the embedded model: `python -m engine.backbone.pretrain --out FOLDER`."""
+"""Pretrain the embedded model: `python -m meshtune.engine.backbone.pretrain --out FOLDER`."""
 
 import argparse
 import logging
@@ -22,9 +22,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from engine.backbone.corpus import PHASES, Document, documents
+from meshtune.engine.backbone.corpus import PHASES, Document, documents
 
-log = logging.getLogger("engine.backbone.pretrain")
+log = logging.getLogger("meshtune.engine.backbone.pretrain")
 
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 CHARACTERS = ("\n", *(chr(code) for code in range(32, 127)))
@@ -57,7 +57,7 @@ fine-tuning; of no use as a source of text or facts.
 Before any training, and after one device alone has trained a LoRA adapter (stock PEFT: rank 8,
 alpha 16, all seven kinds of linear layer, AdamW at 2e-3, batches of 16 from 2,000 samples), on
 400 held-out samples per task. Generated answers count when they match exactly, end included.
-Made with `python -m engine.backbone.probe --card`.
+Made with `python -m meshtune.engine.backbone.probe --card`.
 
 {table}
 
@@ -77,7 +77,8 @@ Endless documents of `engine/backbone/corpus.py`, drawn from one seed; every doc
 
 ## Training
 
-`python -m engine.backbone.pretrain --out FOLDER --steps {steps} --first-steps {first_steps}`
+`python -m meshtune.engine.backbone.pretrain --out FOLDER --steps {steps}
+--first-steps {first_steps}`
 
 Seed {seed}; at most {batch_tokens} tokens per step. Muon at {matrix_rate} with weight decay
 {weight_decay} for the matrices inside the layers, AdamW at {other_rate} for the rest, both started

@@ -1,6 +1,6 @@
 """What the embedded model can do, before and after one device trains an adapter on it.
 
-`python -m engine.backbone.probe` prints the table of the model card, with stock PEFT.
+`python -m meshtune.engine.backbone.probe` prints the table of the model card, with stock PEFT.
 """
 
 import argparse
@@ -14,12 +14,12 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.nn import functional
 
-from engine.backbone.embedded import embedded_folder, embedded_tokenizer, load_embedded
-from engine.backbone.pretrain import TABLE_END, TABLE_START
-from engine.config import TASK_NAMES, TaskName
-from engine.rng import stream
-from engine.tasks import build_task, test_samples, train_samples
-from engine.tasks.encode import IGNORED, Encoded, choice_tokens, encode
+from meshtune.engine.backbone.embedded import embedded_folder, embedded_tokenizer, load_embedded
+from meshtune.engine.backbone.pretrain import TABLE_END, TABLE_START
+from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.rng import stream
+from meshtune.engine.tasks import build_task, test_samples, train_samples
+from meshtune.engine.tasks.encode import IGNORED, Encoded, choice_tokens, encode
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine.errors import AssetMissing
+from meshtune.engine.errors import AssetMissing
 
 
 def embedded_shapes() -> dict[str, tuple[int, int]]:
@@ -43,7 +43,7 @@ def _config() -> dict[str, Any]:
     if not path.is_file():
         raise AssetMissing(
             "the embedded model has no config.json; reinstall the package, or make the model with "
-            "python -m engine.backbone.pretrain"
+            "python -m meshtune.engine.backbone.pretrain"
         )
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found

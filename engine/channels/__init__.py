@@ -3,10 +3,10 @@
 import math
 from typing import assert_never
 
-from engine import config as c
-from engine.channels.base import Channel, Delivery, LinkQuality
-from engine.channels.capacity import RateRule
-from engine.channels.fading import (
+from meshtune.engine import config as c
+from meshtune.engine.channels.base import Channel, Delivery, LinkQuality
+from meshtune.engine.channels.capacity import RateRule
+from meshtune.engine.channels.fading import (
     Fading,
     RayleighLaw,
     Steady,
@@ -14,11 +14,11 @@ from engine.channels.fading import (
     jakes_correlation,
     mean_speed_m_s,
 )
-from engine.channels.ideal import IdealMedium
-from engine.channels.propagation import build_propagation
-from engine.channels.radio import Radio, Reliability, Sharing
-from engine.geometry import MEAN_LEG
-from engine.units import db_to_ratio, dbm_to_w
+from meshtune.engine.channels.ideal import IdealMedium
+from meshtune.engine.channels.propagation import build_propagation
+from meshtune.engine.channels.radio import Radio, Reliability, Sharing
+from meshtune.engine.geometry import MEAN_LEG
+from meshtune.engine.units import db_to_ratio, dbm_to_w
 
 __all__ = ["Channel", "Delivery", "LinkQuality", "Radio", "build_channel"]
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from engine.channels.fading import FadingLaw, RayleighLaw, Steady
+from meshtune.engine.channels.fading import FadingLaw, RayleighLaw, Steady
 
 # Efficiencies in bit/s/Hz of CQI 1 to 15: 3GPP TS 38.214, table 5.2.2.1-2 (QPSK to 64QAM).
 CQI_EFFICIENCY = np.array(

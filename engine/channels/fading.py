@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Complex128, Float64
 from scipy import special
 
-from engine import config as c
-from engine.rng import stream
-from engine.units import LIGHT_SPEED_M_S, db_to_ratio
+from meshtune.engine import config as c
+from meshtune.engine.rng import stream
+from meshtune.engine.units import LIGHT_SPEED_M_S, db_to_ratio
 
 # What is less likely than e^-40 = 4e-18 changes no double.
 RARE_NATS = 40.0

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from engine.errors import ConfigMismatch
-from engine.inputs import input_path
-from engine.texts import read_text, sheet_of
-from engine.units import db_to_ratios
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.inputs import input_path
+from meshtune.engine.texts import read_text, sheet_of
+from meshtune.engine.units import db_to_ratios
 
 COLUMNS = ("round", "receiver", "sender", "gain_db")
 # As an array in memory: 60 rounds of 1,000 devices.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from engine.channels.access import Transmissions
-from engine.rng import stream
+from meshtune.engine.channels.access import Transmissions
+from meshtune.engine.rng import stream
 
 if TYPE_CHECKING:
-    from engine.channels.radio import Radio
+    from meshtune.engine.channels.radio import Radio
 
 Pairs = Float64[np.ndarray, "n n"]
 PerLink = Float64[np.ndarray, " m"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from engine.channels.base import Delivery
+from meshtune.engine.channels.base import Delivery
 
 
 @dataclass(frozen=True)

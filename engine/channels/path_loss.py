@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from engine.units import LIGHT_SPEED_M_S
+from meshtune.engine.units import LIGHT_SPEED_M_S
 
 # The far-field law has no meaning closer than this, and would amplify at zero distance.
 NEAREST_M = 1.0

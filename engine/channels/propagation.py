@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.special import ndtr
 
-from engine import config as c
-from engine.channels import path_loss as laws
-from engine.channels.gain_table import load_gain_table
-from engine.channels.shadowing import PairField
-from engine.geometry import distances_m
-from engine.units import db_to_ratios
+from meshtune.engine import config as c
+from meshtune.engine.channels import path_loss as laws
+from meshtune.engine.channels.gain_table import load_gain_table
+from meshtune.engine.channels.shadowing import PairField
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.units import db_to_ratios
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from engine.channels.access import (
+from meshtune.engine.channels.access import (
     Transmissions,
     broadcast,
     places_in_group,
@@ -19,10 +19,10 @@ from engine.channels.access import (
     taking_turns,
     unicast,
 )
-from engine.channels.base import Delivery, LinkQuality
-from engine.channels.capacity import RateRule, mean_efficiency, outage_prob, waterfall_loss
-from engine.channels.fading import Fading, FadingLaw
-from engine.channels.hop import (
+from meshtune.engine.channels.base import Delivery, LinkQuality
+from meshtune.engine.channels.capacity import RateRule, mean_efficiency, outage_prob, waterfall_loss
+from meshtune.engine.channels.fading import Fading, FadingLaw
+from meshtune.engine.channels.hop import (
     Hop,
     PerLink,
     PerSend,
@@ -34,8 +34,8 @@ from engine.channels.hop import (
     sender_sums,
     slot_starts,
 )
-from engine.channels.propagation import Propagation
-from engine.geometry import distances_m
+from meshtune.engine.channels.propagation import Propagation
+from meshtune.engine.geometry import distances_m
 
 ROUNDING = 1e-9  # a message that takes the deadline to the last digit is in time
 GRID = 4096
@@ -81,7 +81,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Radio:
-    """Devices with one radio each; the fields are those of `engine.config.RadioChannel`, linear."""
+    """Devices with one radio each; the fields are those of `RadioChannel` in the config, linear."""
 
     bandwidth_hz: float
     tx_power_w: float
@@ -110,7 +110,7 @@ class Radio:
 
         at full power over the whole band. Where power and band are split alike, noise shrinks with
         the share of the band as power does, and the share cancels. Row = receiver.
-        Source: the paper's equation 8; g by `engine.channels.propagation`.
+        Source: the paper's equation 8; g by `meshtune.engine.channels.propagation`.
         """
         gain = self.propagation.gain(positions, round_index)
         snr: Pairs = self.tx_power_w * gain / (self.noise_w_hz * self.bandwidth_hz)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from engine.geometry import distances_m
-from engine.rng import stream
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.rng import stream
 
 # In one seed the correlation over distance is off by 1/sqrt(2 waves) = 0.04 (standard deviation);
 # over seeds it is exact. Twice as many waves cost twice the time.

@@ -3,7 +3,7 @@
 Every field carries its default, bounds, unit and help text; every checker of a config is here.
 """
 
-from engine.config.base import (
+from meshtune.engine.config.base import (
     OUR_CHOICE,
     DBm,
     Decibel,
@@ -19,7 +19,7 @@ from engine.config.base import (
     Watts,
     unit,
 )
-from engine.config.channel import (
+from meshtune.engine.config.channel import (
     Access,
     Band,
     Broadcast,
@@ -47,17 +47,9 @@ from engine.config.channel import (
     UmiStreetCanyon,
     Waterfall,
 )
-from engine.config.errors import (
-    UNION_FIELDS,
-    plain_errors,
-)
-from engine.config.fleet import (
-    TASK_NAMES,
-    Fleet,
-    HardwareName,
-    TaskName,
-)
-from engine.config.method import (
+from meshtune.engine.config.errors import UNION_FIELDS, plain_errors
+from meshtune.engine.config.fleet import TASK_NAMES, Fleet, HardwareName, TaskName
+from meshtune.engine.config.method import (
     Centralised,
     ChocoGossip,
     DecafGossip,
@@ -71,7 +63,7 @@ from engine.config.method import (
     OracleExperts,
     SoLora,
 )
-from engine.config.motion import (
+from meshtune.engine.config.motion import (
     Churn,
     GaussMarkov,
     Mobility,
@@ -80,15 +72,10 @@ from engine.config.motion import (
     Static,
     Trace,
 )
-from engine.config.names import name_problem
-from engine.config.nearest import nearest_field, no_such_field
-from engine.config.run import (
-    RunConfig,
-    canonical_json,
-    config_hash,
-    with_values,
-)
-from engine.config.topology import (
+from meshtune.engine.config.names import name_problem
+from meshtune.engine.config.nearest import nearest_field, no_such_field
+from meshtune.engine.config.run import RunConfig, canonical_json, config_hash, with_values
+from meshtune.engine.config.topology import (
     Agnes,
     BarabasiAlbert,
     Clusters,
@@ -110,12 +97,7 @@ from engine.config.topology import (
     Torus,
     WattsStrogatz,
 )
-from engine.config.training import (
-    Adapter,
-    Evaluation,
-    Mixing,
-    Training,
-)
+from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
 
 __all__ = [
     "OUR_CHOICE",

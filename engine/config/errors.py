@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
-from engine.config.nearest import nearest, no_such_field
+from meshtune.engine.config.nearest import nearest, no_such_field
 
 # Fields that hold a union: pydantic puts the tag after them; a person does not write it.
 UNION_FIELDS = frozenset(

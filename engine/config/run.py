@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from engine.config.base import Part
-from engine.config.channel import Channel, PaperChannel, RadioChannel, UmiStreetCanyon
-from engine.config.errors import misfit
-from engine.config.fleet import Fleet
-from engine.config.method import (
+from meshtune.engine.config.base import Part
+from meshtune.engine.config.channel import Channel, PaperChannel, RadioChannel, UmiStreetCanyon
+from meshtune.engine.config.errors import misfit
+from meshtune.engine.config.fleet import Fleet
+from meshtune.engine.config.method import (
     Centralised,
     ChocoGossip,
     FfaGossip,
@@ -21,8 +21,8 @@ from engine.config.method import (
     Method,
     SoLora,
 )
-from engine.config.motion import Churn, Mobility, Moving, Static, Trace
-from engine.config.topology import (
+from meshtune.engine.config.motion import Churn, Mobility, Moving, Static, Trace
+from meshtune.engine.config.topology import (
     Agnes,
     BarabasiAlbert,
     Clusters,
@@ -34,7 +34,7 @@ from engine.config.topology import (
     Topology,
     WattsStrogatz,
 )
-from engine.config.training import Adapter, Evaluation, Mixing, Training
+from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
 
 # Methods that need no mesh at all, and those whose averaging works over directed links.
 ALONE = (Local, Centralised)

@@ -5,9 +5,9 @@ and `accounts` predicts from the config alone what every method will send, given
 Nothing here knows a tensor.
 """
 
-from engine.ledger.accounts import accounts, library_slots
-from engine.ledger.books import Books, expected_union, prices
-from engine.ledger.costs import (
+from meshtune.engine.ledger.accounts import accounts, library_slots
+from meshtune.engine.ledger.books import Books, expected_union, prices
+from meshtune.engine.ledger.costs import (
     DIRECTIONS,
     SCALE_BITS,
     SEED_BITS,
@@ -21,7 +21,7 @@ from engine.ledger.costs import (
     signature_values,
     value_cost_bits,
 )
-from engine.ledger.library import (
+from meshtune.engine.ledger.library import (
     KNOWN,
     NOTHING,
     OFFER_BITS,
@@ -35,8 +35,8 @@ from engine.ledger.library import (
     pulls,
     with_new_masks,
 )
-from engine.ledger.messages import Accounts, Messages, on_links, silence
-from engine.ledger.trees import breadth_first, expert_paths, expert_trees
+from meshtune.engine.ledger.messages import Accounts, Messages, on_links, silence
+from meshtune.engine.ledger.trees import breadth_first, expert_paths, expert_trees
 
 __all__ = [
     "DIRECTIONS",

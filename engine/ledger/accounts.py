@@ -8,10 +8,10 @@ from typing import assert_never
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from engine import config as c
-from engine.backbone.shapes import embedded_shapes
-from engine.ledger.books import Books, expected_union, prices
-from engine.ledger.costs import (
+from meshtune.engine import config as c
+from meshtune.engine.backbone.shapes import embedded_shapes
+from meshtune.engine.ledger.books import Books, expected_union, prices
+from meshtune.engine.ledger.costs import (
     SEED_BITS,
     Shapes,
     draws_masks,
@@ -21,11 +21,11 @@ from engine.ledger.costs import (
     signature_values,
     value_cost_bits,
 )
-from engine.ledger.library import empty_library, with_new_masks
-from engine.ledger.messages import Accounts, Messages, OneHop, on_links
-from engine.ledger.trees import expert_trees
-from engine.topology.base import Links, Mesh
-from engine.topology.mixing import mixing_rule
+from meshtune.engine.ledger.library import empty_library, with_new_masks
+from meshtune.engine.ledger.messages import Accounts, Messages, OneHop, on_links
+from meshtune.engine.ledger.trees import expert_trees
+from meshtune.engine.topology.base import Links, Mesh
+from meshtune.engine.topology.mixing import mixing_rule
 
 
 @dataclass(frozen=True)

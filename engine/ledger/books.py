@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from engine import config as c
-from engine.ledger.costs import (
+from meshtune.engine import config as c
+from meshtune.engine.ledger.costs import (
     SEED_BITS,
     PlacesCode,
     Shapes,
@@ -16,9 +16,9 @@ from engine.ledger.costs import (
     places_bits,
     value_cost_bits,
 )
-from engine.ledger.library import KNOWN, STRANGER, Library, Pulls, copied, published, pulls
-from engine.ledger.messages import Messages
-from engine.topology.base import Links, Mesh
+from meshtune.engine.ledger.library import KNOWN, STRANGER, Library, Pulls, copied, published, pulls
+from meshtune.engine.ledger.messages import Messages
+from meshtune.engine.topology.base import Links, Mesh
 
 
 @dataclass(frozen=True)

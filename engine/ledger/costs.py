@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 import numpy as np
 from jaxtyping import Int64
 
-from engine import config as c
+from meshtune.engine import config as c
 
 SCALE_BITS = 16  # of the scale that integers on air share per rank
 SEED_BITS = 64  # A travels as the seed of its stream

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from engine.ledger.costs import Shapes, value_cost_bits
-from engine.ledger.messages import Messages, OneHop
-from engine.topology.base import Links, Mesh
+from meshtune.engine.ledger.costs import Shapes, value_cost_bits
+from meshtune.engine.ledger.messages import Messages, OneHop
+from meshtune.engine.topology.base import Links, Mesh
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,18 @@
 
 from typing import assert_never
 
-from engine import config
-from engine.methods.base import Bank, Gate, Memory, Method, Setup, Signatures
-from engine.methods.centralised import CentralisedLora
-from engine.methods.choco_gossip import ChocoGossip
-from engine.methods.decaf_gossip import DecafGossip
-from engine.methods.ffa_gossip import FfaGossip
-from engine.methods.full_gossip import FullGossip
-from engine.methods.local import LocalMethod
-from engine.methods.lora_gossip import LoraGossip
-from engine.methods.lori import LoriMethod
-from engine.methods.oracle_experts import OracleExperts
-from engine.methods.so_lora import SoLoraMethod
+from meshtune.engine import config
+from meshtune.engine.methods.base import Bank, Gate, Memory, Method, Setup, Signatures
+from meshtune.engine.methods.centralised import CentralisedLora
+from meshtune.engine.methods.choco_gossip import ChocoGossip
+from meshtune.engine.methods.decaf_gossip import DecafGossip
+from meshtune.engine.methods.ffa_gossip import FfaGossip
+from meshtune.engine.methods.full_gossip import FullGossip
+from meshtune.engine.methods.local import LocalMethod
+from meshtune.engine.methods.lora_gossip import LoraGossip
+from meshtune.engine.methods.lori import LoriMethod
+from meshtune.engine.methods.oracle_experts import OracleExperts
+from meshtune.engine.methods.so_lora import SoLoraMethod
 
 __all__ = ["Bank", "Gate", "Memory", "Method", "Setup", "Signatures", "build_method"]
 

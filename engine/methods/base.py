@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from engine.adapters import Adapters, Factor, Masks, Shapes, initial_adapters, select
-from engine.config import GateName, TaskName
-from engine.fleet import BOTH_FACTORS
-from engine.ledger import Messages, PlacesCode, silence
-from engine.rng import stream_key
-from engine.topology import Mesh
-from engine.topology.mixing import MixingRule
+from meshtune.engine.adapters.stack import Adapters, Factor, Masks, Shapes, initial_adapters, select
+from meshtune.engine.config import GateName, TaskName
+from meshtune.engine.fleet import BOTH_FACTORS
+from meshtune.engine.ledger import Messages, PlacesCode, silence
+from meshtune.engine.rng import stream_key
+from meshtune.engine.topology import Mesh
+from meshtune.engine.topology.mixing import MixingRule
 
 Memory = dict[str, Tensor]  # what a method remembers between rounds; stored in checkpoints
 Bits = Int[np.ndarray, "n n"]

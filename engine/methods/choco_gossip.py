@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from engine import config as c
-from engine.adapters import Adapters, Factors, mix
-from engine.ledger import Messages, on_links, places_bits
-from engine.methods.base import Heard, Memory, PlainMethod
-from engine.precision import on_air, value_cost_bits
-from engine.sparsity import largest_changes
-from engine.topology import Mesh
+from meshtune.engine import config as c
+from meshtune.engine.adapters.masks import largest_changes
+from meshtune.engine.adapters.stack import Adapters, Factors, mix
+from meshtune.engine.ledger import Messages, on_links, places_bits
+from meshtune.engine.methods.base import Heard, Memory, PlainMethod
+from meshtune.engine.methods.shared.precision import on_air, value_cost_bits
+from meshtune.engine.topology import Mesh
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from engine.adapters import Adapters
-from engine.ledger import Messages
-from engine.methods.base import Heard, Memory, PlainMethod
-from engine.methods.gossip import both_factors
-from engine.precision import on_air
-from engine.topology import Mesh
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.ledger import Messages
+from meshtune.engine.methods.base import Heard, Memory, PlainMethod
+from meshtune.engine.methods.shared.averaging import both_factors
+from meshtune.engine.methods.shared.precision import on_air
+from meshtune.engine.topology import Mesh
 
 DEVICES_AT_ONCE = 32  # bounds the memory of the stacks; the result does not depend on it
 

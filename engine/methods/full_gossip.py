@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.adapters import Adapters, Factor
-from engine.ledger import Messages
-from engine.methods.base import Heard, Memory, PlainMethod
-from engine.methods.gossip import averaged, averaging_start, numbers
-from engine.topology import Mesh
+from meshtune.engine.adapters.stack import Adapters, Factor
+from meshtune.engine.ledger import Messages
+from meshtune.engine.methods.base import Heard, Memory, PlainMethod
+from meshtune.engine.methods.shared.averaging import averaged, averaging_start, numbers
+from meshtune.engine.topology import Mesh
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ worked, so that the mixing matrix stays doubly stochastic under loss.
 
 from dataclasses import dataclass
 
-from engine.adapters import Adapters
-from engine.ledger import Messages
-from engine.methods.base import Heard, Memory, PlainMethod
-from engine.methods.gossip import averaged, averaging_start, both_factors
-from engine.topology import Mesh
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.ledger import Messages
+from meshtune.engine.methods.base import Heard, Memory, PlainMethod
+from meshtune.engine.methods.shared.averaging import averaged, averaging_start, both_factors
+from meshtune.engine.topology import Mesh
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from engine import config as c
-from engine.adapters import Adapters, Factor, Masks
-from engine.ledger import SEED_BITS, Messages, places_bits
-from engine.methods.base import Bank, Heard, Memory, NoRelay, Setup, single_bank
-from engine.methods.gossip import averaged, averaging_start
-from engine.precision import value_cost_bits
-from engine.sparsity import top_masks
-from engine.static_a import static_a
-from engine.topology import Mesh
+from meshtune.engine import config as c
+from meshtune.engine.adapters.masks import top_masks
+from meshtune.engine.adapters.stack import Adapters, Factor, Masks
+from meshtune.engine.adapters.static_a import static_a
+from meshtune.engine.ledger import SEED_BITS, Messages, places_bits
+from meshtune.engine.methods.base import Bank, Heard, Memory, NoRelay, Setup, single_bank
+from meshtune.engine.methods.shared.averaging import averaged, averaging_start
+from meshtune.engine.methods.shared.precision import value_cost_bits
+from meshtune.engine.topology import Mesh
 
 
 @dataclass(frozen=True)

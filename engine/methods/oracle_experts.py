@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.adapters import Adapters, Factor, select, stack
-from engine.ledger import Messages, expert_paths, expert_trees
-from engine.methods.base import Bank, Gate, Heard, Memory, PlainMethod
-from engine.precision import on_air
-from engine.topology import Mesh
+from meshtune.engine.adapters.stack import Adapters, Factor, select, stack
+from meshtune.engine.ledger import Messages, expert_paths, expert_trees
+from meshtune.engine.methods.base import Bank, Gate, Heard, Memory, PlainMethod
+from meshtune.engine.methods.shared.precision import on_air
+from meshtune.engine.topology import Mesh
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,18 @@ import torch
 from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
-from engine import config as c
-from engine import signatures  # whole, as it imports this package itself
-from engine.adapters import Adapters, Factor, Factors, Masks
-from engine.ledger import (
+from meshtune.engine import config as c
+from meshtune.engine.adapters.masks import (
+    active_union_mean,
+    disjoint_masks,
+    largest_changes,
+    plain_mean,
+    top_masks,
+)
+from meshtune.engine.adapters.stack import Adapters, Factor, Factors, Masks
+from meshtune.engine.adapters.static_a import static_a
+from meshtune.engine.backbone.spectral import layer_densities
+from meshtune.engine.ledger import (
     Books,
     Messages,
     draws_masks,
@@ -29,19 +37,16 @@ from engine.ledger import (
     prices,
     with_new_masks,
 )
-from engine.methods.base import Bank, Gate, Heard, Memory, Setup
-from engine.methods.library import empty_memory, known_fraction, library_of, remembered
-from engine.precision import on_air
-from engine.sparsity import (
-    active_union_mean,
-    disjoint_masks,
-    largest_changes,
-    plain_mean,
-    top_masks,
+from meshtune.engine.methods.base import Bank, Gate, Heard, Memory, Setup
+from meshtune.engine.methods.shared import signatures  # whole, as it imports this package itself
+from meshtune.engine.methods.shared.library import (
+    empty_memory,
+    known_fraction,
+    library_of,
+    remembered,
 )
-from engine.spectral import layer_densities
-from engine.static_a import static_a
-from engine.topology import Mesh
+from meshtune.engine.methods.shared.precision import on_air
+from meshtune.engine.topology import Mesh
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class SoLoraMethod:
     """The rules. Sends q nnz(M) bits per round to those it averages with; copies come on top.
 
     A first contact costs A (its seed or all of it), the mask, and what the gate needs. Who knows
-    whom and who holds what is kept in the books (engine.ledger), which a plan keeps as well.
+    whom and who holds what is kept in the books (the ledger), which a plan keeps as well.
     """
 
     setup: Setup

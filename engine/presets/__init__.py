@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from engine.config import RunConfig
-from engine.errors import ConfigFileError, PresetNotFound
-from engine.texts import read_text
+from meshtune.engine.config import RunConfig
+from meshtune.engine.errors import ConfigFileError, PresetNotFound
+from meshtune.engine.texts import read_text
 
 # Order of the gallery; other presets follow by name.
 FIRST = (
@@ -55,7 +55,7 @@ def preset_names() -> list[str]:
     """Names of the shipped presets, in gallery order."""
     names = [
         entry.name.removesuffix(".toml")
-        for entry in files("engine.presets").iterdir()
+        for entry in files("meshtune.engine.presets").iterdir()
         if entry.name.endswith(".toml")
     ]
     return sorted(names, key=lambda n: (FIRST.index(n) if n in FIRST else len(FIRST), n))
@@ -69,7 +69,9 @@ def load_preset(name: str) -> Preset:
     """
     if name not in preset_names():
         raise PresetNotFound(name, preset_names())
-    tree = tomllib.loads((files("engine.presets") / f"{name}.toml").read_text(encoding="utf-8"))
+    tree = tomllib.loads(
+        (files("meshtune.engine.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    )
     return Preset(name=name, config=RunConfig.model_validate(tree["config"]), **tree["about"])
 
 

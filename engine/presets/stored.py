@@ -4,9 +4,9 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine import quantities as words
-from engine.config import TaskName
-from engine.records import Provenance
+from meshtune.engine import quantities as words
+from meshtune.engine.config import TaskName
+from meshtune.engine.records import Provenance
 
 
 class StoredResult(BaseModel):
@@ -35,7 +35,7 @@ class StoredResult(BaseModel):
 
 def stored_result(name: str) -> StoredResult | None:
     """The stored result of a preset; None if none was recorded."""
-    file = files("engine.presets") / "results" / f"{name}.json"
+    file = files("meshtune.engine.presets") / "results" / f"{name}.json"
     if not file.is_file():
         return None
     return StoredResult.model_validate_json(file.read_text(encoding="utf-8"))

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.config import Drawn, RunConfig, with_values
-from engine.errors import EngineError
-from engine.reproduce.paper import Row
+from meshtune.engine.config import Drawn, RunConfig, with_values
+from meshtune.engine.errors import EngineError
+from meshtune.engine.reproduce.paper import Row
 
 Changes = Mapping[str, Any]  # dotted config field -> value
 

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import torch
 
-from engine.adapters import select
-from engine.config import RunConfig, TaskName, config_hash, with_values
-from engine.errors import NumericsError
-from engine.evaluate import evaluate
-from engine.methods import Bank, Gate, Method
-from engine.metrics import parameters_trained
-from engine.records import RoundRecord
-from engine.reproduce.arms import SWEEP_SEED, Arm, arm_config
-from engine.reproduce.results import (
+from meshtune.engine.adapters.stack import select
+from meshtune.engine.answering.evaluate import evaluate
+from meshtune.engine.answering.metrics import parameters_trained
+from meshtune.engine.config import RunConfig, TaskName, config_hash, with_values
+from meshtune.engine.errors import NumericsError
+from meshtune.engine.methods import Bank, Gate, Method
+from meshtune.engine.records import RoundRecord
+from meshtune.engine.reproduce.arms import SWEEP_SEED, Arm, arm_config
+from meshtune.engine.reproduce.results import (
     RunResult,
     load_results,
     median_message_bits,
     milestones,
     store_result,
 )
-from engine.simulate import Check, simulate
-from engine.world import State, World, build_world, initial_state, provenance
+from meshtune.engine.simulate import Check, simulate
+from meshtune.engine.world import State, World, build_world, initial_state, provenance
 
 Play = Callable[[RunConfig, Check], RunResult]
 Watch = Callable[["Job", float], None]  # the job at hand and the number of jobs done

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from engine.reproduce.arms import CONVERGED, PROPOSED, REFERENCE
-from engine.reproduce.results import Results
-from engine.reproduce.statistics import Estimate, differences, estimate
-from engine.reproduce.summary import (
+from meshtune.engine.reproduce.arms import CONVERGED, PROPOSED, REFERENCE
+from meshtune.engine.reproduce.results import Results
+from meshtune.engine.reproduce.statistics import Estimate, differences, estimate
+from meshtune.engine.reproduce.summary import (
     accuracies,
     accuracy_gain,
     bits_savings,

@@ -7,11 +7,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from engine.config import RunConfig
-from engine.reproduce.arms import CONVERGED, REFERENCE
-from engine.reproduce.claims import Judgement, judgements
-from engine.reproduce.paper import DATASETS, TABLE_1, Figures
-from engine.reproduce.qwen import (
+from meshtune.engine.config import RunConfig
+from meshtune.engine.reproduce.arms import CONVERGED, REFERENCE
+from meshtune.engine.reproduce.claims import Judgement, judgements
+from meshtune.engine.reproduce.paper import DATASETS, TABLE_1, Figures
+from meshtune.engine.reproduce.qwen import (
     QWEN_1_5B,
     QWEN_7B,
     SENT_DENSITY,
@@ -20,9 +20,9 @@ from engine.reproduce.qwen import (
     factor_counts,
     reduction,
 )
-from engine.reproduce.results import Results, RunResult, by_arm
-from engine.reproduce.statistics import Estimate
-from engine.reproduce.summary import Summary, pareto_front, summaries
+from meshtune.engine.reproduce.results import Results, RunResult, by_arm
+from meshtune.engine.reproduce.statistics import Estimate
+from meshtune.engine.reproduce.summary import Summary, pareto_front, summaries
 
 NOTHING = "-"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from engine.config import TaskName
-from engine.records import Fraction, Provenance, Record, RoundRecord
+from meshtune.engine.config import TaskName
+from meshtune.engine.records import Fraction, Provenance, Record, RoundRecord
 
 FILE_NAME = "runs.jsonl"
 

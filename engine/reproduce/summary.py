@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.config import TaskName
-from engine.reproduce.arms import ARMS, CONVERGED, REFERENCE, Arm
-from engine.reproduce.results import Results, RunResult
-from engine.reproduce.statistics import (
+from meshtune.engine.config import TaskName
+from meshtune.engine.reproduce.arms import ARMS, CONVERGED, REFERENCE, Arm
+from meshtune.engine.reproduce.results import Results, RunResult
+from meshtune.engine.reproduce.statistics import (
     Estimate,
     accuracy_at,
     bits_to_reach,

@@ -2,12 +2,12 @@
 
 from typing import assert_never
 
-from engine.config import TaskName
-from engine.tasks.base import Group, Sample, Task, split_of, test_samples, train_samples
-from engine.tasks.code import EXPRESSION, LIST_RESULT
-from engine.tasks.comprehension import ENDING, INSTRUCTION
-from engine.tasks.mathematics import ADDITION, NUMBER_WORDS
-from engine.tasks.understanding import ENTAILMENT, READING
+from meshtune.engine.config import TaskName
+from meshtune.engine.tasks.base import Group, Sample, Task, split_of, test_samples, train_samples
+from meshtune.engine.tasks.code import EXPRESSION, LIST_RESULT
+from meshtune.engine.tasks.comprehension import ENDING, INSTRUCTION
+from meshtune.engine.tasks.mathematics import ADDITION, NUMBER_WORDS
+from meshtune.engine.tasks.understanding import ENTAILMENT, READING
 
 __all__ = [
     "Group",

@@ -7,8 +7,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from engine.config import TaskName
-from engine.rng import stream
+from meshtune.engine.config import TaskName
+from meshtune.engine.rng import stream
 
 Group = Literal["understanding", "mathematics", "code", "comprehension"]
 Split = Literal["train", "test"]

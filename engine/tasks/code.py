@@ -5,7 +5,7 @@ The answer is what Python itself returns for the prompt without its closing mark
 
 import numpy as np
 
-from engine.tasks.base import Sample, Task, pick
+from meshtune.engine.tasks.base import Sample, Task, pick
 
 EXPRESSIONS = ("{a}*{b}+{c}", "{c}+{a}*{b}")
 LIST_OPERATIONS = (

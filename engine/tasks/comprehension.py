@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engine.tasks.base import Sample, Task, pick, pick_distinct
-from engine.tasks.words import FACTS, WORDS
+from meshtune.engine.tasks.base import Sample, Task, pick, pick_distinct
+from meshtune.engine.tasks.words import FACTS, WORDS
 
 ENDINGS = tuple(ending for _, ending in FACTS)
 

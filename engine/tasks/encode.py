@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from engine.backbone.tokenizer import Tokenizer
-from engine.errors import ConfigMismatch
-from engine.tasks.base import Sample
+from meshtune.engine.backbone.tokenizer import Tokenizer
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.tasks.base import Sample
 
 IGNORED = -100  # target of every place that is not scored, as torch's cross-entropy expects
 

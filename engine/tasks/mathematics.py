@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from engine.tasks.base import Sample, Task
-from engine.tasks.words import number_in_words
+from meshtune.engine.tasks.base import Sample, Task
+from meshtune.engine.tasks.words import number_in_words
 
 
 def draw_addition(rng: np.random.Generator) -> Sample:

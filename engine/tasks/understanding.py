@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from engine.tasks.base import Sample, Task, pick, pick_distinct
-from engine.tasks.words import ANIMALS, COLOURS, KINDS, OPPOSITES
+from meshtune.engine.tasks.base import Sample, Task, pick, pick_distinct
+from meshtune.engine.tasks.words import ANIMALS, COLOURS, KINDS, OPPOSITES
 
 KIND_OF = {animal: kind for kind, animals in KINDS.items() for animal in animals}
 NAMED_ANIMALS = tuple(KIND_OF)

@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from engine.channels import Channel, Radio
-from engine.topology.base import Merge
-from engine.topology.collision import collision_rate, packed_collision, packed_masks
-from engine.topology.power import deadline_snr, noise_over_gain_w
+from meshtune.engine.channels import Channel, Radio
+from meshtune.engine.topology.base import Merge
+from meshtune.engine.topology.collision import collision_rate, packed_collision, packed_masks
+from meshtune.engine.topology.power import deadline_snr, noise_over_gain_w
 
 Members = tuple[int, ...]  # of one cluster, in rising order
 Labels = Int64[np.ndarray, " n"]

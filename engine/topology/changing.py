@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from engine import config as c
-from engine.topology.base import Mesh
-from engine.topology.churn import present, reachable
-from engine.topology.graphs import depends_on_places, depends_on_round, mesh_at
-from engine.topology.motion import Motion, area_of, build_motion
+from meshtune.engine import config as c
+from meshtune.engine.topology.base import Mesh
+from meshtune.engine.topology.churn import present, reachable
+from meshtune.engine.topology.graphs import depends_on_places, depends_on_round, mesh_at
+from meshtune.engine.topology.motion import Motion, area_of, build_motion
 
 Densities = Float64[np.ndarray, "n layers"]
 Masks = Bool[np.ndarray, "n p"]

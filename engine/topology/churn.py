@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool
 
-from engine import config as c
-from engine.rng import stream
+from meshtune.engine import config as c
+from meshtune.engine.rng import stream
 
 # Rounds are computed in blocks, each from the last round of the one before.
 BLOCK = 256

@@ -20,13 +20,13 @@ import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from engine import config as c
-from engine.config.base import Finite
-from engine.geometry import centred
-from engine.rng import stream
-from engine.texts import plain
-from engine.topology.base import Links, Places
-from engine.topology.foreign import (
+from meshtune.engine import config as c
+from meshtune.engine.config.base import Finite
+from meshtune.engine.geometry import centred
+from meshtune.engine.rng import stream
+from meshtune.engine.texts import plain
+from meshtune.engine.topology.base import Links, Places
+from meshtune.engine.topology.foreign import (
     DRAWN_X,
     DRAWN_Y,
     NODES_MAX,

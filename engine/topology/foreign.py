@@ -2,7 +2,7 @@
 
 GraphML of yEd, Gephi, Cytoscape, igraph and networkx, JSON of networkx and Cytoscape, GML, and
 Pajek. What a place or a task is, and what becomes of edges, is decided in one place for all of
-them (`engine.topology.files`).
+them (`meshtune.engine.topology.files`).
 """
 
 import json
@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element
 
 import networkx as nx
 
-from engine.texts import xml_of
+from meshtune.engine.texts import xml_of
 
 Said = dict[str, object]  # attributes of a node; their names in lower case
 # Names of attributes for the middle of what a tool has drawn; no tool has names with a blank.

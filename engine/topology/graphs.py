@@ -7,15 +7,15 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from engine import config as c
-from engine.channels import build_channel
-from engine.geometry import distances_m
-from engine.rng import stream
-from engine.topology.agnes import agnes, cluster_collision, cluster_labels, cluster_power
-from engine.topology.base import Links, Mesh, Places
-from engine.topology.joining import joined
-from engine.topology.k_means import near_groups
-from engine.topology.lattices import (
+from meshtune.engine import config as c
+from meshtune.engine.channels import build_channel
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.rng import stream
+from meshtune.engine.topology.agnes import agnes, cluster_collision, cluster_labels, cluster_power
+from meshtune.engine.topology.base import Links, Mesh, Places
+from meshtune.engine.topology.joining import joined
+from meshtune.engine.topology.k_means import near_groups
+from meshtune.engine.topology.lattices import (
     distances_of_two,
     exponential,
     full,
@@ -26,8 +26,8 @@ from engine.topology.lattices import (
     star,
     torus,
 )
-from engine.topology.places import device_groups, start_places
-from engine.topology.power import message_bits, within_reach
+from meshtune.engine.topology.places import device_groups, start_places
+from meshtune.engine.topology.power import message_bits, within_reach
 
 Densities = Float64[np.ndarray, "n layers"]
 Masks = Bool[np.ndarray, "n p"]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from engine.topology.base import Links
+from meshtune.engine.topology.base import Links
 
 
 def linked_pairs(devices: int, pairs: tuple[tuple[int, int], ...] | list[tuple[int, int]]) -> Links:

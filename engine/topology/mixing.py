@@ -6,8 +6,8 @@ from typing import Literal, assert_never
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from engine import config as c
-from engine.shares import samples_per_device
+from meshtune.engine import config as c
+from meshtune.engine.tasks.shares import samples_per_device
 
 PUSH_BITS = 32  # a push-sum message carries the sender's weight y in single precision
 
@@ -115,7 +115,7 @@ class MixingRule:
     """How much a device believes those that it heard (docs/model.md M27, M28).
 
     Attributes:
-        rule: Which weights; push_sum needs the weights y of `engine.methods.gossip` as well.
+        rule: Which weights; push_sum needs the weights y of methods/shared/averaging.py as well.
         lazy: Share of its own value that a device keeps first, from 0 to below 1.
         samples: Training samples of each device, at least 1; "data" needs them.
 

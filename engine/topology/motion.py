@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Complex128, Float64, Int64
 from scipy import special
 
-from engine import config as c
-from engine.errors import ConfigMismatch
-from engine.geometry import MEAN_LEG
-from engine.inputs import input_path
-from engine.rng import stream
-from engine.topology.traces import SUFFIXES, read_trace
+from meshtune.engine import config as c
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.geometry import MEAN_LEG
+from meshtune.engine.inputs import input_path
+from meshtune.engine.rng import stream
+from meshtune.engine.topology.traces import SUFFIXES, read_trace
 
 # Drawn devices may all stand close together; they get room to walk.
 DRAWN_RADIUS_MIN_M = 10.0

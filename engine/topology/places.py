@@ -5,10 +5,10 @@ from typing import assert_never
 
 import numpy as np
 
-from engine import config as c
-from engine.rng import stream
-from engine.topology.base import Places
-from engine.topology.lattices import lattice_columns
+from meshtune.engine import config as c
+from meshtune.engine.rng import stream
+from meshtune.engine.topology.base import Places
+from meshtune.engine.topology.lattices import lattice_columns
 
 # Random places keep this distance: closer, path loss says nothing (antennas would couple).
 SPACING_M = 1.0

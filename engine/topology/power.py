@@ -5,9 +5,9 @@ from typing import assert_never
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from engine import config as c
-from engine.backbone.shapes import embedded_shapes
-from engine.channels import Channel, Radio
+from meshtune.engine import config as c
+from meshtune.engine.backbone.shapes import embedded_shapes
+from meshtune.engine.channels import Channel, Radio
 
 Places = Float64[np.ndarray, "n 2"]
 Powers = Float64[np.ndarray, "n n"]

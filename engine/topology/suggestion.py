@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine import config as c
-from engine.channels import Radio, build_channel
-from engine.errors import ConfigMismatch
-from engine.topology.base import Mesh
-from engine.topology.graphs import clustered_places
-from engine.topology.power import message_bits
-from engine.units import ratio_to_db
+from meshtune.engine import config as c
+from meshtune.engine.channels import Radio, build_channel
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.topology.base import Mesh
+from meshtune.engine.topology.graphs import clustered_places
+from meshtune.engine.topology.power import message_bits
+from meshtune.engine.units import ratio_to_db
 
 NEAREST_M, FARTHEST_M = 1.0, 20_000.0
 DISTANCES = 72

@@ -14,9 +14,9 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from engine.errors import ConfigMismatch
-from engine.geometry import centred
-from engine.texts import Sheet, read_text, sheet_of, xml_parts
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.geometry import centred
+from meshtune.engine.texts import Sheet, read_text, sheet_of, xml_parts
 
 # In this order they are looked for; whatever the ending, the content counts.
 SUFFIXES = (".csv", ".xml", ".tcl", ".txt")

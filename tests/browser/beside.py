@@ -17,11 +17,11 @@ import httpx
 from playwright.sync_api import Browser, Page
 from sqlalchemy import Engine
 
-from backend.settings import Settings, open_store
-from db import runs
-from db.session import reading
-from engine.config import RunConfig
-from engine.presets import load_preset
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import runs
+from meshtune.db.session import reading
+from meshtune.engine.config import RunConfig
+from meshtune.engine.presets import load_preset
 from tests.browser.conftest import points, process, settled, whole
 from tests.browser.lines import OWN, WAIT_S, Line, edits, rounds
 from tests.support.builders import stored_run
@@ -169,7 +169,7 @@ def cost_of_service(folder: Path) -> Line:
         environment = {"MESHTUNE_STATE_DIR": str(state), "MESHTUNE_WORKER_NICE": "0"}
         with stored(state) as store:
             run = stored_run(store, config)
-            worker = [sys.executable, "-m", "backend.cli", "worker"]
+            worker = [sys.executable, "-m", "meshtune.backend.commands.runs", "worker"]
             with process(worker, alone / "worker.log", **environment):
                 await_end(store, run)
             alone_s = _round_s(store, run)

@@ -25,8 +25,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from backend.schemas import RunCreate
-from dashboard.launch import HEALTH_PATH, arguments
+from meshtune.backend.schemas.runs import RunCreate
+from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from tests.support.builders import tiny_config
 from tests.support.fake_api import FakeApi, served
 
@@ -135,12 +135,12 @@ def whole(folder: Path, **environment: str) -> Iterator[tuple[str, str]]:
     state = {"MESHTUNE_STATE_DIR": str(folder / "state"), **environment}
     api_port, port = free_port(), free_port()
     api_url, url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
-    api = ["uvicorn", "--factory", "backend.app:create_app", f"--port={api_port}"]
+    api = ["uvicorn", "--factory", "meshtune.backend.app:create_app", f"--port={api_port}"]
     with ExitStack() as running:
         start = running.enter_context
         start(process([sys.executable, "-m", *api], folder / "api.log", **state))
         wait_for(f"{api_url}/health", folder / "api.log")
-        worker = [sys.executable, "-m", "backend.cli", "worker"]
+        worker = [sys.executable, "-m", "meshtune.backend.commands.runs", "worker"]
         start(process(worker, folder / "worker.log", **state))
         start(process(arguments(port, api_url), folder / "dashboard.log"))
         wait_for(url + HEALTH_PATH, folder / "dashboard.log")

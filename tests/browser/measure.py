@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from dashboard.launch import HEALTH_PATH
-from engine.config import RunConfig
+from meshtune.dashboard.serving.launch import HEALTH_PATH
+from meshtune.engine.config import RunConfig
 from tests.browser.beside import beside, cost_of_service, stored
 from tests.browser.conftest import CHROMIUM, FLAGS, free_port, settled, whole
 from tests.browser.lines import WAIT_S, Line, edits
@@ -50,7 +50,7 @@ def cold_start(browser: Browser) -> Line:
             ports = (f"--port={port}", f"--api-port={api_port}")
             began = time.perf_counter()
             child = subprocess.Popen(
-                [sys.executable, "-m", "backend.cli", "up", *ports],
+                [sys.executable, "-m", "meshtune.backend.commands.runs", "up", *ports],
                 env={**os.environ, "MESHTUNE_STATE_DIR": folder},
                 stdout=subprocess.DEVNULL,
             )

@@ -15,9 +15,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from pyarrow import parquet
 
-from backend.settings import Settings, open_store
-from dashboard.launch import HEALTH_PATH, arguments
-from engine.records import RunStatus
+from meshtune.backend.settings import Settings, open_store
+from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
+from meshtune.engine.records import RunStatus
 from tests.browser.conftest import (
     OpenPage,
     free_port,
@@ -66,7 +66,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
     store.dispose()
     api_port, port = free_port(), free_port()
     api_url, url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
-    api = ["uvicorn", "--factory", "backend.app:create_app", f"--port={api_port}"]
+    api = ["uvicorn", "--factory", "meshtune.backend.app:create_app", f"--port={api_port}"]
     given = {"MESHTUNE_STATE_DIR": str(state)}
     with ExitStack() as running:
         start = running.enter_context

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from dashboard.launch import HEALTH_PATH, arguments
+from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from tests.browser.conftest import OpenPage, free_port, process, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -20,7 +20,13 @@ def test_with_tokens_the_dashboard_asks_for_one_and_the_api_explains_itself(
     api_port, port = free_port(), free_port()
     api_url, url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
     state = {"MESHTUNE_STATE_DIR": str(tmp_path / "state"), "MESHTUNE_REQUIRE_TOKEN": "true"}
-    serve = [sys.executable, "-m", "backend.serve", "--host=127.0.0.1", f"--port={api_port}"]
+    serve = [
+        sys.executable,
+        "-m",
+        "meshtune.backend.services.serve",
+        "--host=127.0.0.1",
+        f"--port={api_port}",
+    ]
     with ExitStack() as running:
         running.enter_context(process(serve, tmp_path / "api.log", **state))
         wait_for(f"{api_url}/health/ready", tmp_path / "api.log")

@@ -6,7 +6,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from engine.presets import load_preset
+from meshtune.engine.presets import load_preset
 from tests.browser.conftest import STATUS, OpenPage, points, settled, wait_for_points
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]

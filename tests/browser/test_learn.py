@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from dashboard.tour import STEPS
+from meshtune.dashboard.tour import STEPS
 from tests.browser.conftest import OpenPage, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]

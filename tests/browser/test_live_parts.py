@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from engine.records import RunStatus
+from meshtune.engine.records import RunStatus
 from tests.browser.conftest import STATUS, OpenPage, points, settled, wait_for_points
 from tests.support.fake_api import FakeApi, fake_config
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from dashboard.playground_parts import CARD_CSS, bars_html
+from meshtune.dashboard.playground.parts import CARD_CSS, bars_html
 from tests.browser.conftest import OpenPage, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

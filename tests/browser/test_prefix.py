@@ -11,8 +11,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from dashboard.launch import HEALTH_PATH, arguments
-from engine.records import RunStatus
+from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
+from meshtune.engine.records import RunStatus
 from tests.browser.conftest import OpenPage, free_port, process, settled, wait_for
 from tests.support.fake_api import FakeApi, fake_config, served
 

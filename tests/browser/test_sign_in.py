@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from backend.settings import Settings, open_store
-from dashboard.launch import HEALTH_PATH, arguments
-from db import tokens
-from db.session import writing
-from db.tokens import Scope
-from engine.records import RunStatus
+from meshtune.backend.settings import Settings, open_store
+from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
+from meshtune.db import tokens
+from meshtune.db.session import writing
+from meshtune.db.tokens import Scope
+from meshtune.engine.records import RunStatus
 from tests.browser.conftest import OpenPage, free_port, process, settled, wait_for
 from tests.support.builders import stored_run, tiny_config
 
@@ -52,7 +52,13 @@ def url(lab: Settings, tmp_path: Path) -> Iterator[str]:
     api_url, url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
     state = {"MESHTUNE_STATE_DIR": str(lab.state_dir), "MESHTUNE_REQUIRE_TOKEN": "true"}
     own = {"MESHTUNE_TOKEN": made(lab, Scope.ADMIN)}  # of the server, which no page may use
-    serve = [sys.executable, "-m", "backend.serve", "--host=127.0.0.1", f"--port={api_port}"]
+    serve = [
+        sys.executable,
+        "-m",
+        "meshtune.backend.services.serve",
+        "--host=127.0.0.1",
+        f"--port={api_port}",
+    ]
     with ExitStack() as running:
         running.enter_context(process(serve, tmp_path / "api.log", **state))
         wait_for(f"{api_url}/health/ready", tmp_path / "api.log")

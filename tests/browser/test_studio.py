@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from dashboard.tour import STEPS
+from meshtune.dashboard.tour import STEPS
 from tests.browser.conftest import STATUS, OpenPage, settled, wait_for_points
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1500)]

@@ -7,9 +7,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-import dashboard
-from dashboard import client
-from dashboard.launch import API_URL_VARIABLE
+from meshtune import dashboard
+from meshtune.dashboard.api import client
+from meshtune.dashboard.serving.launch import API_URL_VARIABLE
 from tests.support.fake_api import FakeApi, served
 
 APP = Path(dashboard.__file__).with_name("app.py")
@@ -30,7 +30,7 @@ def open_view(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]
         page = AppTest.from_file(str(APP), default_timeout=30)
         if view != "gallery":
             page.run()
-            page.switch_page(f"views/{view}.py")
+            page.switch_page(f"{view}/view.py")
         for name, value in parameters.items():
             page.query_params[name] = str(value)
         page.run()
@@ -52,7 +52,7 @@ def open_without_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
         page = AppTest.from_file(str(APP), default_timeout=30)
         page.run()
         if view != "gallery":
-            page.switch_page(f"views/{view}.py")
+            page.switch_page(f"{view}/view.py")
         for name, value in parameters.items():
             page.query_params[name] = str(value)
         page.run()

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import address
-from dashboard.address import Trail
-from engine.records import RunStatus
+from meshtune.dashboard import address
+from meshtune.dashboard.address import Trail
+from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import FakeApi, fake_config
 
@@ -154,8 +154,8 @@ def test_a_link_from_another_view_opens_what_a_draft_began_with(open_view: Opene
     page = open_view("design", preset="quick")
     version = page.session_state["design"].version
     page.number_input(key=f"design-{version}:rounds").set_value(7).run()
-    page.switch_page("views/gallery.py").run()
-    page.switch_page("views/design.py")
+    page.switch_page("gallery/view.py").run()
+    page.switch_page("design/view.py")
     go(page, preset="quick")
     assert page.session_state["design"].source == "preset quick"
 

@@ -6,8 +6,8 @@ from html import unescape
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from backend.compare_replies import group_of
-from engine.records import RunStatus
+from meshtune.backend.compare.replies import group_of
+from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import FakeApi, fake_config
 

@@ -9,15 +9,15 @@ import pytest
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
-import dashboard
-from backend.schemas import FieldProblem, PresetOut
-from dashboard.forms import spec_of
-from engine.config import RunConfig
-from engine.records import RunStatus
+from meshtune import dashboard
+from meshtune.backend.schemas.runs import FieldProblem, PresetOut
+from meshtune.dashboard.design.forms import spec_of
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import PRESETS, FakeApi, fake_config
 
-DESIGN = Path(dashboard.__file__).with_name("views") / "design.py"
+DESIGN = Path(dashboard.__file__).with_name("design") / "view.py"
 
 
 def widget(page: AppTest, path: str) -> str:
@@ -283,8 +283,8 @@ def test_a_run_can_be_cloned(open_view: Opener, api: FakeApi) -> None:
 def test_edits_survive_a_visit_to_another_view(open_view: Opener) -> None:
     page = open_view("design", preset="quick")
     page.number_input(key=widget(page, "rounds")).set_value(7).run()
-    page.switch_page("views/gallery.py").run()
-    page.switch_page("views/design.py").run()
+    page.switch_page("gallery/view.py").run()
+    page.switch_page("design/view.py").run()
     assert page.number_input(key=widget(page, "rounds")).value == 7
 
 
@@ -398,8 +398,8 @@ def test_a_number_out_of_bounds_is_told_at_its_field(
     page.number_input(key=widget(page, field)).set_value(value).run()
     assert any(sentence in each.value for each in page.error)
     assert page.button(key="design-run").disabled
-    page.switch_page("views/gallery.py").run()
-    page.switch_page("views/design.py").run()  # begins again with what was wrong
+    page.switch_page("gallery/view.py").run()
+    page.switch_page("design/view.py").run()  # begins again with what was wrong
     assert not page.exception
     assert any(sentence in each.value for each in page.error)
 

@@ -10,14 +10,14 @@ from sqlalchemy import Engine
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
-from backend.app import create_app
-from backend.settings import Settings, open_store
-from dashboard import client
-from dashboard.launch import API_URL_VARIABLE
-from db import tokens
-from db.session import writing
-from db.tokens import Scope
-from engine.records import RunStatus
+from meshtune.backend.app import create_app
+from meshtune.backend.settings import Settings, open_store
+from meshtune.dashboard.api import client
+from meshtune.dashboard.serving.launch import API_URL_VARIABLE
+from meshtune.db import tokens
+from meshtune.db.session import writing
+from meshtune.db.tokens import Scope
+from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import APP
 from tests.support.builders import stored_run, tiny_config
 from tests.support.fake_api import listening
@@ -82,7 +82,7 @@ def test_nothing_is_shown_before_a_token_is(page: AppTest, lab_store: Engine) ->
     assert at_door(page)
     assert len(page.button) == 1
     for view in ("run", "design", "compare", "playground", "learn", "sweeps"):
-        page.switch_page(f"views/{view}.py").run()
+        page.switch_page(f"{view}/view.py").run()
         assert at_door(page)
         assert "secret plan" not in said(page)
 
@@ -105,10 +105,10 @@ def test_a_reader_sees_and_cannot_press_run(page: AppTest, lab_store: Engine) ->
     run = page.button(key="run-quick")
     assert run.disabled
     assert "scope run" in run.help
-    page.switch_page("views/design.py").run()
+    page.switch_page("design/view.py").run()
     assert page.button(key="design-run").disabled
     assert not page.error  # nothing was saved, and nothing tried
-    page.switch_page("views/sweeps.py").run()
+    page.switch_page("sweeps/view.py").run()
     assert page.button(key="sweep-start").disabled
 
 
@@ -117,7 +117,7 @@ def test_a_writer_runs_and_does_not_delete(page: AppTest, lab_store: Engine) -> 
     page.run()
     sign_in(page, made(lab_store, Scope.RUN))
     assert not page.button(key="run-quick").disabled
-    page.switch_page("views/run.py")
+    page.switch_page("run/view.py")
     page.query_params["run"] = str(run_id)
     page.run()
     assert not page.button(key="save-note").disabled
@@ -141,7 +141,7 @@ def test_a_token_that_ends_is_asked_for_again_and_nothing_typed_is_lost(
 ) -> None:
     page.run()
     sign_in(page, made(lab_store, Scope.RUN, "first"))
-    page.switch_page("views/sweeps.py").run()
+    page.switch_page("sweeps/view.py").run()
     page.text_input(key="sweep-name-quick").set_value("mine").run()
     page.number_input(key="sweep-seeds").set_value(4).run()
     with writing(lab_store) as session:
@@ -162,7 +162,7 @@ def test_words_on_their_way_while_the_token_is_refused_are_kept(
 ) -> None:
     page.run()
     sign_in(page, made(lab_store, Scope.RUN, "first"))
-    page.switch_page("views/sweeps.py").run()
+    page.switch_page("sweeps/view.py").run()
     name = page.text_input(key="sweep-name-quick")
     name.set_value("mine").run()
     with writing(lab_store) as session:
@@ -181,7 +181,7 @@ def test_words_on_their_way_while_the_token_is_refused_are_kept(
 def test_a_design_is_as_it_was_after_signing_in_again(page: AppTest, lab_store: Engine) -> None:
     page.run()
     sign_in(page, made(lab_store, Scope.READ, "first"))
-    page.switch_page("views/design.py").run()
+    page.switch_page("design/view.py").run()
     rounds = next(each for each in page.number_input if each.label == "Rounds")
     rounds.set_value(rounds.value + 7).run()
     with writing(lab_store) as session:

@@ -5,8 +5,8 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.format import MISSING
-from engine.records import RunStatus
+from meshtune.dashboard.look.format import MISSING
+from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import PRESETS, FakeApi, fake_config
 

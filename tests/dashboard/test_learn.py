@@ -2,7 +2,7 @@
 
 from streamlit.testing.v1 import AppTest
 
-from dashboard.tour import STEPS
+from meshtune.dashboard.tour import STEPS
 from tests.dashboard.conftest import Opener
 
 

@@ -12,24 +12,23 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-import dashboard
-from backend.app import create_app
-from backend.export import csv_lines, jsonl_lines, stored_rounds
-from backend.replies import detail
-from backend.settings import Settings
-from dashboard import format as fmt
-from db import runs, sweeps
-from db.session import reading, writing
-from engine.config import RunConfig
-from engine.quantities import QUANTITIES, TOTALS
-from engine.records import RoundRecord, RunStatus
-from engine.sweep import METRICS, SweepSpec, cells
+from meshtune.backend.app import create_app
+from meshtune.backend.archive.tables import csv_lines, jsonl_lines, stored_rounds
+from meshtune.backend.replies.runs import detail
+from meshtune.backend.settings import Settings
+from meshtune.dashboard.look import format as fmt
+from meshtune.db import runs, sweeps
+from meshtune.db.session import reading, writing
+from meshtune.engine.config import RunConfig
+from meshtune.engine.quantities import QUANTITIES, TOTALS
+from meshtune.engine.records import RoundRecord, RunStatus
+from meshtune.engine.sweep import METRICS, SweepSpec, cells
 from tests.dashboard.conftest import Opener
 from tests.support.builders import LEASE_S, sample_provenance, sample_record, tiny_config
 from tests.support.real_api import RealApi
 
 ROUNDS = 3
-ROOT = Path(dashboard.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Every energy has another size, so that none can stand for another; seconds and bits are large.
 COUNTED = {
     "energy_j": 2.21,

@@ -5,9 +5,9 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import run_replay
-from dashboard.format import MISSING
-from engine.records import RunStatus
+from meshtune.dashboard.look.format import MISSING
+from meshtune.dashboard.run import replay as run_replay
+from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import FakeApi, fake_config
 

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import Engine
 from streamlit.testing.v1 import AppTest
 
-from backend.settings import Settings
-from db import runs, sweeps
-from db.session import reading, writing
-from engine.records import RunStatus
-from engine.sweep import SweepSpec, cells
+from meshtune.backend.settings import Settings
+from meshtune.db import runs, sweeps
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RunStatus
+from meshtune.engine.sweep import SweepSpec, cells
 from tests.dashboard.conftest import Opener
 from tests.support.builders import play, tiny_config
 from tests.support.real_api import RealApi

@@ -3,8 +3,8 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import unknown
-from engine.records import RunStatus
+from meshtune.dashboard import unknown
+from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import PRESETS, FakeApi, fake_config
 

@@ -10,16 +10,14 @@ from typing import Any
 import pytest
 import tomli_w
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as budget
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings as budget, strategies as st
 
-from backend.app import create_app
-from backend.schemas import PlanOut, Problem, RunDetail
-from backend.settings import Settings
-from engine import cli
-from engine.config import RunConfig
-from engine.presets import load_preset, preset_names
+from meshtune.backend.app import create_app
+from meshtune.backend.schemas.runs import PlanOut, Problem, RunDetail
+from meshtune.backend.settings import Settings
+from meshtune.engine.commands import app as cli
+from meshtune.engine.config import RunConfig
+from meshtune.engine.presets import load_preset, preset_names
 
 EXAMPLES = 30
 # The same each time; a failure is shown as it was found, since shrinking would plan for minutes.

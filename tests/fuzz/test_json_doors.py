@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.app import create_app
-from backend.json_bodies import LEVELS_MAX, first_problem
-from backend.schemas import Problem
-from backend.settings import Settings, open_store
-from db.session import reading
+from meshtune.backend.app import create_app
+from meshtune.backend.guards.json_bodies import LEVELS_MAX, first_problem
+from meshtune.backend.schemas.runs import Problem
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db.session import reading
 from tests.support.builders import stored_run
 
 OPENAPI = create_app(Settings()).openapi()

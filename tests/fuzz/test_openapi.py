@@ -9,19 +9,18 @@ from collections.abc import Iterator
 import pytest
 import schemathesis
 from fastapi.testclient import TestClient
-from hypothesis import Phase
-from hypothesis import settings as budget
+from hypothesis import Phase, settings as budget
 from schemathesis.specs.openapi.checks import (
     negative_data_rejection,
     positive_data_acceptance,
 )
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.app import create_app
-from backend.settings import Settings, open_store
-from db import runs
-from db.session import writing
-from engine.records import RunStatus
+from meshtune.backend.app import create_app
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import runs
+from meshtune.db.session import writing
+from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run
 
 

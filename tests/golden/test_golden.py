@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 import pytest
 
-from engine import config as c
-from engine.config import with_values
-from engine.simulate import simulate
-from engine.world import build_world, initial_state
+from meshtune.engine import config as c
+from meshtune.engine.config import with_values
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 
 METHODS = [kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])]

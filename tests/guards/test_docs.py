@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from engine import config as c
-from engine.records import RoundRecord
+from meshtune.engine import config as c
+from meshtune.engine.records import RoundRecord
 
 ROOT = Path(__file__).parents[2]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}

@@ -6,25 +6,29 @@ import sys
 import pytest
 
 LIGHT = [
-    "engine.config",
-    "engine.records",
-    "engine.presets",
-    "engine.topology",
-    "engine.channels",
-    "engine.plan",
-    "engine.ledger",
-    "engine.cli",
-    "engine.doctor",
-    "db.runs",
-    "db.models",
-    "db.session",
-    "backend.schemas",
-    "backend.app",
-    "backend.cli",
-    "backend.up",
-    "backend.worker",
+    "meshtune.engine.config",
+    "meshtune.engine.records",
+    "meshtune.engine.presets",
+    "meshtune.engine.topology",
+    "meshtune.engine.channels",
+    "meshtune.engine.planning.plan",
+    "meshtune.engine.ledger",
+    "meshtune.engine.commands.app",
+    "meshtune.engine.commands.doctor",
+    "meshtune.db.runs",
+    "meshtune.db.models",
+    "meshtune.db.session",
+    "meshtune.backend.schemas.runs",
+    "meshtune.backend.app",
+    "meshtune.backend.commands.runs",
+    "meshtune.backend.services.up",
+    "meshtune.backend.training.supervisor",
 ]
-SHOWING = ["backend.schemas", "backend.compare_schemas", "dashboard.compare_report"]
+SHOWING = [
+    "meshtune.backend.schemas.runs",
+    "meshtune.backend.schemas.compare",
+    "meshtune.dashboard.compare.report",
+]
 HEAVY = ("torch", "transformers", "peft", "streamlit")
 
 
@@ -48,7 +52,8 @@ def loaded_by(module: str, names: tuple[str, ...]) -> str:
 def test_a_process_that_trains_loads_no_more_than_it_needs() -> None:
     """Importing transformers takes twice as long as all else before the first step."""
     code = (
-        "import sys; from backend.trainer import load_engine; load_engine(); import torch\n"
+        "import sys; from meshtune.backend.training.trainer import load_engine\n"
+        "load_engine(); import torch\n"
         "print([n for n in ('transformers', 'peft', 'torch._dynamo') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

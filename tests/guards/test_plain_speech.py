@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from backend import schemas
-from engine.config import RunConfig, plain_errors
-from engine.sweep import SweepSpec
+from meshtune.backend.schemas import runs as schemas
+from meshtune.engine.config import RunConfig, plain_errors
+from meshtune.engine.sweep import SweepSpec
 
 ROOT = Path(__file__).parents[2]
 FILES = [

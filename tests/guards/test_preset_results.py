@@ -2,10 +2,10 @@
 
 import pytest
 
-from engine.config import config_hash
-from engine.preset_results import recorded
-from engine.presets import load_preset, preset_names
-from engine.presets.stored import stored_result
+from meshtune.engine.config import config_hash
+from meshtune.engine.presets import load_preset, preset_names
+from meshtune.engine.presets.stored import stored_result
+from meshtune.engine.reproduce.preset_results import recorded
 
 ROUNDS = 4  # enough for a round that differs to be seen
 

@@ -1,5 +1,6 @@
 """What lies around the code: containers, pins, hooks and commands that exist."""
 
+import ast
 import re
 import shutil
 import sys
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from backend.cli import app
-from backend.routes.health import router as health
-from backend.settings import Settings
-from dashboard.launch import HEALTH_PATH
+from meshtune.backend.commands.runs import app
+from meshtune.backend.routes.health import router as health
+from meshtune.backend.settings import Settings
+from meshtune.dashboard.serving.launch import HEALTH_PATH
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -141,3 +142,22 @@ def test_hooks_run_tools_that_are_installed() -> None:
         tool = Path(hook["entry"].split()[0])
         assert tool.parts[0] == ".venv"
         assert f"$(BIN)/{tool.name}" in makefile
+
+
+OLD = {"engine", "db", "backend", "dashboard"}
+
+
+def test_nothing_is_imported_by_a_name_that_is_everybodys() -> None:
+    """Beside the repository's root such a name would be found, and nowhere else."""
+    for folder in (*OLD, "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.level == 0:
+                    names = [node.module or ""]
+                assert OLD.isdisjoint(name.partition(".")[0] for name in names), path
+
+
+@pytest.mark.parametrize("name", sorted(OLD))
+def test_the_package_is_the_folders_at_the_top(name: str) -> None:
+    assert (ROOT / "src" / "meshtune" / name).resolve() == ROOT / name

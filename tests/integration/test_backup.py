@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from sqlalchemy import Engine, update
 from typer.testing import CliRunner
 
-from backend import backup as backups
-from backend.backup import BackupRefused, back_up, restore
-from backend.cli import app
-from backend.settings import Settings, open_store
-from db import runs
-from db.models import Run
-from db.session import reading, sqlite_module, writing
-from engine.records import RunStatus
+from meshtune.backend.archive import backup as backups
+from meshtune.backend.archive.backup import BackupRefused, back_up, restore
+from meshtune.backend.commands.runs import app
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import runs
+from meshtune.db.models import Run
+from meshtune.db.session import reading, sqlite_module, writing
+from meshtune.engine.records import RunStatus
 from tests.support.builders import (
     LEASE_S,
     sample_provenance,

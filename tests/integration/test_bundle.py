@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from backend.bundle import export_folder, export_zip
-from backend.bundle_import import import_run
-from backend.cli import app
-from backend.settings import Settings, open_store
-from backend.trainer import Start, load_engine
-from backend.verify import verified
-from db import runs
-from db.session import reading, writing
-from engine.cli import answer
-from engine.config import RunConfig
-from engine.records import RunStatus
+from meshtune.backend.archive.bundle import export_folder, export_zip
+from meshtune.backend.archive.bundle_import import import_run
+from meshtune.backend.commands.runs import app
+from meshtune.backend.settings import Settings, open_store
+from meshtune.backend.training.trainer import Start, load_engine
+from meshtune.backend.training.verify import verified
+from meshtune.db import runs
+from meshtune.db.session import reading, writing
+from meshtune.engine.commands.app import answer
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RunStatus
 from tests.support.builders import LEASE_S, tiny_config
 from tests.support.workers import records
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import tomli_w
 
-from engine.config import RunConfig
-from engine.records import RoundRecord
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RoundRecord
 from tests.support.builders import tiny_config
 
 PATIENCE_S = 120.0
@@ -31,7 +31,13 @@ def written(config: RunConfig, file: Path) -> Path:
 
 
 def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "backend.cli", "run", *(str(word) for word in words)]
+    return [
+        sys.executable,
+        "-m",
+        "meshtune.backend.commands.runs",
+        "run",
+        *(str(word) for word in words),
+    ]
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:

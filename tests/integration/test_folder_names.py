@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from backend.artefacts import open_artefacts
-from backend.backup import back_up, restore
-from backend.doctor import check_database
-from backend.settings import Settings, open_store
-from db import runs, session
-from db.errors import StoreUnavailable
-from db.files import misread_file
-from db.session import file_of, open_engine, reading, upgrade, writing
-from engine.doctor import Verdict
-from engine.records import RunStatus
+from meshtune.backend.archive.backup import back_up, restore
+from meshtune.backend.commands.doctor import check_database
+from meshtune.backend.settings import Settings, open_store
+from meshtune.backend.training.artefacts import open_artefacts
+from meshtune.db import runs, session
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.files import misread_file
+from meshtune.db.session import file_of, open_engine, reading, upgrade, writing
+from meshtune.engine.commands.doctor import Verdict
+from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
 from tests.support.workers import await_end, records, worker
 
@@ -121,7 +121,7 @@ def test_the_commands_name_the_folder_as_it_is(tmp_path: Path, name: str) -> Non
     }
     named = os.fsencode(tmp_path / name)
     for words in (["doctor"], ["backup", "lab.zip"], ["restore", "lab.zip"]):
-        command = [sys.executable, "-m", "backend.cli", *words]
+        command = [sys.executable, "-m", "meshtune.backend.commands.runs", *words]
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, check=False
         )

@@ -16,17 +16,17 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from backend.settings import Settings
-from db import runs
-from db.session import writing
-from engine.records import RunStatus
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import writing
+from meshtune.engine.records import RunStatus
 from tests.support.builders import LEASE_S, play, sample_provenance, stored_run, tiny_config
 
 PATIENCE_S = 60.0
 SERVE = """
 import sys
 import fastapi.routing
-from backend.serve import main
+from meshtune.backend.services.serve import main
 fastapi.routing._PING_INTERVAL = 0.5  # a private constant of 15 s
 sys.exit(main(["--host=127.0.0.1", f"--port={sys.argv[1]}"]))
 """

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.channels import build_channel
-from engine.config import RunConfig
-from engine.dry_run import play_on_air, round_meshes
-from engine.plan import Cost, plan
-from engine.records import RoundRecord
-from engine.simulate import simulate
-from engine.world import build_world, initial_state
+from meshtune.engine.channels import build_channel
+from meshtune.engine.config import RunConfig
+from meshtune.engine.planning.dry_run import play_on_air, round_meshes
+from meshtune.engine.planning.plan import Cost, plan
+from meshtune.engine.records import RoundRecord
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 
 LOSSY = {

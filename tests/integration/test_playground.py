@@ -10,15 +10,15 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from backend.app import create_app
-from backend.playground_schemas import AnsweredOut, PlaygroundOut
-from backend.schemas import Problem
-from backend.settings import Settings
-from engine.checkpoint import save_state
-from engine.config import RunConfig
-from engine.records import RunStatus
-from engine.simulate import play_round
-from engine.world import build_world, initial_state
+from meshtune.backend.app import create_app
+from meshtune.backend.schemas.playground import AnsweredOut, PlaygroundOut
+from meshtune.backend.schemas.runs import Problem
+from meshtune.backend.settings import Settings
+from meshtune.engine.checkpoint import save_state
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RunStatus
+from meshtune.engine.simulate import play_round
+from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import stored_run, tiny_config
 
 CONFIG = RunConfig.model_validate(

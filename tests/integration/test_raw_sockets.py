@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.limits import BODY_MAX_BYTES
-from backend.serve import server
-from backend.settings import Settings
+from meshtune.backend.guards.limits import BODY_MAX_BYTES
+from meshtune.backend.services.serve import server
+from meshtune.backend.settings import Settings
 
 PATIENCE_S = 60.0
 JSON = b"content-type: application/json\r\n"

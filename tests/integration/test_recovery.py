@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine, text
 
-from backend.artefacts import Kept, open_artefacts
-from backend.settings import Settings
-from backend.worker import Supervisor, is_dead, worker_name
-from db import runs
-from db.errors import ClaimLost, RunNotFound
-from db.models import Wanted
-from db.session import reading, writing
-from engine.records import RunStatus
+from meshtune.backend.settings import Settings
+from meshtune.backend.training.artefacts import Kept, open_artefacts
+from meshtune.backend.training.supervisor import Supervisor, is_dead, worker_name
+from meshtune.db import runs
+from meshtune.db.errors import ClaimLost, RunNotFound
+from meshtune.db.models import Wanted
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RunStatus
 from tests.support.builders import expire_lease, play, stored_run, tiny_config
 from tests.support.fake_engine import uninterrupted
 from tests.support.workers import (

@@ -16,8 +16,8 @@ import httpx
 import pytest
 import yaml
 
-from backend.schemas import RunCreate, RunDetail
-from engine.records import RunStatus
+from meshtune.backend.schemas.runs import RunCreate, RunDetail
+from meshtune.engine.records import RunStatus
 from tests.support.builders import tiny_config
 
 PATIENCE_S = 100.0  # some twenty seconds on an idle machine

@@ -13,7 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.up import AlreadyUp, Part, PartDied, asked_to_stop, keep_up, sole, taken
+from meshtune.backend.services.up import (
+    AlreadyUp,
+    Part,
+    PartDied,
+    asked_to_stop,
+    keep_up,
+    sole,
+    taken,
+)
 
 SERVER = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port={}, bind='127.0.0.1')"
 SLEEPER = "import time; time.sleep(600)"
@@ -115,7 +123,7 @@ def test_signals_are_as_before_afterwards(tmp_path: Path) -> None:
 
 def test_the_whole_of_meshtune_starts_answers_and_stops(tmp_path: Path) -> None:
     port, api_port = free_port(), free_port()
-    command = [sys.executable, "-m", "backend.cli", "up", f"--port={port}"]
+    command = [sys.executable, "-m", "meshtune.backend.commands.runs", "up", f"--port={port}"]
     process = subprocess.Popen(
         [*command, f"--api-port={api_port}"],
         # As a service manager starts it: without a home.
@@ -154,7 +162,8 @@ def test_the_whole_of_meshtune_starts_answers_and_stops(tmp_path: Path) -> None:
 def test_when_meshtune_is_killed_outright_no_part_lives_on(tmp_path: Path) -> None:
     port = free_port()
     code = (
-        "from pathlib import Path; from backend.up import Part, keep_up; import sys\n"
+        "import sys; from pathlib import Path\n"
+        "from meshtune.backend.services.up import Part, keep_up\n"
         f"part = Part('api', (sys.executable, '-c', {SERVER.format(port)!r}), "
         f"'http://127.0.0.1:{port}/')\n"
         f"keep_up([part], Path({str(tmp_path)!r}), lambda: print('ready', flush=True), grace_s=5)"

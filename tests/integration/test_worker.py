@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from backend.settings import Settings
-from db import runs
-from db.models import Worker
-from db.session import reading, writing
-from engine.records import RunStatus
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.models import Worker
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
 from tests.support.fake_engine import uninterrupted
 from tests.support.workers import (

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from urllib.parse import urlencode
 
-from backend.schemas import RunCreate
-from engine.config import RunConfig
-from engine.presets import load_preset
+from meshtune.backend.schemas.runs import RunCreate
+from meshtune.engine.config import RunConfig
+from meshtune.engine.presets import load_preset
 from tests.load.stores import Times, fill, fresh_settings, opened, served
 from tests.load.wire import Connection
 from tests.support.builders import tiny_config

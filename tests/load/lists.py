@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from db.runs import Total
+from meshtune.db.runs import Total
 from tests.load.stores import Times, fill, fresh_settings, opened, served, size_mb
 from tests.support.builders import tiny_config
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from backend.settings import Settings
-from db import runs
-from db.session import reading, writing
-from engine.config import RunConfig
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import reading, writing
+from meshtune.engine.config import RunConfig
 from tests.load.stores import Times, environment, fresh_settings, opened, served
 from tests.load.wire import Connection
 from tests.support.builders import tiny_config
@@ -179,7 +179,7 @@ async def _stream(address: str, run_id: int, heard: Heard) -> None:
 @contextmanager
 def _worker(settings: Settings, threads: int) -> Iterator[None]:
     given = environment(settings) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    command = [sys.executable, "-m", "backend.cli", "worker"]
+    command = [sys.executable, "-m", "meshtune.backend.commands.runs", "worker"]
     with (settings.state_dir / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
     try:

@@ -15,12 +15,12 @@ from pathlib import Path
 import httpx
 from sqlalchemy import Engine, insert, literal, select, text
 
-from backend.settings import Settings, open_store
-from db import runs
-from db.models import Round, RoundCurve, Run
-from db.session import writing
-from engine.config import RunConfig
-from engine.records import RunStatus
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import runs
+from meshtune.db.models import Round, RoundCurve, Run
+from meshtune.db.session import writing
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RunStatus
 from tests.support import postgres
 from tests.support.builders import LEASE_S, sample_provenance, sample_record
 
@@ -133,7 +133,13 @@ def served(settings: Settings, *, nice: int = 0) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["nice", f"-n{nice}"] if nice else []
-    command += [sys.executable, "-m", "backend.serve", "--host=127.0.0.1", f"--port={port}"]
+    command += [
+        sys.executable,
+        "-m",
+        "meshtune.backend.services.serve",
+        "--host=127.0.0.1",
+        f"--port={port}",
+    ]
     with (settings.state_dir / "api.log").open("wb") as log:
         api = subprocess.Popen(command, env=environment(settings), stdout=log, stderr=log)
     try:

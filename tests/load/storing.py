@@ -3,10 +3,10 @@
 import time
 from dataclasses import dataclass
 
-from db import runs
-from db.session import writing
-from engine.config import RunConfig
-from engine.records import RoundRecord
+from meshtune.db import runs
+from meshtune.db.session import writing
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RoundRecord
 from tests.load.stores import Times, fresh_settings, opened
 from tests.support.builders import LEASE_S, sample_record, tiny_config
 
@@ -73,8 +73,8 @@ def measure(kind: str, *, devices: int = 64, rounds: int = 100, play: bool = Fal
 
 
 def _played(config: RunConfig) -> RoundRecord:
-    from engine.simulate import simulate  # noqa: PLC0415 - loads torch
-    from engine.world import build_world, initial_state  # noqa: PLC0415
+    from meshtune.engine.simulate import simulate  # noqa: PLC0415 - loads torch
+    from meshtune.engine.world import build_world, initial_state  # noqa: PLC0415
 
     world = build_world(config)
     _, record = next(simulate(world, initial_state(world)))

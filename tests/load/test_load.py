@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from db import runs
-from db.session import reading
+from meshtune.db import runs
+from meshtune.db.session import reading
 from tests.load import busy, lists, readers, storing
 from tests.load.stores import Times, fill, fresh_settings, opened, served
 from tests.support.builders import tiny_config

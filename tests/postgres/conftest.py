@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from db.session import open_engine
+from meshtune.db.session import open_engine
 from tests.support import postgres as private
 
 

@@ -8,16 +8,16 @@ from collections import Counter
 import pytest
 from sqlalchemy import Engine
 
-from db import runs
-from db.session import reading, writing
+from meshtune.db import runs
+from meshtune.db.session import reading, writing
 from tests.support.builders import tiny_config
 
 RUNS = 200
 CLAIM_ALL = """
 import json
 import sys
-from db import runs
-from db.session import open_engine, reading, writing
+from meshtune.db import runs
+from meshtune.db.session import open_engine, reading, writing
 
 store, worker = open_engine(sys.argv[1]), sys.argv[2]
 with reading(store) as session:

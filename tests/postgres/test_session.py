@@ -14,11 +14,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, make_url, text
 
-import db
-from db import runs
-from db.errors import StoreUnavailable
-from db.models import Base
-from db.session import open_engine, reading, upgrade, writing
+from meshtune import db
+from meshtune.db import runs
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.models import Base
+from meshtune.db.session import open_engine, reading, upgrade, writing
 from tests.support import postgres as private
 from tests.support.builders import stored_run, tiny_config
 
@@ -57,9 +57,9 @@ def test_each_migration_follows_the_one_before_and_the_last_gives_the_tables_of_
 
 UPGRADE_AND_CREATE = """
 import sys
-from db import runs
-from db.session import open_engine, upgrade, writing
-from engine.config import RunConfig
+from meshtune.db import runs
+from meshtune.db.session import open_engine, upgrade, writing
+from meshtune.engine.config import RunConfig
 engine = open_engine(sys.argv[1])
 upgrade(engine)
 with writing(engine) as session:

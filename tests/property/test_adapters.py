@@ -1,10 +1,17 @@
 """Laws of the algebra on adapters, in float64."""
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.adapters import Adapters, distance_to_mean, flatten, mean, mix, stack, unflatten
+from meshtune.engine.adapters.stack import (
+    Adapters,
+    distance_to_mean,
+    flatten,
+    mean,
+    mix,
+    stack,
+    unflatten,
+)
 
 sizes = st.integers(1, 6)
 seeds = st.integers(0, 2**31)

@@ -1,11 +1,10 @@
 """Laws of rates over fading links, for any rule and any fade: more SNR never hurts."""
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.channels.capacity import RateRule, mean_efficiency, outage_prob
-from engine.channels.fading import FadingLaw, NakagamiLaw, RayleighLaw, RicianLaw, Steady
+from meshtune.engine.channels.capacity import RateRule, mean_efficiency, outage_prob
+from meshtune.engine.channels.fading import FadingLaw, NakagamiLaw, RayleighLaw, RicianLaw, Steady
 
 LAWS = [
     Steady(),

@@ -3,16 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.channels import Radio
-from engine.channels.base import Delivery
-from engine.channels.capacity import RateRule
-from engine.channels.fading import Fading, RayleighLaw, Steady
-from engine.channels.propagation import FreeSpace
-from engine.channels.radio import Reliability, Sharing
-from engine.rng import stream
+from meshtune.engine.channels import Radio
+from meshtune.engine.channels.base import Delivery
+from meshtune.engine.channels.capacity import RateRule
+from meshtune.engine.channels.fading import Fading, RayleighLaw, Steady
+from meshtune.engine.channels.propagation import FreeSpace
+from meshtune.engine.channels.radio import Reliability, Sharing
+from meshtune.engine.rng import stream
 
 
 @st.composite

@@ -7,26 +7,25 @@ from itertools import combinations, pairwise
 
 import networkx as nx
 import numpy as np
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.channels import Radio, build_channel
-from engine.channels.capacity import RateRule
-from engine.channels.fading import Fading, Steady
-from engine.channels.propagation import FreeSpace
-from engine.config import RunConfig
-from engine.geometry import distances_m
-from engine.rng import stream
-from engine.topology import Merge, build_mesh
-from engine.topology.agnes import agnes
-from engine.topology.collision import (
+from meshtune.engine.channels import Radio, build_channel
+from meshtune.engine.channels.capacity import RateRule
+from meshtune.engine.channels.fading import Fading, Steady
+from meshtune.engine.channels.propagation import FreeSpace
+from meshtune.engine.config import RunConfig
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.rng import stream
+from meshtune.engine.topology import Merge, build_mesh
+from meshtune.engine.topology.agnes import agnes
+from meshtune.engine.topology.collision import (
     collision_rate,
     empirical_collision,
     own_collision,
     own_overlap,
 )
-from engine.topology.power import deadline_power_w, message_bits
+from meshtune.engine.topology.power import deadline_power_w, message_bits
 
 DENSITIES = arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1))
 Members = tuple[int, ...]

@@ -2,19 +2,18 @@
 
 import numpy as np
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.adapters import Adapters, flatten
-from engine.precision import on_air
-from engine.sparsity import (
+from meshtune.engine.adapters.masks import (
     active_union_mean,
     disjoint_masks,
     largest_changes,
     plain_mean,
     top_masks,
 )
-from engine.spectral import water_fill
+from meshtune.engine.adapters.stack import Adapters, flatten
+from meshtune.engine.backbone.spectral import water_fill
+from meshtune.engine.methods.shared.precision import on_air
 from tests.support.methods import active_mean
 
 seeds = st.integers(0, 2**31)

@@ -3,12 +3,11 @@
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.rng import stream
-from engine.topology import metropolis_weights
-from engine.topology.mixing import (
+from meshtune.engine.rng import stream
+from meshtune.engine.topology import metropolis_weights
+from meshtune.engine.topology.mixing import (
     MixingRule,
     data_weights,
     lazy,

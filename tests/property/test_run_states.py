@@ -4,8 +4,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
@@ -18,12 +17,12 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.settings import Settings, open_store
-from db import runs
-from db.errors import ClaimLost, IllegalTransition
-from db.models import Round, Run, RunEvent, Wanted
-from db.session import reading, writing
-from engine.records import ENDED, LEGAL_MOVES, RunStatus
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import runs
+from meshtune.db.errors import ClaimLost, IllegalTransition
+from meshtune.db.models import Round, Run, RunEvent, Wanted
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import ENDED, LEGAL_MOVES, RunStatus
 from tests.support.builders import LEASE_S, expire_lease, sample_record, tiny_config
 
 ROUNDS = 3

@@ -3,16 +3,15 @@
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.config import RunConfig
-from engine.geometry import distances_m
-from engine.rng import stream
-from engine.topology import build_mesh, depends_on_places, mesh_at, start_places
-from engine.topology.joining import joined
-from engine.topology.k_means import near_groups
+from meshtune.engine.config import RunConfig
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.rng import stream
+from meshtune.engine.topology import build_mesh, depends_on_places, mesh_at, start_places
+from meshtune.engine.topology.joining import joined
+from meshtune.engine.topology.k_means import near_groups
 
 SIZES = (1, 2, 3, 5, 16, 17)
 FIXED = ["ring", "line", "star", "full", "grid", "torus", "exponential"]

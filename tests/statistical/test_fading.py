@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from engine.channels.capacity import RateRule, mean_efficiency, outage_prob
-from engine.channels.fading import (
+from meshtune.engine.channels.capacity import RateRule, mean_efficiency, outage_prob
+from meshtune.engine.channels.fading import (
     Fading,
     FadingLaw,
     NakagamiLaw,
@@ -14,7 +14,7 @@ from engine.channels.fading import (
     RicianLaw,
     echoes,
 )
-from engine.rng import stream
+from meshtune.engine.rng import stream
 
 DRAWS = 100_000
 ROUNDS = 1500

@@ -6,9 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engine import config as c
-from engine.topology.churn import links_up, present
-from engine.topology.motion import GaussMarkovLaw, Motion, Moving, WaypointLaw, build_motion
+from meshtune.engine import config as c
+from meshtune.engine.topology.churn import links_up, present
+from meshtune.engine.topology.motion import (
+    GaussMarkovLaw,
+    Motion,
+    Moving,
+    WaypointLaw,
+    build_motion,
+)
 
 WIDE_M = 1e6
 

@@ -10,9 +10,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from engine.channels.path_loss import InhOffice, PathLossModel, SidelinkHighway, SidelinkUrban
-from engine.channels.propagation import LargeScale
-from engine.channels.shadowing import PairField
+from meshtune.engine.channels.path_loss import (
+    InhOffice,
+    PathLossModel,
+    SidelinkHighway,
+    SidelinkUrban,
+)
+from meshtune.engine.channels.propagation import LargeScale
+from meshtune.engine.channels.shadowing import PairField
 
 SEEDS = 1500
 FEWER_SEEDS = 400

@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from db import runs
-from db.session import writing
-from engine.config import RunConfig, with_values
-from engine.records import (
+from meshtune.db import runs
+from meshtune.db.session import writing
+from meshtune.engine.config import RunConfig, with_values
+from meshtune.engine.records import (
     DeviceRecord,
     LinkRecord,
     Provenance,

@@ -11,18 +11,18 @@ import numpy as np
 from safetensors.numpy import save_file
 from sqlalchemy import Engine
 
-from backend.settings import Settings
-from db import runs
-from db.session import reading
-from engine.config import RunConfig, config_hash
-from engine.records import RunStatus
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import reading
+from meshtune.engine.config import RunConfig, config_hash
+from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
 
 RANK = 2
 
 
 def write_checkpoint(path: Path, config: RunConfig, rounds_done: int) -> None:
-    """A checkpoint of a model with two modules, as `engine.checkpoint` lays it out."""
+    """A checkpoint of a model with two modules, as `meshtune.engine.checkpoint` lays it out."""
     draw = np.random.default_rng(rounds_done)
     n = config.fleet.devices
     tensors = {

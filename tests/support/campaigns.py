@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from engine.config import RunConfig, config_hash
-from engine.reproduce.results import Milestone, RunResult
-from engine.simulate import Check
+from meshtune.engine.config import RunConfig, config_hash
+from meshtune.engine.reproduce.results import Milestone, RunResult
+from meshtune.engine.simulate import Check
 from tests.support.builders import sample_provenance
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine
 
-from backend.settings import Settings, open_store
-from db import runs
-from db.session import writing
-from engine.config import RunConfig, with_values
-from engine.records import DeviceRecord, RoundRecord, RunStatus, ScoreRecord
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import runs
+from meshtune.db.session import writing
+from meshtune.engine.config import RunConfig, with_values
+from meshtune.engine.records import DeviceRecord, RoundRecord, RunStatus, ScoreRecord
 from tests.support.builders import LEASE_S, sample_provenance
 
 # Per method: own and other-task accuracy at the end, rounds to get there, bits of a round.

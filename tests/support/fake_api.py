@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from backend.schemas import (
+from meshtune.backend.schemas.runs import (
     Comparison,
     CurvesOut,
     FieldProblem,
@@ -40,7 +40,7 @@ from backend.schemas import (
     RunPatch,
     RunSummary,
 )
-from engine.config import (
+from meshtune.engine.config import (
     Drawn,
     Local,
     LoraGossip,
@@ -50,16 +50,9 @@ from engine.config import (
     config_hash,
     plain_errors,
 )
-from engine.plan import (
-    Cost,
-    GraphFacts,
-    Plan,
-    PlannedDevice,
-    PlannedLink,
-    Spread,
-)
-from engine.presets.stored import stored_result
-from engine.records import (
+from meshtune.engine.planning.plan import Cost, GraphFacts, Plan, PlannedDevice, PlannedLink, Spread
+from meshtune.engine.presets.stored import stored_result
+from meshtune.engine.records import (
     ENDED,
     DeviceRecord,
     LinkRecord,

@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from backend.compare_curves import run_curves
-from backend.compare_replies import compared_groups, group_of
-from backend.compare_schemas import Candidate, Candidates, ComparedRun, Study
-from backend.schemas import Problem, RunDetail
-from db.curves import TOTALS, Scored, Stored
-from db.round_curves import curve_values
-from engine.records import RoundRecord
+from meshtune.backend.compare.curves import run_curves
+from meshtune.backend.compare.replies import compared_groups, group_of
+from meshtune.backend.schemas.compare import Candidate, Candidates, ComparedRun, Study
+from meshtune.backend.schemas.runs import Problem, RunDetail
+from meshtune.db.curves import TOTALS, Scored, Stored
+from meshtune.db.round_curves import curve_values
+from meshtune.engine.records import RoundRecord
 
 
 class Remembered(Protocol):

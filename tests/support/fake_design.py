@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from engine.config import RunConfig
-from engine.topology.files import drawn_from_text
-from engine.topology.suggestion import link_curve, suggested_mesh
+from meshtune.engine.config import RunConfig
+from meshtune.engine.topology.files import drawn_from_text
+from meshtune.engine.topology.suggestion import link_curve, suggested_mesh
 
 
 class FakeDesign:

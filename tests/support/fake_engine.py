@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from backend.trainer import Check, Finished, Start, Training
-from engine.config import RunConfig
-from engine.errors import CheckpointError, ConfigMismatch, NumericsError
-from engine.records import RoundRecord
+from meshtune.backend.training.trainer import Check, Finished, Start, Training
+from meshtune.engine.config import RunConfig
+from meshtune.engine.errors import CheckpointError, ConfigMismatch, NumericsError
+from meshtune.engine.records import RoundRecord
 from tests.support.builders import sample_provenance, sample_record
 
 STEP_S = 0.02

@@ -8,8 +8,8 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engine.adapters import Adapters
-from engine.fleet import TrainingRule
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.fleet import TrainingRule
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
-from db.session import open_engine, upgrade
+from meshtune.db.session import open_engine, upgrade
 
 START_S = 60.0
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from engine.channels import Radio
-from engine.channels.capacity import RateRule
-from engine.channels.fading import Fading, FadingLaw, Steady
-from engine.channels.radio import Reliability, Sharing
+from meshtune.engine.channels import Radio
+from meshtune.engine.channels.capacity import RateRule
+from meshtune.engine.channels.fading import Fading, FadingLaw, Steady
+from meshtune.engine.channels.radio import Reliability, Sharing
 
 
 @dataclass(frozen=True)

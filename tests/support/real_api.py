@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from backend.app import create_app
-from backend.schemas import PresetOut
-from backend.settings import Settings
-from engine.presets import load_preset
+from meshtune.backend.app import create_app
+from meshtune.backend.schemas.runs import PresetOut
+from meshtune.backend.settings import Settings
+from meshtune.engine.presets import load_preset
 
 
 class RealApi:

@@ -13,19 +13,19 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from backend.settings import Settings
-from db import runs
-from db.models import Run
-from db.session import reading
-from engine.config import RunConfig
-from engine.records import RoundRecord, RunStatus
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.models import Run
+from meshtune.db.session import reading
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.builders import tiny_config
 
 PATIENCE_S = 120.0  # a loaded machine loads an engine slowly
 REPOSITORY = Path(__file__).parents[2]
 FAKE = "from tests.support.fake_engine import load"
 BROKEN = "from tests.support.fake_engine import load_and_break as load"
-REAL = "from backend.trainer import load_engine as load"
+REAL = "from meshtune.backend.training.trainer import load_engine as load"
 
 
 class WorkerProcess:
@@ -33,7 +33,7 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, engine: str = FAKE) -> None:
         code = (
-            f"import sys; from backend.worker import main; {engine}\n"
+            f"import sys; from meshtune.backend.training.supervisor import main; {engine}\n"
             "if __name__ == '__main__': sys.exit(main(load=load))"
         )
         self.log = settings.state_dir / f"worker-{time.monotonic_ns()}.log"
@@ -75,7 +75,7 @@ class ShippedWorker(WorkerProcess):
 
     def __init__(self, settings: Settings, logs: Path) -> None:
         self.log = logs / f"worker-{time.monotonic_ns()}.log"
-        self.process = start(settings, ["-m", "backend.cli", "worker"], self.log)
+        self.process = start(settings, ["-m", "meshtune.backend.commands.runs", "worker"], self.log)
 
 
 def start(settings: Settings, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from functools import cache
 
-from backend.trainer import Start, load_engine
-from engine.config import RunConfig
-from engine.records import RoundRecord
+from meshtune.backend.training.trainer import Start, load_engine
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RoundRecord
 from tests.support.builders import tiny_config
 
 # Every kind of state that a checkpoint holds: factors only, optimizer, masks and libraries, copies

@@ -17,13 +17,13 @@ from pathlib import Path
 import httpx
 from sqlalchemy import Engine
 
-from backend.settings import Settings, open_store
-from backend.up import HOST, parts_of
-from db import runs
-from db.errors import IllegalTransition, StoreUnavailable
-from db.models import Run
-from db.session import reading, writing
-from engine.records import RunStatus
+from meshtune.backend.services.up import HOST, parts_of
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import runs
+from meshtune.db.errors import IllegalTransition, StoreUnavailable
+from meshtune.db.models import Run
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RunStatus
 from tests.support.workers import ShippedWorker, start
 from tests.torture import weather
 from tests.torture.plans import plan, twins

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from backend.settings import Settings
-from db.errors import StoreUnavailable
-from db.session import open_engine, writing
+from meshtune.backend.settings import Settings
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.session import open_engine, writing
 from tests.torture import weather
 
 WRITES = """

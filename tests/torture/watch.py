@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, func, select
 
-from db import runs
-from db.models import Round, Run
-from db.session import reading
-from engine.config import RunConfig
-from engine.records import RoundRecord, RunStatus
+from meshtune.db import runs
+from meshtune.db.models import Round, Run
+from meshtune.db.session import reading
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.workers import records
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from db.session import writing
+from meshtune.db.session import writing
 
 DISK_MB = 400  # the checkpoints of some 60 runs fit; on 96 MB a fast machine ran out of itself
 BLOCK = bytes(64 * 1024)

@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from backend.app import create_app
-from backend.export import CSV_HEADER
-from backend.limits import BODY_MAX_BYTES
-from backend.routes import design
-from backend.schemas import (
+from meshtune.backend.app import create_app
+from meshtune.backend.archive.tables import CSV_HEADER
+from meshtune.backend.guards.limits import BODY_MAX_BYTES
+from meshtune.backend.routes import design
+from meshtune.backend.schemas.runs import (
     Health,
     PlanOut,
     PresetOut,
@@ -26,13 +26,13 @@ from backend.schemas import (
     RunList,
     TopologyOut,
 )
-from backend.settings import Settings
-from db import runs
-from db.session import writing
-from engine.config import RunConfig
-from engine.presets import preset_names
-from engine.presets.stored import StoredResult, stored_result
-from engine.records import RoundRecord, RunStatus
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import writing
+from meshtune.engine.config import RunConfig
+from meshtune.engine.presets import preset_names
+from meshtune.engine.presets.stored import StoredResult, stored_result
+from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.builders import sample_record, stored_run, tiny_config
 
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from backend.artefacts import (
+from meshtune.backend.settings import Settings
+from meshtune.backend.training.artefacts import (
     Artefacts,
     ArtefactSettings,
     ArtefactsUnavailable,
     Kept,
     open_artefacts,
 )
-from backend.settings import Settings
 
 
 @pytest.fixture(params=["folder", "file://", "memory://"])

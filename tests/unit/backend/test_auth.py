@@ -9,23 +9,22 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sqlalchemy import Engine, text
 from starlette.datastructures import Headers
 
-from backend import auth
-from backend.app import create_app
-from backend.auth import OPEN, SCOPES, bearer_secret
-from backend.cli import app as commands
-from backend.origins import is_own_name, sent_by_own_page
-from backend.schemas import Problem, RunCreate, RunDetail
-from backend.settings import Settings, open_store
-from db import tokens
-from db.errors import StoreError
-from db.session import reading, writing
-from db.tokens import Scope
-from engine.cli import EXIT_REFUSED, answer
+from meshtune.backend.app import create_app
+from meshtune.backend.commands.runs import app as commands
+from meshtune.backend.guards import auth
+from meshtune.backend.guards.auth import OPEN, SCOPES, bearer_secret
+from meshtune.backend.guards.origins import is_own_name, sent_by_own_page
+from meshtune.backend.schemas.runs import Problem, RunCreate, RunDetail
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import tokens
+from meshtune.db.errors import StoreError
+from meshtune.db.session import reading, writing
+from meshtune.db.tokens import Scope
+from meshtune.engine.commands.app import EXIT_REFUSED, answer
 from tests.support.builders import tiny_config
 
 # Host headers that are none: what reads them may see different names in them.

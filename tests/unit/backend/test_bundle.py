@@ -11,21 +11,19 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
+from hypothesis import given, settings as hypothesis_settings, strategies as st
 from sqlalchemy import Engine, text
 
-from backend import errors
-from backend.bundle import BundleError, BundleTooLarge, export_folder, export_zip
-from backend.bundle_import import Limits, import_run
-from backend.routes import bundles
-from backend.settings import Settings, open_store
-from db import runs
-from db.errors import StoreUnavailable
-from db.session import reading, writing
-from engine.config import config_hash
-from engine.records import RunStatus
+from meshtune.backend import errors
+from meshtune.backend.archive.bundle import BundleError, BundleTooLarge, export_folder, export_zip
+from meshtune.backend.archive.bundle_import import Limits, import_run
+from meshtune.backend.routes import bundles
+from meshtune.backend.settings import Settings, open_store
+from meshtune.db import runs
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.session import reading, writing
+from meshtune.engine.config import config_hash
+from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
 from tests.support.bundles import contents, kept_run, with_files, with_manifest, zipped
 from tests.support.workers import records

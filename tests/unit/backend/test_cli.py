@@ -13,17 +13,17 @@ from pyarrow.parquet import read_schema
 from rich.console import Console
 from sqlalchemy import Engine
 
-from backend import worker
-from backend.cli import Refused, app, table_of, write_whole
-from backend.doctor import check_database, check_port
-from backend.export import CSV_HEADER
-from backend.settings import Settings
-from db import runs
-from db.errors import StoreError
-from db.session import reading
-from engine.cli import EXIT_REFUSED, answer
-from engine.doctor import Check, Verdict
-from engine.records import RoundRecord, RunStatus
+from meshtune.backend.archive.tables import CSV_HEADER
+from meshtune.backend.commands.doctor import check_database, check_port
+from meshtune.backend.commands.runs import Refused, app, table_of, write_whole
+from meshtune.backend.settings import Settings
+from meshtune.backend.training import supervisor as worker
+from meshtune.db import runs
+from meshtune.db.errors import StoreError
+from meshtune.db.session import reading
+from meshtune.engine.commands.app import EXIT_REFUSED, answer
+from meshtune.engine.commands.doctor import Check, Verdict
+from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.builders import stored_run
 from tests.support.bundles import kept_run
 

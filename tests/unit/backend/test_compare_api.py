@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 from pyarrow import parquet
 from sqlalchemy import Engine
 
-from backend import report
-from backend.app import create_app
-from backend.compare_schemas import Candidates, Paired, Study
-from backend.settings import Settings
-from engine.records import RunStatus
+from meshtune.backend.app import create_app
+from meshtune.backend.compare import report
+from meshtune.backend.schemas.compare import Candidates, Paired, Study
+from meshtune.backend.settings import Settings
+from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
 from tests.support.comparison import arm_config, complete
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, delete
 
-from backend.compare_curves import forgetting, picked, run_curves
-from backend.compare_schemas import COSTS, LEVELS
-from db import curves, runs
-from db.models import RoundCurve
-from db.session import reading, writing
-from engine.records import RoundRecord, RunStatus
-from engine.reproduce.statistics import bits_to_reach
+from meshtune.backend.compare.curves import forgetting, picked, run_curves
+from meshtune.backend.schemas.compare import COSTS, LEVELS
+from meshtune.db import curves, runs
+from meshtune.db.models import RoundCurve
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RoundRecord, RunStatus
+from meshtune.engine.reproduce.statistics import bits_to_reach
 from tests.support.builders import stored_run, tiny_config
 from tests.support.comparison import arm_config, complete
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from backend.compare_statistics import holm, paired, signed_rank_p
+from meshtune.backend.compare.statistics import holm, paired, signed_rank_p
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 20])

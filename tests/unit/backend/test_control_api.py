@@ -8,12 +8,19 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from backend.app import create_app
-from backend.schemas import Comparison, Problem, RoundPage, RunCreate, RunDetail, RunList
-from backend.settings import Settings
-from db import runs
-from db.session import reading, writing
-from engine.records import RoundRecord, RunStatus
+from meshtune.backend.app import create_app
+from meshtune.backend.schemas.runs import (
+    Comparison,
+    Problem,
+    RoundPage,
+    RunCreate,
+    RunDetail,
+    RunList,
+)
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.builders import play, stored_run, tiny_config
 
 

@@ -6,14 +6,14 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from backend.app import create_app
-from backend.compare_schemas import Candidates, Study
-from backend.schemas import RunList
-from backend.settings import Settings
-from backend.sweep_schemas import SweepList
-from db import runs
-from db.session import reading, writing
-from engine.records import RunStatus
+from meshtune.backend.app import create_app
+from meshtune.backend.schemas.compare import Candidates, Study
+from meshtune.backend.schemas.runs import RunList
+from meshtune.backend.schemas.sweeps import SweepList
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
 
 HEALTHY, DAMAGED = 1, 2

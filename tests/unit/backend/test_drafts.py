@@ -8,12 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
-from backend.app import create_app
-from backend.draft_schemas import ClustersOut, DraftOut, LinkCurveOut
-from backend.settings import Settings
-from db.drafts import KEPT_DAYS, Draft
-from db.session import writing
-from engine.config import RunConfig
+from meshtune.backend.app import create_app
+from meshtune.backend.schemas.drafts import ClustersOut, DraftOut, LinkCurveOut
+from meshtune.backend.settings import Settings
+from meshtune.db.drafts import KEPT_DAYS, Draft
+from meshtune.db.session import writing
+from meshtune.engine.config import RunConfig
 
 
 @pytest.fixture

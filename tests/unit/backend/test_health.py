@@ -7,11 +7,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from backend.app import create_app
-from backend.schemas import Problem
-from backend.settings import Settings
-from db import runs
-from db.session import writing
+from meshtune.backend.app import create_app
+from meshtune.backend.schemas.runs import Problem
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import writing
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from backend import limits
-from backend.app import create_app
-from backend.limits import (
+from meshtune.backend.app import create_app
+from meshtune.backend.guards import limits
+from meshtune.backend.guards.limits import (
     BODY_MAX_BYTES,
     CALLERS_MAX,
     FILE_MAX_BYTES,
@@ -23,8 +22,8 @@ from backend.limits import (
     ReadRate,
     WriteRate,
 )
-from backend.origins import HEADERS
-from backend.settings import Settings
+from meshtune.backend.guards.origins import HEADERS
+from meshtune.backend.settings import Settings
 
 
 @pytest.fixture

@@ -11,21 +11,20 @@ import pytest
 from fastapi import FastAPI
 from fastapi.sse import ServerSentEvent
 from fastapi.testclient import TestClient
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sqlalchemy import Engine
 
-from backend import live
-from backend.app import create_app
-from backend.live import Hub, ListCursor, RunCursor, Settled, list_events, run_events
-from backend.routes import live as routes
-from backend.schemas import Problem, RunEventOut, RunSummary
-from backend.settings import Settings
-from db import runs
-from db.changes import Horizon
-from db.errors import StoreUnavailable
-from db.session import writing
-from engine.records import RoundRecord, RunStatus
+from meshtune.backend import live
+from meshtune.backend.app import create_app
+from meshtune.backend.live import Hub, ListCursor, RunCursor, Settled, list_events, run_events
+from meshtune.backend.routes import live as routes
+from meshtune.backend.schemas.runs import Problem, RunEventOut, RunSummary
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.changes import Horizon
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.session import writing
+from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.builders import LEASE_S, play, stored_run, tiny_config
 
 PATIENCE_S = 20.0

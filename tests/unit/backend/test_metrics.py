@@ -9,19 +9,18 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
-from backend import logs
-from backend.app import create_app
-from backend.logs import MASK, JsonFormatter, PlainFormatter, masked
-from backend.settings import LogForm, Settings
-from db import runs, tokens
-from db.session import writing
-from db.tokens import Scope
-from engine.records import RunStatus
+from meshtune.backend.app import create_app
+from meshtune.backend.services import logs
+from meshtune.backend.services.logs import MASK, JsonFormatter, PlainFormatter, masked
+from meshtune.backend.settings import LogForm, Settings
+from meshtune.db import runs, tokens
+from meshtune.db.session import writing
+from meshtune.db.tokens import Scope
+from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run
 
 SECRET = "mt_" + "Ab3-_" * 8 + "xyz"
@@ -131,7 +130,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [
         json.loads(form.format(record))
         for record in caplog.records
-        if record.name == "backend.requests"
+        if record.name == "meshtune.backend.requests"
     ]
 
 

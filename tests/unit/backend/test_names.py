@@ -10,17 +10,17 @@ import tomli_w
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from backend.app import create_app
-from backend.bundle import BundleError, export_zip
-from backend.bundle_import import import_run
-from backend.schemas import RunDetail
-from backend.settings import Settings
-from backend.sweep_replies import checked_cells
-from db import runs
-from db.session import writing
-from engine import cli
-from engine.config import name_problem
-from engine.sweep import SweepRefused, SweepSpec
+from meshtune.backend.app import create_app
+from meshtune.backend.archive.bundle import BundleError, export_zip
+from meshtune.backend.archive.bundle_import import import_run
+from meshtune.backend.replies.sweeps import checked_cells
+from meshtune.backend.schemas.runs import RunDetail
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import writing
+from meshtune.engine.commands import app as cli
+from meshtune.engine.config import name_problem
+from meshtune.engine.sweep import SweepRefused, SweepSpec
 from tests.support.builders import stored_run, tiny_config
 from tests.support.bundles import contents, kept_run, with_manifest, zipped
 

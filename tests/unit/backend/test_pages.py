@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from backend.pages import Pages
+from meshtune.backend.round_cache import Pages
 
 
 def test_a_page_is_made_once_and_the_one_unused_longest_goes_first() -> None:

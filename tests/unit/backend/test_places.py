@@ -15,14 +15,14 @@ from fastapi.testclient import TestClient
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from backend.app import create_app
-from backend.auth import SCOPES
-from backend.compare_schemas import ReportInput
-from backend.places import CHANGES, COMPARISONS, KINDS, PLANS, REPORTS, Kind, Places
-from backend.routes import compare, health
-from backend.schemas import Problem
-from backend.settings import Settings
-from db.session import MORE_CONNECTIONS
+from meshtune.backend.app import create_app
+from meshtune.backend.guards.auth import SCOPES
+from meshtune.backend.guards.places import CHANGES, COMPARISONS, KINDS, PLANS, REPORTS, Kind, Places
+from meshtune.backend.routes import compare, health
+from meshtune.backend.schemas.compare import ReportInput
+from meshtune.backend.schemas.runs import Problem
+from meshtune.backend.settings import Settings
+from meshtune.db.session import MORE_CONNECTIONS
 from tests.support.builders import stored_run
 from tests.support.loops import in_own_loop
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from backend import app, plans
-from backend.places import PLANS
-from backend.plans import AT_ONCE, Plans
-from backend.schemas import PlanOut, RunCreate
-from backend.settings import Settings
-from engine import plan as engine_plan
-from engine.config import RunConfig
+from meshtune.backend import app, plan_cache as plans
+from meshtune.backend.guards.places import PLANS
+from meshtune.backend.plan_cache import AT_ONCE, Plans
+from meshtune.backend.schemas.runs import PlanOut, RunCreate
+from meshtune.backend.settings import Settings
+from meshtune.engine.config import RunConfig
+from meshtune.engine.planning import plan as engine_plan
 from tests.support.builders import tiny_config
 
 WAIT_S = 60.0

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
-from backend.settings import Settings, is_loopback, open_store
-from db.errors import StoreUnavailable
+from meshtune.backend.settings import Settings, is_loopback, open_store
+from meshtune.db.errors import StoreUnavailable
 
 
 def test_the_database_lies_in_the_state_folder_unless_said_otherwise(

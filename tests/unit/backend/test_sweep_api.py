@@ -10,13 +10,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from backend.app import create_app
-from backend.schemas import Problem, RunList
-from backend.settings import Settings
-from backend.sweep_schemas import SweepDetail, SweepList
-from db import runs
-from db.session import writing
-from engine.records import RunStatus
+from meshtune.backend.app import create_app
+from meshtune.backend.schemas.runs import Problem, RunList
+from meshtune.backend.schemas.sweeps import SweepDetail, SweepList
+from meshtune.backend.settings import Settings
+from meshtune.db import runs
+from meshtune.db.session import writing
+from meshtune.engine.records import RunStatus
 from tests.support.builders import play, tiny_config
 
 TINY = tiny_config().model_dump(mode="json")

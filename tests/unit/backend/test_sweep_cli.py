@@ -7,14 +7,14 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import Engine
 
-from backend import sweep_cli
-from backend.cli import app
-from backend.settings import Settings
-from db import runs, sweeps
-from db.errors import StoreError
-from db.session import reading, writing
-from engine.cli import EXIT_INTERRUPTED, EXIT_REFUSED, answer
-from engine.records import RunStatus
+from meshtune.backend.commands import sweeps as sweep_cli
+from meshtune.backend.commands.runs import app
+from meshtune.backend.settings import Settings
+from meshtune.db import runs, sweeps
+from meshtune.db.errors import StoreError
+from meshtune.db.session import reading, writing
+from meshtune.engine.commands.app import EXIT_INTERRUPTED, EXIT_REFUSED, answer
+from meshtune.engine.records import RunStatus
 from tests.support.builders import play
 
 SPEC = """

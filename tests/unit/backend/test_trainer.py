@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from backend import trainer as trainer_module
-from backend.artefacts import open_artefacts
-from backend.settings import Settings
-from backend.trainer import Ended, Order, Outcome, Progress, Stored, Trainer
-from db import runs
-from db.session import reading, writing
-from engine.config import RunConfig
-from engine.records import RunStatus
+from meshtune.backend.settings import Settings
+from meshtune.backend.training import trainer as trainer_module
+from meshtune.backend.training.artefacts import open_artefacts
+from meshtune.backend.training.trainer import Ended, Order, Outcome, Progress, Stored, Trainer
+from meshtune.db import runs
+from meshtune.db.session import reading, writing
+from meshtune.engine.config import RunConfig
+from meshtune.engine.records import RunStatus
 from tests.support.builders import LEASE_S, expire_lease, stored_run, tiny_config
 from tests.support.fake_engine import load, uninterrupted
 from tests.support.workers import records

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from backend.trainer import Check, Finished, Start, Training
-from backend.verify import Difference, changes, first_difference, verified
-from engine.config import RunConfig
-from engine.errors import NumericsError
-from engine.records import RoundRecord
+from meshtune.backend.training.trainer import Check, Finished, Start, Training
+from meshtune.backend.training.verify import Difference, changes, first_difference, verified
+from meshtune.engine.config import RunConfig
+from meshtune.engine.errors import NumericsError
+from meshtune.engine.records import RoundRecord
 from tests.support.builders import sample_provenance, sample_record, tiny_config
 
 CONFIG = tiny_config(rounds=3)

@@ -7,9 +7,10 @@ from typing import Any, cast
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import charts, theme
-from dashboard.frames import History
-from engine.config import RunConfig
+from meshtune.dashboard.figures import curves as charts
+from meshtune.dashboard.figures.frames import History
+from meshtune.dashboard.look import theme
+from meshtune.engine.config import RunConfig
 from tests.support.fake_api import fake_config, fake_plan, fake_record
 
 COSTS: tuple[charts.XAxis, ...] = ("total_bits", "total_airtime_s", "total_energy_j")

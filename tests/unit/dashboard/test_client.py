@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backend.schemas import Health, Problem
-from dashboard.client import (
+from meshtune.backend.schemas.runs import Health, Problem
+from meshtune.dashboard.api.client import (
     BUSY_PATIENCE_S,
     ApiClient,
     ApiProblem,
@@ -18,7 +18,7 @@ from dashboard.client import (
     carried,
     forget,
 )
-from engine.records import RunStatus
+from meshtune.engine.records import RunStatus
 from tests.support.fake_api import FakeApi, fake_config, served
 
 Answer = Callable[[httpx.Request], httpx.Response]

@@ -7,12 +7,17 @@ import plotly.graph_objects as go
 import pytest
 from scipy import stats
 
-from backend.compare_schemas import AXES, COSTS, ComparedRun, Study
-from dashboard import compare_charts, compare_fronts, compare_tables, theme
-from dashboard.client import ApiClient
-from dashboard.compare_arms import Arm, arms_of, common_tasks, present_tasks
-from dashboard.compare_client import Seen, study
-from engine.records import RunStatus
+from meshtune.backend.schemas.compare import AXES, COSTS, ComparedRun, Study
+from meshtune.dashboard.api.client import ApiClient
+from meshtune.dashboard.compare import (
+    charts as compare_charts,
+    fronts as compare_fronts,
+    tables as compare_tables,
+)
+from meshtune.dashboard.compare.arms import Arm, arms_of, common_tasks, present_tasks
+from meshtune.dashboard.compare.client import Seen, study
+from meshtune.dashboard.look import theme
+from meshtune.engine.records import RunStatus
 from tests.support.fake_api import FakeApi, fake_config, served
 
 METHODS = ("lora_gossip", "so_lora", "local")

@@ -1,6 +1,6 @@
 """The TOML box of a design: pasted from any editor."""
 
-from dashboard.design_text import read
+from meshtune.dashboard.design.text import read
 
 
 def test_a_text_pasted_from_an_editor_of_windows_is_read() -> None:

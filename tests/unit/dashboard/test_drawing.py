@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.drawing import (
+from meshtune.dashboard.design.drawing import (
     APART_M,
     DEVICES_MAX,
     FAR_M,

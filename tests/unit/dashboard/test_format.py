@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dashboard import format as fmt
+from meshtune.dashboard.look import format as fmt
 
 
 def plain(text: str) -> str:

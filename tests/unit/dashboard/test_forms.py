@@ -6,8 +6,8 @@ import pytest
 from pydantic import BaseModel, Field
 from streamlit.testing.v1 import AppTest
 
-from dashboard import forms
-from engine import config as c
+from meshtune.dashboard.design import forms
+from meshtune.engine import config as c
 from tests.support.fake_api import fake_config
 
 
@@ -35,7 +35,7 @@ def test_a_type_without_a_widget_is_refused_in_words() -> None:
     class Odd(BaseModel):
         many: dict[str, int] = Field(default_factory=dict)
 
-    with pytest.raises(TypeError, match=r"add one in dashboard/forms\.py"):
+    with pytest.raises(TypeError, match=r"add one in dashboard/design/forms\.py"):
         spec(Odd, "many")
 
 
@@ -83,8 +83,8 @@ def form_script() -> None:
     # AppTest runs this body as a script of its own
     import streamlit as st  # noqa: PLC0415
 
-    from dashboard.forms import Form  # noqa: PLC0415
-    from engine.config import RunConfig  # noqa: PLC0415
+    from meshtune.dashboard.design.forms import Form  # noqa: PLC0415
+    from meshtune.engine.config import RunConfig  # noqa: PLC0415
 
     start = st.session_state["start"]
     form = Form("test")
@@ -210,7 +210,7 @@ def nested_script() -> None:
     import streamlit as st  # noqa: PLC0415
     from pydantic import BaseModel  # noqa: PLC0415
 
-    from dashboard.forms import Form  # noqa: PLC0415
+    from meshtune.dashboard.design.forms import Form  # noqa: PLC0415
 
     class Inner(BaseModel):
         size: int = 3

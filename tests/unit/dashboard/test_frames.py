@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from dashboard.frames import History, config_differences, flat, last_of, thinned
-from engine.records import RoundRecord, ScoreRecord
+from meshtune.dashboard.figures.frames import History, config_differences, last_of, thinned
+from meshtune.engine.naming import flat
+from meshtune.engine.records import RoundRecord, ScoreRecord
 from tests.support.fake_api import fake_config, fake_record
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dashboard.gallery_pictures import (
+from meshtune.dashboard.gallery.pictures import (
     BOTTOM,
     HEIGHT,
     TOP,
@@ -15,9 +15,9 @@ from dashboard.gallery_pictures import (
     result_text,
     side_by_side,
 )
-from dashboard.theme import ACCENT, MUTED, Mode
-from engine.presets import preset_names
-from engine.presets.stored import StoredResult, stored_result
+from meshtune.dashboard.look.theme import ACCENT, MUTED, Mode
+from meshtune.engine.presets import preset_names
+from meshtune.engine.presets.stored import StoredResult, stored_result
 
 
 def stored(name: str) -> StoredResult:

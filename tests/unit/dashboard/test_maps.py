@@ -2,8 +2,9 @@
 
 import pytest
 
-from dashboard import maps, theme
-from engine.records import RoundRecord
+from meshtune.dashboard.figures import maps
+from meshtune.dashboard.look import theme
+from meshtune.engine.records import RoundRecord
 from tests.support.fake_api import fake_config, fake_plan, fake_record
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dashboard import format as fmt
-from dashboard.plans import Tile, cost_tiles, mesh_tiles
-from engine.plan import Plan
+from meshtune.dashboard.design.plans import Tile, cost_tiles, mesh_tiles
+from meshtune.dashboard.look import format as fmt
+from meshtune.engine.planning.plan import Plan
 from tests.support.fake_api import fake_config, fake_plan
 
 

@@ -9,8 +9,8 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from dashboard.components import PLOTLY_PATH, STATIC, asset_url, plotly_url
-from dashboard.preload import ChartsAhead, Versioned, plotly_script, scripts
+from meshtune.dashboard.figures.components import PLOTLY_PATH, STATIC, asset_url, plotly_url
+from meshtune.dashboard.serving.preload import ChartsAhead, Versioned, plotly_script, scripts
 from tests.support.loops import in_own_loop
 
 PAGE = b"<html><head><title>x</title></head><body></body></html>"

@@ -6,16 +6,15 @@ from html import unescape
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from backend.schemas import PresetOut
-from backend.sweep_schemas import CellOut, EstimateOut, RowOut, SweepDetail
-from dashboard import sweep_parts
-from dashboard.format import MISSING
-from engine.presets import load_preset, preset_names
-from engine.records import RunStatus
-from engine.sweep import METRICS, SweepSpec, cells
+from meshtune.backend.schemas.runs import PresetOut
+from meshtune.backend.schemas.sweeps import CellOut, EstimateOut, RowOut, SweepDetail
+from meshtune.dashboard.look.format import MISSING
+from meshtune.dashboard.sweeps import parts as sweep_parts
+from meshtune.engine.presets import load_preset, preset_names
+from meshtune.engine.records import RunStatus
+from meshtune.engine.sweep import METRICS, SweepSpec, cells
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
-import dashboard
-from dashboard import theme
-from dashboard.words import word
-from engine import config as c
-from engine.config import TASK_NAMES
-from engine.records import RunStatus
+from meshtune import dashboard
+from meshtune.dashboard.look import theme
+from meshtune.dashboard.look.words import word
+from meshtune.engine import config as c
+from meshtune.engine.config import TASK_NAMES
+from meshtune.engine.records import RunStatus
 
-CONFIG = Path(dashboard.__file__).parent / ".streamlit" / "config.toml"
+CONFIG = Path(dashboard.__file__).parent / "serving" / ".streamlit" / "config.toml"
 
 
 def test_streamlits_theme_has_the_colours_of_the_table() -> None:

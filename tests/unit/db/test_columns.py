@@ -21,11 +21,11 @@ from sqlalchemy import (
     select,
 )
 
-from db import drafts, sweeps, tokens  # noqa: F401 - their tables are part of the metadata
-from db.columns import EARLIEST, LATEST, Instant, Number, Word
-from db.models import Base, Wanted
-from db.session import reading, writing
-from engine.records import RunStatus
+from meshtune.db import drafts, sweeps, tokens  # noqa: F401 - their tables are part of the metadata
+from meshtune.db.columns import EARLIEST, LATEST, Instant, Number, Word
+from meshtune.db.models import Base, Wanted
+from meshtune.db.session import reading, writing
+from meshtune.engine.records import RunStatus
 
 FAR_EAST, FAR_WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-14))
 DEEP: dict[str, Any] = {}

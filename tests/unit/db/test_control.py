@@ -11,12 +11,12 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db import runs
-from db.errors import IllegalTransition, RunNotFound
-from db.models import Round, Run, RunEvent, Wanted
-from db.runs import Total
-from db.session import open_engine, reading, upgrade, writing
-from engine.records import ENDED, LEGAL_MOVES, RunStatus
+from meshtune.db import runs
+from meshtune.db.errors import IllegalTransition, RunNotFound
+from meshtune.db.models import Round, Run, RunEvent, Wanted
+from meshtune.db.runs import Total
+from meshtune.db.session import open_engine, reading, upgrade, writing
+from meshtune.engine.records import ENDED, LEGAL_MOVES, RunStatus
 from tests.support.builders import (
     LEASE_S,
     expire_lease,

@@ -5,12 +5,12 @@ from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db import runs
-from db.errors import ClaimLost, IllegalTransition, RunNotFound
-from db.models import Round, Run
-from db.session import reading, writing
-from engine.config import config_hash
-from engine.records import ENDED, RunStatus
+from meshtune.db import runs
+from meshtune.db.errors import ClaimLost, IllegalTransition, RunNotFound
+from meshtune.db.models import Round, Run
+from meshtune.db.session import reading, writing
+from meshtune.engine.config import config_hash
+from meshtune.engine.records import ENDED, RunStatus
 from tests.support.builders import (
     LEASE_S,
     expire_lease,

@@ -14,11 +14,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from db import runs
-from db.errors import StoreUnavailable
-from db.models import Base
-from db.session import open_engine, reading, sqlite_module, upgrade, writing
-from engine.config import config_hash
+from meshtune.db import runs
+from meshtune.db.errors import StoreUnavailable
+from meshtune.db.models import Base
+from meshtune.db.session import open_engine, reading, sqlite_module, upgrade, writing
+from meshtune.engine.config import config_hash
 from tests.support.builders import sample_record, stored_run, tiny_config
 
 
@@ -172,9 +172,9 @@ def test_a_version_upgrades_one_step_at_a_time_to_the_same_tables(tmp_path: Path
 
 UPGRADE_AND_CREATE = """
 import sys
-from db import runs
-from db.session import open_engine, upgrade, writing
-from engine.config import RunConfig
+from meshtune.db import runs
+from meshtune.db.session import open_engine, upgrade, writing
+from meshtune.engine.config import RunConfig
 engine = open_engine(sys.argv[1])
 upgrade(engine)
 with writing(engine) as session:

@@ -7,12 +7,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, delete, func, select
 
-from db import runs, sweeps
-from db.models import Base, Round, Run, RunEvent
-from db.session import reading, writing
-from db.sweeps import SweepNotFound
-from engine.records import RunStatus
-from engine.sweep import SweepSpec, cells
+from meshtune.db import runs, sweeps
+from meshtune.db.models import Base, Round, Run, RunEvent
+from meshtune.db.session import reading, writing
+from meshtune.db.sweeps import SweepNotFound
+from meshtune.engine.records import RunStatus
+from meshtune.engine.sweep import SweepSpec, cells
 from tests.support.builders import play, stored_run, tiny_config
 
 RATES = {"training.learning_rate": [0.01, 0.1]}

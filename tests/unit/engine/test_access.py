@@ -1,18 +1,17 @@
 """Slots and turns: nobody disturbs whom it should not, and nobody waits without need."""
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.channels.access import (
+from meshtune.engine.channels.access import (
     broadcast,
     places_in_group,
     spatial_slots,
     taking_turns,
     unicast,
 )
-from engine.geometry import distances_m
-from engine.rng import stream
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.rng import stream
 
 
 @st.composite

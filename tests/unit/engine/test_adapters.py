@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from engine.adapters import (
+from meshtune.engine.adapters.stack import (
     Adapters,
     distance_to_mean,
     flatten,

@@ -6,10 +6,10 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from engine.config import RunConfig
-from engine.geometry import distances_m
-from engine.topology import Mesh, build_mesh
-from engine.topology.agnes import agnes
+from meshtune.engine.config import RunConfig
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.topology import Mesh, build_mesh
+from meshtune.engine.topology.agnes import agnes
 
 ALL_REACH = np.ones((4, 4), dtype=bool)
 

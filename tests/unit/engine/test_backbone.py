@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from engine.backbone import embedded
-from engine.backbone.corpus import (
+from meshtune.engine.backbone import embedded
+from meshtune.engine.backbone.corpus import (
     PHASES,
     Writer,
     documents,
@@ -22,14 +22,14 @@ from engine.backbone.corpus import (
     write_list,
     write_verdicts,
 )
-from engine.backbone.embedded import (
+from meshtune.engine.backbone.embedded import (
     embedded_backbone,
     embedded_folder,
     embedded_tokenizer,
     load_embedded,
 )
-from engine.backbone.forward import backbone_from_llama
-from engine.backbone.pretrain import (
+from meshtune.engine.backbone.forward import backbone_from_llama
+from meshtune.engine.backbone.pretrain import (
     CHARACTERS,
     PAD,
     Point,
@@ -42,13 +42,12 @@ from engine.backbone.pretrain import (
     pretrain,
     rate_factor,
 )
-from engine.backbone.probe import Setup, accuracy, prompt_loss, table_lines
-from engine.config import TASK_NAMES, TaskName
-from engine.errors import AssetMissing
-from engine.tasks import build_task
-from engine.tasks import test_samples as held_out_samples
-from engine.tasks.encode import Encoded, choice_tokens, encode
-from engine.world import build_world, provenance
+from meshtune.engine.backbone.probe import Setup, accuracy, prompt_loss, table_lines
+from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.errors import AssetMissing
+from meshtune.engine.tasks import build_task, test_samples as held_out_samples
+from meshtune.engine.tasks.encode import Encoded, choice_tokens, encode
+from meshtune.engine.world import build_world, provenance
 from tests.support.builders import tiny_config
 
 
@@ -253,7 +252,7 @@ def test_pretraining_from_one_seed_repeats_exactly() -> None:
 def test_the_card_holds_its_command_curve_and_a_row_per_task(shipped: PreTrainedModel) -> None:
     card = (embedded_folder() / "README.md").read_text()
     assert f"{shipped.num_parameters():,} parameters" in card
-    assert "python -m engine.backbone.pretrain --out FOLDER --steps" in card
+    assert "python -m meshtune.engine.backbone.pretrain --out FOLDER --steps" in card
     assert len(re.findall(r"^\| \d+ \| \d\.\d+ \| \d\.\d+ \|$", card, re.MULTILINE)) >= 3
     for name in TASK_NAMES:
         row = re.search(rf"^\| `{name}` \|(.*)\|$", card, re.MULTILINE)

@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from engine import config as c
-from engine.adapters import Adapters, flatten, mean
-from engine.ledger import breadth_first
-from engine.methods import Method, Setup, build_method
-from engine.methods.base import Bits, Heard
-from engine.methods.ffa_gossip import FfaGossip
-from engine.methods.full_gossip import FullGossip
-from engine.methods.gossip import neighbour_average
-from engine.methods.lora_gossip import LoraGossip
-from engine.methods.lori import LoriMethod
-from engine.methods.oracle_experts import OracleExperts
-from engine.static_a import static_a
-from engine.topology import Mesh, metropolis_weights
+from meshtune.engine import config as c
+from meshtune.engine.adapters.stack import Adapters, flatten, mean
+from meshtune.engine.adapters.static_a import static_a
+from meshtune.engine.ledger import breadth_first
+from meshtune.engine.methods import Method, Setup, build_method
+from meshtune.engine.methods.base import Bits, Heard
+from meshtune.engine.methods.ffa_gossip import FfaGossip
+from meshtune.engine.methods.full_gossip import FullGossip
+from meshtune.engine.methods.lora_gossip import LoraGossip
+from meshtune.engine.methods.lori import LoriMethod
+from meshtune.engine.methods.oracle_experts import OracleExperts
+from meshtune.engine.methods.shared.averaging import neighbour_average
+from meshtune.engine.topology import Mesh, metropolis_weights
 from tests.support.methods import (
     RANK,
     SHAPES,

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from engine.backbone.forward import backbone_from_llama
-from engine.bench import BenchRow, Workload, as_json, bench, step_flops, table
+from meshtune.engine.backbone.forward import backbone_from_llama
+from meshtune.engine.bench.fleet import BenchRow, Workload, as_json, bench, step_flops, table
 from tests.support.oracles import random_llama
 
 TINY = Workload(batch=2, tokens=8, answer_tokens=3, rank=2, steps=2, repeats=1, peft_devices=2)

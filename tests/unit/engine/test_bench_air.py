@@ -1,6 +1,6 @@
 """The timing of the air, on meshes so small that only its bookkeeping is tested."""
 
-from engine.bench_air import PLANS, Case, air_table, as_json, bench_air
+from meshtune.engine.bench.air import PLANS, Case, air_table, as_json, bench_air
 
 CASES = (
     Case("OFDMA", 5, False, True, 20.0, {}),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from engine.channels.capacity import (
+from meshtune.engine.channels.capacity import (
     CQI_EFFICIENCY,
     RateRule,
     mean_efficiency,
@@ -15,7 +15,7 @@ from engine.channels.capacity import (
     spectral_efficiency,
     waterfall_loss,
 )
-from engine.channels.fading import FadingLaw, NakagamiLaw, RayleighLaw, RicianLaw, Steady
+from meshtune.engine.channels.fading import FadingLaw, NakagamiLaw, RayleighLaw, RicianLaw, Steady
 
 FADES = [
     RayleighLaw(),

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from engine.checkpoint import load_state, save_state
-from engine.config import RunConfig
-from engine.simulate import play_round, simulate
-from engine.topology import build_mesh
-from engine.topology.changing import ChangingMesh, changing_mesh
-from engine.world import build_world, initial_state
+from meshtune.engine.checkpoint import load_state, save_state
+from meshtune.engine.config import RunConfig
+from meshtune.engine.simulate import play_round, simulate
+from meshtune.engine.topology import build_mesh
+from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
+from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 
 WALK = {"mobility__kind": "gauss_markov", "mobility__speed_m_s": 8.0}

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from engine.channels import Channel, Radio, build_channel
-from engine.config import RunConfig
-from engine.rng import stream
+from meshtune.engine.channels import Channel, Radio, build_channel
+from meshtune.engine.config import RunConfig
+from meshtune.engine.rng import stream
 
 
 def radio(**fields: object) -> Radio:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import load_state, save_state
-from engine.errors import CheckpointError
-from engine.simulate import simulate
-from engine.world import State, World, build_world, initial_state
+from meshtune.engine.checkpoint import load_state, save_state
+from meshtune.engine.errors import CheckpointError
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import State, World, build_world, initial_state
 from tests.support.builders import tiny_config
 
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine import config as c
-from engine.adapters import Adapters, flatten, mean
-from engine.methods import Memory
-from engine.methods.base import Heard
-from engine.methods.choco_gossip import ChocoGossip
-from engine.methods.lora_gossip import LoraGossip
-from engine.topology import metropolis_weights
+from meshtune.engine import config as c
+from meshtune.engine.adapters.stack import Adapters, flatten, mean
+from meshtune.engine.methods import Memory
+from meshtune.engine.methods.base import Heard
+from meshtune.engine.methods.choco_gossip import ChocoGossip
+from meshtune.engine.methods.lora_gossip import LoraGossip
+from meshtune.engine.topology import metropolis_weights
 from tests.support.methods import (
     RANK,
     VALUES_A,

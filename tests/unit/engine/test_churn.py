@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engine import config as c
-from engine.topology.churn import links_up, present, reachable
+from meshtune.engine import config as c
+from meshtune.engine.topology.churn import links_up, present, reachable
 
 SOME = c.Churn(link_up_prob=0.6, leave_prob=0.2, return_prob=0.3)
 

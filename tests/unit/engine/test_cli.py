@@ -8,9 +8,17 @@ from typing import NamedTuple
 
 import pytest
 
-from engine.cli import EXIT_REFUSED, Refused, answer, app, opened, parsed_change, quantity
-from engine.plan import Plan
-from engine.presets import preset_names
+from meshtune.engine.commands.app import (
+    EXIT_REFUSED,
+    Refused,
+    answer,
+    app,
+    opened,
+    parsed_change,
+    quantity,
+)
+from meshtune.engine.planning.plan import Plan
+from meshtune.engine.presets import preset_names
 
 
 class Said(NamedTuple):
@@ -219,7 +227,7 @@ def test_a_plan_of_a_missing_file_is_refused(call) -> None:
 
 def test_a_plan_needs_no_torch() -> None:
     script = (
-        "import sys; from engine.cli import app; "
+        "import sys; from meshtune.engine.commands.app import app; "
         "app(['plan', 'quick', '--set', 'rounds=1'], standalone_mode=False); "
         "sys.exit('torch' in sys.modules)"
     )

@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from engine.rng import stream
-from engine.topology.collision import (
+from meshtune.engine.rng import stream
+from meshtune.engine.topology.collision import (
     collision_rate,
     empirical_collision,
     own_collision,

@@ -9,9 +9,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from engine.backbone.embedded import embedded_tokenizer, load_embedded
-from engine.backbone.forward import backbone_from_llama
-from engine.compute import (
+from meshtune.engine.backbone.embedded import embedded_tokenizer, load_embedded
+from meshtune.engine.backbone.forward import backbone_from_llama
+from meshtune.engine.config import TASK_NAMES, HardwareName
+from meshtune.engine.methods import build_method
+from meshtune.engine.planning.compute import (
     HARDWARE,
     LONGEST,
     MEASUREMENTS,
@@ -24,10 +26,8 @@ from engine.compute import (
     wall_s,
     warm_up_steps,
 )
-from engine.config import TASK_NAMES, HardwareName
-from engine.methods import build_method
-from engine.tasks import build_task, train_samples
-from engine.tasks.encode import IGNORED, encode
+from meshtune.engine.tasks import build_task, train_samples
+from meshtune.engine.tasks.encode import IGNORED, encode
 from tests.support.builders import tiny_config
 from tests.support.methods import setup_of
 

@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import BaseModel, ValidationError
 
-from engine.config import (
+from meshtune.engine.config import (
     TASK_NAMES,
     Clusters,
     Drawn,
@@ -148,7 +147,7 @@ def test_tasks_are_dealt_in_turn() -> None:
 
 def parts(model: type[BaseModel] = Part) -> list[type[BaseModel]]:
     found = [model, *(part for child in model.__subclasses__() for part in parts(child))]
-    return [part for part in found if part.__module__.startswith("engine.config")]
+    return [part for part in found if part.__module__.startswith("meshtune.engine.config")]
 
 
 @pytest.mark.parametrize("part", parts(), ids=lambda part: part.__name__)

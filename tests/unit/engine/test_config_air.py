@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engine.config import RunConfig, plain_errors, with_values
-from engine.plan import problems
+from meshtune.engine.config import RunConfig, plain_errors, with_values
+from meshtune.engine.planning.plan import problems
 
 RADIO = {"channel.kind": "radio"}
 WALK = {"mobility.kind": "random_waypoint"}

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine.adapters import Adapters
-from engine.methods.base import Heard
-from engine.methods.decaf_gossip import DecafGossip, neighbourhoods, refactored
-from engine.topology import metropolis_weights
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.methods.base import Heard
+from meshtune.engine.methods.decaf_gossip import DecafGossip, neighbourhoods, refactored
+from meshtune.engine.topology import metropolis_weights
 from tests.support.methods import (
     RANK,
     SHAPES,
@@ -204,7 +204,7 @@ def test_the_number_of_devices_at_a_time_changes_nothing(monkeypatch: pytest.Mon
     method = method_of(OWN)
     adapters = noise(method)
     whole = combined(method, adapters, line_mesh(4))
-    monkeypatch.setattr("engine.methods.decaf_gossip.DEVICES_AT_ONCE", 1)
+    monkeypatch.setattr("meshtune.engine.methods.decaf_gossip.DEVICES_AT_ONCE", 1)
     single = combined(method, adapters, line_mesh(4))
     for name, value in whole.b.items():
         assert_close(single.b[name], value)

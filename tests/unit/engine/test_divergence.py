@@ -11,25 +11,25 @@ import numpy as np
 import pytest
 import torch
 
-from engine import simulate as loop
-from engine.adapters import Adapters, mix
-from engine.channels import hop as on_links
-from engine.cli import EXIT_DIVERGED, answer, app
-from engine.config import RunConfig
-from engine.divergence import (
+from meshtune.engine import simulate as loop
+from meshtune.engine.adapters.stack import Adapters, mix
+from meshtune.engine.answering.evaluate import Scores
+from meshtune.engine.channels import hop as on_links
+from meshtune.engine.commands.app import EXIT_DIVERGED, answer, app
+from meshtune.engine.config import RunConfig
+from meshtune.engine.divergence import (
     require_distances,
     require_exchanged,
     require_recorded,
     require_scored,
     require_trained,
 )
-from engine.errors import NumericsError
-from engine.evaluate import Scores
-from engine.fleet import OptimizerState
-from engine.methods.decaf_gossip import DecafGossip
-from engine.reproduce.campaign import play_run
-from engine.simulate import simulate
-from engine.world import State, World, build_world, initial_state
+from meshtune.engine.errors import NumericsError
+from meshtune.engine.fleet import OptimizerState
+from meshtune.engine.methods.decaf_gossip import DecafGossip
+from meshtune.engine.reproduce.campaign import play_run
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import State, World, build_world, initial_state
 from tests.support.builders import sample_record, tiny_config
 from tests.support.methods import line_mesh, mesh_of, moved, setup_of, silence
 
@@ -263,7 +263,9 @@ def test_the_command_line_keeps_the_finite_rounds_and_ends_with_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     enlarging(monkeypatch, 1e9, rounds=(1,))
-    monkeypatch.setattr("engine.cli.chosen_config", lambda *_: tiny_config(rounds=3))
+    monkeypatch.setattr(
+        "meshtune.engine.commands.app.chosen_config", lambda *_: tiny_config(rounds=3)
+    )
     out = tmp_path / "out.jsonl"
     with pytest.raises(SystemExit) as left:
         answer(app, argv=["run", "tiny", "--quiet", "--out", str(out)])
@@ -290,7 +292,7 @@ def test_a_link_without_any_signal_is_written_as_one_without_ratio(
     def matrix(sends: Any, n: int, values: Any, empty: Any) -> Any:
         return as_it_is(sends, n, np.zeros_like(values) if empty is np.nan else values, empty)
 
-    monkeypatch.setattr("engine.channels.radio.matrix", matrix)
+    monkeypatch.setattr("meshtune.engine.channels.radio.matrix", matrix)
     world = build_world(tiny_config(rounds=1))
     [(_, record)] = simulate(world, initial_state(world))
     assert record.links

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.doctor import (
+from meshtune.engine.commands.doctor import (
     Verdict,
     check_packages,
     check_python,

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.channels import build_channel
-from engine.config import RunConfig
-from engine.dry_run import (
+from meshtune.engine.channels import build_channel
+from meshtune.engine.config import RunConfig
+from meshtune.engine.planning.dry_run import (
     PAIRS,
     DryRun,
     dry_run,
@@ -19,7 +18,7 @@ from engine.dry_run import (
     round_meshes,
     rounds_to_play,
 )
-from engine.topology.changing import changing_mesh
+from meshtune.engine.topology.changing import changing_mesh
 from tests.support.builders import tiny_config
 
 ALL = 10**9  # a budget for every round

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine.adapters import Adapters, select
-from engine.backbone.forward import Backbone, backbone_from_llama, forward, prompt_inputs
-from engine.config import GateName
-from engine.evaluate import answers, evaluate, own_accuracy, prompt_weights
-from engine.exam import Exam
-from engine.methods.base import Bank, Gate
-from engine.signatures import by_device, signatures
+from meshtune.engine.adapters.stack import Adapters, select
+from meshtune.engine.answering.evaluate import answers, evaluate, own_accuracy, prompt_weights
+from meshtune.engine.answering.exam import Exam
+from meshtune.engine.backbone.forward import Backbone, backbone_from_llama, forward, prompt_inputs
+from meshtune.engine.config import GateName
+from meshtune.engine.methods.base import Bank, Gate
+from meshtune.engine.methods.shared.signatures import by_device, signatures
 from tests.support.gates import (
     BLIND_TO_INPUTS,
     held_experts,

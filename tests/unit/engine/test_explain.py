@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from engine.config import TASK_NAMES
-from engine.explain import budget, collisions, growth, interference, subspaces
-from engine.explain_routing import routing
-from engine.topology.collision import collision_rate
+from meshtune.engine.config import TASK_NAMES
+from meshtune.engine.explain.experiments import budget, collisions, growth, interference, subspaces
+from meshtune.engine.explain.routing import routing
+from meshtune.engine.topology.collision import collision_rate
 
 
 def test_orthogonal_adapters_disturb_each_other_as_much_as_random_ones() -> None:

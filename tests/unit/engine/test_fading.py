@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from engine import config as c
-from engine.channels import fading as module
-from engine.channels.fading import (
+from meshtune.engine import config as c
+from meshtune.engine.channels import fading as module
+from meshtune.engine.channels.fading import (
     Fading,
     FadingLaw,
     NakagamiLaw,
@@ -19,8 +19,8 @@ from engine.channels.fading import (
     jakes_correlation,
     mean_speed_m_s,
 )
-from engine.rng import stream
-from engine.units import LIGHT_SPEED_M_S
+from meshtune.engine.rng import stream
+from meshtune.engine.units import LIGHT_SPEED_M_S
 
 FADES = [RayleighLaw(), RicianLaw(0.2), RicianLaw(60.0), NakagamiLaw(0.5), NakagamiLaw(4.0)]
 LAWS = [Steady(), *FADES]

@@ -8,9 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.adapters import Adapters, Masks, flatten, initial_adapters, module_shapes, select
-from engine.backbone.forward import Backbone, backbone_from_llama
-from engine.fleet import (
+from meshtune.engine.adapters.stack import (
+    Adapters,
+    Masks,
+    flatten,
+    initial_adapters,
+    module_shapes,
+    select,
+)
+from meshtune.engine.backbone.forward import Backbone, backbone_from_llama
+from meshtune.engine.fleet import (
     OptimizerState,
     TrainingRule,
     default_group_size,

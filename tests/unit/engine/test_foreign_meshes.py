@@ -5,7 +5,7 @@ import json
 import networkx as nx
 import pytest
 
-from engine.topology.files import MeshFile, drawn_from_text
+from meshtune.engine.topology.files import MeshFile, drawn_from_text
 
 GEPHI = """<?xml version="1.0" encoding="UTF-8"?>
 <graphml xmlns="http://graphml.graphdrawing.org/xmlns">

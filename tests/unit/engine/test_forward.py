@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.adapters import Adapters, initial_adapters, module_shapes, select
-from engine.backbone.forward import (
+from meshtune.engine.adapters.stack import Adapters, initial_adapters, module_shapes, select
+from meshtune.engine.backbone.forward import (
     Backbone,
     TopRanks,
     backbone_from_llama,
@@ -20,8 +20,8 @@ from engine.backbone.forward import (
     largest_kept,
     prompt_inputs,
 )
-from engine.errors import ConfigMismatch
-from engine.methods.base import Gate
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.methods.base import Gate
 from tests.support.gates import slow_logits
 from tests.support.oracles import hook_inputs, peft_model, random_llama
 

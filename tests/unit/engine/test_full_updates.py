@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine.adapters import Adapters, flatten
-from engine.backbone.forward import (
+from meshtune.engine.adapters.stack import Adapters, flatten
+from meshtune.engine.backbone.forward import (
     Backbone,
     backbone_from_llama,
     fleet_gradient,
     fleet_loss,
     forward,
 )
-from engine.fleet import OptimizerState, TrainingRule, train_steps
-from engine.methods.full_gossip import FullGossip
+from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
+from meshtune.engine.methods.full_gossip import FullGossip
 from tests.support.methods import setup_of
 from tests.support.oracles import random_llama
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import config as c
-from engine.channels import gain_table
-from engine.channels.gain_table import GainTable, load_gain_table
-from engine.channels.propagation import build_propagation
-from engine.errors import AssetMissing, ConfigMismatch
-from engine.inputs import input_path
+from meshtune.engine import config as c
+from meshtune.engine.channels import gain_table
+from meshtune.engine.channels.gain_table import GainTable, load_gain_table
+from meshtune.engine.channels.propagation import build_propagation
+from meshtune.engine.errors import AssetMissing, ConfigMismatch
+from meshtune.engine.inputs import input_path
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "gain-tables.md"
 GAIN = np.array([[0.0, 0.5, 0.25], [0.1, 0.0, 0.0], [1.0, 1e-9, 0.0]])

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine.adapters import Adapters
-from engine.config import GateName
-from engine.gating import (
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.answering.gating import (
     BY_INPUT,
     arrow_directions,
     blended,
@@ -22,8 +21,9 @@ from engine.gating import (
     soft_weights,
     subspace_shares,
 )
-from engine.methods.base import Gate
-from engine.signatures import signatures
+from meshtune.engine.config import GateName
+from meshtune.engine.methods.base import Gate
+from meshtune.engine.methods.shared.signatures import signatures
 from tests.support.gates import slow_score, slow_weights
 
 EXPERTS, RANK, WIDTH, OUT, PROMPTS = 4, 3, 20, 11, 12

@@ -5,12 +5,11 @@ import math
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.rng import stream
-from engine.topology.facts import algebraic_connectivity, components, degrees, diameter
-from engine.topology.lattices import exponential, full, line, ring, star
+from meshtune.engine.rng import stream
+from meshtune.engine.topology.facts import algebraic_connectivity, components, degrees, diameter
+from meshtune.engine.topology.lattices import exponential, full, line, ring, star
 
 
 def drawn(devices: int, share: float, seed: int, *, both: bool) -> np.ndarray:

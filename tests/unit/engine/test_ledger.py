@@ -5,14 +5,13 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from jaxtyping import Bool, Int64
 
-from engine import config as c
-from engine.channels import Channel, Delivery
-from engine.config import with_values
-from engine.ledger import (
+from meshtune.engine import config as c
+from meshtune.engine.channels import Channel, Delivery
+from meshtune.engine.config import with_values
+from meshtune.engine.ledger import (
     KNOWN,
     NOTHING,
     OFFER_BITS,
@@ -32,11 +31,11 @@ from engine.ledger import (
     pulls,
     with_new_masks,
 )
-from engine.presets import load_preset
-from engine.rng import stream
-from engine.simulate import simulate
-from engine.topology import Mesh
-from engine.world import build_world, initial_state
+from meshtune.engine.presets import load_preset
+from meshtune.engine.rng import stream
+from meshtune.engine.simulate import simulate
+from meshtune.engine.topology import Mesh
+from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 from tests.support.methods import full_mesh, line_mesh, mesh_of
 

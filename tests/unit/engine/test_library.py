@@ -1,12 +1,17 @@
-"""The copies themselves: values that travel as the books in engine.ledger say."""
+"""The copies themselves: values that travel as the books in meshtune.engine.ledger say."""
 
 import numpy as np
 import torch
 
-from engine.ledger import OFFER_BITS, Pulls, copied, published, pulls
-from engine.methods.base import Heard, Memory
-from engine.methods.library import empty_memory, known_fraction, library_of, remembered
-from engine.topology import Mesh
+from meshtune.engine.ledger import OFFER_BITS, Pulls, copied, published, pulls
+from meshtune.engine.methods.base import Heard, Memory
+from meshtune.engine.methods.shared.library import (
+    empty_memory,
+    known_fraction,
+    library_of,
+    remembered,
+)
+from meshtune.engine.topology import Mesh
 from tests.support.methods import full_mesh, line_mesh, mesh_of, setup_of
 
 

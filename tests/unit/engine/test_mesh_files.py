@@ -5,13 +5,12 @@ import json
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.config import TASK_NAMES, Drawn, RunConfig
-from engine.rng import stream
-from engine.topology import build_mesh
-from engine.topology.files import (
+from meshtune.engine.config import TASK_NAMES, Drawn, RunConfig
+from meshtune.engine.rng import stream
+from meshtune.engine.topology import build_mesh
+from meshtune.engine.topology.files import (
     BYTES_MAX,
     MeshFile,
     drawn_from_graphml,
@@ -19,7 +18,7 @@ from engine.topology.files import (
     to_graphml,
     to_json,
 )
-from engine.topology.lattices import exponential, ring
+from meshtune.engine.topology.lattices import exponential, ring
 
 HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>'

@@ -12,12 +12,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine import config as c
-from engine.adapters import Adapters, Factor, select
-from engine.fleet import BOTH_FACTORS
-from engine.methods import Memory, Method, build_method
-from engine.methods.base import Bits, Heard
-from engine.topology import Mesh
+from meshtune.engine import config as c
+from meshtune.engine.adapters.stack import Adapters, Factor, select
+from meshtune.engine.fleet import BOTH_FACTORS
+from meshtune.engine.methods import Memory, Method, build_method
+from meshtune.engine.methods.base import Bits, Heard
+from meshtune.engine.topology import Mesh
 from tests.support.methods import (
     all_values,
     full_mesh,

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine import metrics
-from engine.adapters import Adapters, select
-from engine.methods.base import Bank, Gate
-from engine.metrics import (
+from meshtune.engine.adapters.stack import Adapters, select
+from meshtune.engine.answering import metrics
+from meshtune.engine.answering.metrics import (
     Exchange,
     Questions,
     cluster_distances,
@@ -23,8 +22,9 @@ from engine.metrics import (
     update_cosines,
     update_retention,
 )
-from engine.topology import Mesh, metropolis_weights
-from engine.topology.mixing import spectral_gap
+from meshtune.engine.methods.base import Bank, Gate
+from meshtune.engine.topology import Mesh, metropolis_weights
+from meshtune.engine.topology.mixing import spectral_gap
 
 SHAPES = {"q": (5, 6), "up": (9, 6), "down": (4, 9)}  # d_out, d_in
 B_ONLY = frozenset({"b"})

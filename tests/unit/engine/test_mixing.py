@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import config as c
-from engine.config import with_values
-from engine.rng import stream
-from engine.shares import samples_per_device
-from engine.topology import metropolis_weights
-from engine.topology.mixing import (
+from meshtune.engine import config as c
+from meshtune.engine.config import with_values
+from meshtune.engine.rng import stream
+from meshtune.engine.tasks.shares import samples_per_device
+from meshtune.engine.topology import metropolis_weights
+from meshtune.engine.topology.mixing import (
     PUSH_BITS,
     MixingRule,
     data_weights,

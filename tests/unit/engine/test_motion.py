@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import config as c
-from engine.errors import ConfigMismatch
-from engine.topology import motion
-from engine.topology.motion import (
+from meshtune.engine import config as c
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.topology import motion
+from meshtune.engine.topology.motion import (
     Disc,
     GaussMarkovLaw,
     Motion,
@@ -21,7 +21,7 @@ from engine.topology.motion import (
     build_motion,
     reflected,
 )
-from engine.topology.traces import SUFFIXES, read_trace
+from meshtune.engine.topology.traces import SUFFIXES, read_trace
 
 RADIUS_M = 100.0
 WALKS: list[c.Mobility] = [

@@ -1,12 +1,11 @@
 """Names of runs: by what changed, never too long, told apart."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.config import RunConfig, with_values
-from engine.naming import NAME_MAX, changed_name, flat, numbered
-from engine.presets import load_preset, preset_names
+from meshtune.engine.config import RunConfig, with_values
+from meshtune.engine.naming import NAME_MAX, changed_name, flat, numbered
+from meshtune.engine.presets import load_preset, preset_names
 
 FIRST = load_preset("quick").config
 

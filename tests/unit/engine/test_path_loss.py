@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from engine.channels.path_loss import (
+from meshtune.engine.channels.path_loss import (
     InhOffice,
     LogDistance,
     PathLossModel,

@@ -6,20 +6,19 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine import config as c
-from engine.backbone.shapes import embedded_shapes
-from engine.ledger import (
+from meshtune.engine import config as c
+from meshtune.engine.adapters.masks import disjoint_masks, top_masks
+from meshtune.engine.backbone.shapes import embedded_shapes
+from meshtune.engine.ledger import (
     PlacesCode,
     expected_union,
     kept_entries,
     places_bits,
     signature_values,
 )
-from engine.signatures import signatures
-from engine.sparsity import disjoint_masks, top_masks
+from meshtune.engine.methods.shared.signatures import signatures
 from tests.support.methods import RANK, SHAPES, VALUES_B
 
 CODES = get_args(PlacesCode)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.config import RunConfig
-from engine.plan import Plan, mean_collision, plan, problems, usual_bits
-from engine.topology import build_mesh
+from meshtune.engine.config import RunConfig
+from meshtune.engine.planning.plan import Plan, mean_collision, plan, problems, usual_bits
+from meshtune.engine.topology import build_mesh
 
 ROOT = Path(__file__).resolve().parents[3]
 VALUES = 96_256  # of A and B at rank 8, by hand in test_preset_bits.py
@@ -74,7 +74,8 @@ def test_a_plan_survives_the_wire(channel: str) -> None:
 def test_a_plan_loads_no_torch() -> None:
     # In a process of its own: the tests have loaded torch long ago.
     program = (
-        "import sys; from engine.config import RunConfig; from engine.plan import plan, problems; "
+        "import sys; from meshtune.engine.config import RunConfig; "
+        "from meshtune.engine.planning.plan import plan, problems; "
         "config = RunConfig.model_validate({'topology': {'kind': 'agnes'}}); "
         "problems(config, plan(config)); "
         "sys.exit(int(bool({'torch', 'transformers'} & set(sys.modules))))"

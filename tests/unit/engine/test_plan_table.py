@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.plan import Spread
-from engine.plan_table import MISSING, cost_table, fact_table, spread, written
+from meshtune.engine.commands.plan_table import MISSING, cost_table, fact_table, spread, written
+from meshtune.engine.planning.plan import Spread
 from tests.support.fake_api import fake_config, fake_plan
 
 

@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 import torch
 
-from engine.checkpoint import save_state
-from engine.config import RunConfig, TaskName
-from engine.evaluate import answers
-from engine.playground import ANSWER_TOKENS, Answered, BadPrompt, GateWish, Lab, Question, ask
-from engine.simulate import play_round
-from engine.world import build_world, initial_state
+from meshtune.engine.answering.evaluate import answers
+from meshtune.engine.answering.playground import (
+    ANSWER_TOKENS,
+    Answered,
+    BadPrompt,
+    GateWish,
+    Lab,
+    Question,
+    ask,
+)
+from meshtune.engine.checkpoint import save_state
+from meshtune.engine.config import RunConfig, TaskName
+from meshtune.engine.simulate import play_round
+from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 
 TASKS: tuple[TaskName, ...] = ("reading", "addition", "list_result")

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from engine.backbone.embedded import load_embedded
-from engine.backbone.forward import backbone_from_llama
-from engine.backbone.shapes import embedded_shapes
-from engine.channels import Radio, build_channel
-from engine.config import RunConfig
-from engine.topology.power import deadline_power_w, message_bits, within_reach
+from meshtune.engine.backbone.embedded import load_embedded
+from meshtune.engine.backbone.forward import backbone_from_llama
+from meshtune.engine.backbone.shapes import embedded_shapes
+from meshtune.engine.channels import Radio, build_channel
+from meshtune.engine.config import RunConfig
+from meshtune.engine.topology.power import deadline_power_w, message_bits, within_reach
 
 HUB_AND_FOUR = np.array([[0, 0], [300, 0], [0, 300], [-300, 0], [0, -300]], dtype=np.float64)
 

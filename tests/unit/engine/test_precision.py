@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from engine.adapters import Adapters
-from engine.precision import on_air, value_cost_bits
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.methods.shared.precision import on_air, value_cost_bits
 
 
 def drawn(scale: float = 1.0) -> Adapters:

@@ -6,11 +6,11 @@ value. Per layer q, k, v, o are 160 x 160, gate and up 416 x 160, down 160 x 416
 
 import pytest
 
-from engine.config import with_values
-from engine.presets import load_preset
-from engine.records import RoundRecord
-from engine.simulate import simulate
-from engine.world import build_world, initial_state
+from meshtune.engine.config import with_values
+from meshtune.engine.presets import load_preset
+from meshtune.engine.records import RoundRecord
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import build_world, initial_state
 
 VALUES_A = 4 * 8 * (6 * 160 + 416)  # 44,032
 VALUES_B = 4 * 8 * (4 * 160 + 2 * 416 + 160)  # 52,224

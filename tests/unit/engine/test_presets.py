@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
-from engine import config as c
-from engine.config import RunConfig
-from engine.errors import ConfigFileError, PresetNotFound
-from engine.presets import load_preset, preset_names, read_config_tree
+from meshtune.engine import config as c
+from meshtune.engine.config import RunConfig
+from meshtune.engine.errors import ConfigFileError, PresetNotFound
+from meshtune.engine.presets import load_preset, preset_names, read_config_tree
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -28,7 +28,7 @@ def test_every_preset_loads_and_introduces_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_the_header_of_a_preset_says_how_to_run_it(name: str) -> None:
-    text = (files("engine.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    text = (files("meshtune.engine.presets") / f"{name}.toml").read_text(encoding="utf-8")
     header = text[: text.index("[about]")]
     assert all(line.startswith("#") for line in header.splitlines())
     assert f"# Command: meshtune run {name}\n" in header

@@ -5,20 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine import config as c
-from engine.adapters import Adapters, flatten, select
-from engine.methods import Memory, Method, build_method
-from engine.methods.base import Heard
-from engine.methods.gossip import LEAST_PUSHED, biased
-from engine.precision import on_air
-from engine.rng import stream
-from engine.topology.mixing import PUSH_BITS, MixingRule, push_weights, uniform_weights
+from meshtune.engine import config as c
+from meshtune.engine.adapters.stack import Adapters, flatten, select
+from meshtune.engine.methods import Memory, Method, build_method
+from meshtune.engine.methods.base import Heard
+from meshtune.engine.methods.shared.averaging import LEAST_PUSHED, biased
+from meshtune.engine.methods.shared.precision import on_air
+from meshtune.engine.rng import stream
+from meshtune.engine.topology.mixing import PUSH_BITS, MixingRule, push_weights, uniform_weights
 from tests.support.methods import (
     all_values,
     full_mesh,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from engine.channels import build_channel
-from engine.channels.capacity import RateRule
-from engine.channels.fading import RayleighLaw
-from engine.channels.radio import Radio, Reliability, Sharing
-from engine.config import RunConfig, with_values
+from meshtune.engine.channels import build_channel
+from meshtune.engine.channels.capacity import RateRule
+from meshtune.engine.channels.fading import RayleighLaw
+from meshtune.engine.channels.radio import Radio, Reliability, Sharing
+from meshtune.engine.config import RunConfig, with_values
 from tests.support.radios import radio_of
 
 PLACES = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 20.0]])

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from engine import config as c
-from engine.channels import build_channel
-from engine.compute import compute_cost
-from engine.presets import load_preset, preset_names
-from engine.topology import Mesh, build_mesh, mesh_at
-from engine.topology.motion import area_of, build_motion
-from engine.topology.power import message_bits
+from meshtune.engine import config as c
+from meshtune.engine.channels import build_channel
+from meshtune.engine.planning.compute import compute_cost
+from meshtune.engine.presets import load_preset, preset_names
+from meshtune.engine.topology import Mesh, build_mesh, mesh_at
+from meshtune.engine.topology.motion import area_of, build_motion
+from meshtune.engine.topology.power import message_bits
 
 RADIO = ("bad_channel", "moving_crowd", "straggler", "one_cluster_or_many")
 

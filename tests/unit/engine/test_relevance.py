@@ -7,9 +7,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from engine.config import RunConfig
-from engine.simulate import simulate
-from engine.world import build_world, initial_state
+from meshtune.engine.config import RunConfig
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 
 RADIO: dict[str, Any] = {"channel__kind": "radio"}

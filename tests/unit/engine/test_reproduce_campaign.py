@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import RunConfig, config_hash
-from engine.errors import NumericsError
-from engine.records import RoundRecord
-from engine.reproduce import campaign
-from engine.reproduce.arms import (
+from meshtune.engine.config import RunConfig, config_hash
+from meshtune.engine.errors import NumericsError
+from meshtune.engine.records import RoundRecord
+from meshtune.engine.reproduce import campaign
+from meshtune.engine.reproduce.arms import (
     ARMS,
     BASE,
     SWEEP_SEED,
@@ -19,14 +19,14 @@ from engine.reproduce.arms import (
     base_config,
     chosen_arms,
 )
-from engine.reproduce.campaign import (
+from meshtune.engine.reproduce.campaign import (
     Job,
     comparison_jobs,
     finished_jobs,
     play_run,
     sweep_jobs,
 )
-from engine.reproduce.results import (
+from meshtune.engine.reproduce.results import (
     FILE_NAME,
     by_arm,
     load_results,
@@ -34,8 +34,8 @@ from engine.reproduce.results import (
     milestones,
     store_result,
 )
-from engine.simulate import Check, simulate
-from engine.world import State, World, build_world, initial_state
+from meshtune.engine.simulate import Check, simulate
+from meshtune.engine.world import State, World, build_world, initial_state
 from tests.support.builders import sample_record, tiny_config
 from tests.support.campaigns import FakePlay, run_result
 

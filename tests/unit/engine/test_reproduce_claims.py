@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine.reproduce.arms import ARMS
-from engine.reproduce.claims import (
+from meshtune.engine.reproduce.arms import ARMS
+from meshtune.engine.reproduce.claims import (
     CLAIMS,
     Claim,
     Verdict,
@@ -14,7 +14,7 @@ from engine.reproduce.claims import (
     judgements,
     verdict_of,
 )
-from engine.reproduce.results import Results, RunResult, by_arm
+from meshtune.engine.reproduce.results import Results, RunResult, by_arm
 from tests.support.campaigns import run_result
 
 

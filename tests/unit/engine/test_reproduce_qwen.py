@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.reproduce.qwen import (
+from meshtune.engine.reproduce.qwen import (
     QWEN_1_5B,
     QWEN_7B,
     ModelShape,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from engine.cli import EXIT_INTERRUPTED, EXIT_REFUSED, answer, app
-from engine.reproduce import campaign
-from engine.reproduce.arms import BASE, arm_named
-from engine.reproduce.report import (
+from meshtune.engine.commands.app import EXIT_INTERRUPTED, EXIT_REFUSED, answer, app
+from meshtune.engine.reproduce import campaign
+from meshtune.engine.reproduce.arms import BASE, arm_named
+from meshtune.engine.reproduce.report import (
     Report,
     as_markdown,
     as_table,
@@ -19,8 +19,8 @@ from engine.reproduce.report import (
     report,
     sweep_report,
 )
-from engine.reproduce.results import RunResult, by_arm
-from engine.reproduce.summary import Summary, pareto_front, summaries
+from meshtune.engine.reproduce.results import RunResult, by_arm
+from meshtune.engine.reproduce.summary import Summary, pareto_front, summaries
 from tests.support.campaigns import FakePlay, run_result
 
 LORA = [

@@ -5,10 +5,9 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.reproduce.statistics import (
+from meshtune.engine.reproduce.statistics import (
     Estimate,
     accuracy_at,
     bits_to_reach,

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from engine import config as c
-from engine.channels.path_loss import SidelinkUrban, free_space_gain
-from engine.channels.propagation import FreeSpace, LargeScale, Propagation, build_propagation
-from engine.channels.shadowing import WAVES, PairField
-from engine.geometry import distances_m
-from engine.rng import stream
+from meshtune.engine import config as c
+from meshtune.engine.channels.path_loss import SidelinkUrban, free_space_gain
+from meshtune.engine.channels.propagation import (
+    FreeSpace,
+    LargeScale,
+    Propagation,
+    build_propagation,
+)
+from meshtune.engine.channels.shadowing import WAVES, PairField
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.rng import stream
 
 CARRIER_HZ = 3.5e9
 KINDS = [kind for kind in get_args(get_args(c.PathLoss)[0]) if kind is not c.GainTable]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from engine.config import GateName
-from engine.signatures import DIRECTIONS, by_device, signatures
+from meshtune.engine.config import GateName
+from meshtune.engine.methods.shared.signatures import DIRECTIONS, by_device, signatures
 
 DEVICES, PROMPTS, WIDTH = 3, 10, 7
 

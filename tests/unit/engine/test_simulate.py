@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from engine.adapters import Adapters
-from engine.checkpoint import load_state, save_state
-from engine.config import RunConfig
-from engine.errors import CheckpointError, ConfigMismatch, Interrupted, NumericsError
-from engine.records import RoundRecord
-from engine.simulate import simulate
-from engine.world import build_world, initial_state
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.checkpoint import load_state, save_state
+from meshtune.engine.config import RunConfig
+from meshtune.engine.errors import CheckpointError, ConfigMismatch, Interrupted, NumericsError
+from meshtune.engine.records import RoundRecord
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 
 SO_LORA = {

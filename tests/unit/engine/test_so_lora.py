@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from engine import config as c
-from engine.adapters import Adapters
-from engine.methods import Memory
-from engine.methods.base import Heard
-from engine.methods.ffa_gossip import FfaGossip
-from engine.methods.so_lora import SoLoraMethod
-from engine.topology import Mesh
-from engine.topology.mixing import MixingRule
+from meshtune.engine import config as c
+from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.methods import Memory
+from meshtune.engine.methods.base import Heard
+from meshtune.engine.methods.ffa_gossip import FfaGossip
+from meshtune.engine.methods.so_lora import SoLoraMethod
+from meshtune.engine.topology import Mesh
+from meshtune.engine.topology.mixing import MixingRule
 from tests.support.methods import (
     PROTOTYPE_VALUES,
     RANK,

@@ -3,14 +3,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from engine.adapters import Adapters
-from engine.sparsity import (
+from meshtune.engine.adapters.masks import (
     active_union_mean,
     disjoint_masks,
     largest_changes,
     plain_mean,
     top_masks,
 )
+from meshtune.engine.adapters.stack import Adapters
 from tests.support.methods import active_mean
 
 

@@ -8,8 +8,13 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import LlamaForCausalLM
 
-from engine.backbone.forward import backbone_from_llama, layer_inputs
-from engine.spectral import layer_densities, spectral_entropies, spectral_entropy, water_fill
+from meshtune.engine.backbone.forward import backbone_from_llama, layer_inputs
+from meshtune.engine.backbone.spectral import (
+    layer_densities,
+    spectral_entropies,
+    spectral_entropy,
+    water_fill,
+)
 from tests.support.oracles import hook_inputs, random_llama
 
 

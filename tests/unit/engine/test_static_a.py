@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from engine.config import TASK_NAMES, TaskName
-from engine.errors import ConfigMismatch
-from engine.rng import stream
-from engine.static_a import Kind, static_a
+from meshtune.engine.adapters.static_a import Kind, static_a
+from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.rng import stream
 
 TASKS: tuple[TaskName, ...] = ("reading", "addition", "ending")
 OWN = np.array([0, 1, 2, 0])

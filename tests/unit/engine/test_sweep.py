@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from engine.config import RunConfig, config_hash, plain_errors, with_values
-from engine.errors import ConfigFileError
-from engine.naming import NAME_MAX
-from engine.sweep import (
+from meshtune.engine.config import RunConfig, config_hash, plain_errors, with_values
+from meshtune.engine.errors import ConfigFileError
+from meshtune.engine.naming import NAME_MAX
+from meshtune.engine.sweep import (
     CELLS_MAX,
     METRICS,
     Outcome,

@@ -8,13 +8,18 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.backbone.embedded import embedded_tokenizer
-from engine.config import TASK_NAMES, TaskName
-from engine.errors import ConfigMismatch
-from engine.tasks import Sample, build_task, split_of, train_samples
-from engine.tasks import test_samples as held_out_samples
-from engine.tasks.encode import IGNORED, choice_tokens, encode
-from engine.tasks.words import FACTS, KINDS, OPPOSITES, WORDS, number_in_words
+from meshtune.engine.backbone.embedded import embedded_tokenizer
+from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.tasks import (
+    Sample,
+    build_task,
+    split_of,
+    test_samples as held_out_samples,
+    train_samples,
+)
+from meshtune.engine.tasks.encode import IGNORED, choice_tokens, encode
+from meshtune.engine.tasks.words import FACTS, KINDS, OPPOSITES, WORDS, number_in_words
 
 COUNT = 400
 OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {

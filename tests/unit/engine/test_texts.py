@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.texts import plain, sheet_of, text_of, xml_of, xml_parts
+from meshtune.engine.texts import plain, sheet_of, text_of, xml_of, xml_parts
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><x>&b;</x>'
 

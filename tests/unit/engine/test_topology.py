@@ -3,20 +3,19 @@
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from engine.channels import build_channel
-from engine.config import RunConfig
-from engine.geometry import distances_m
-from engine.topology import (
+from meshtune.engine.channels import build_channel
+from meshtune.engine.config import RunConfig
+from meshtune.engine.geometry import distances_m
+from meshtune.engine.topology import (
     build_mesh,
     depends_on_round,
     mesh_at,
     metropolis_weights,
     start_places,
 )
-from engine.topology.power import message_bits, within_reach
+from meshtune.engine.topology.power import message_bits, within_reach
 
 LAYOUTS: list[dict[str, object]] = [
     {"kind": "ring"},

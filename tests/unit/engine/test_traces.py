@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import config as c
-from engine.errors import ConfigMismatch
-from engine.topology.motion import build_motion
-from engine.topology.traces import SUFFIXES, read_trace
+from meshtune.engine import config as c
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.topology.motion import build_motion
+from meshtune.engine.topology.traces import SUFFIXES, read_trace
 
 FCD = """<?xml version="1.0" encoding="UTF-8"?>
 <fcd-export xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">

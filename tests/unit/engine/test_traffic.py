@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.testing import assert_allclose
 
-from engine.channels import Delivery
-from engine.traffic import Traffic
+from meshtune.engine.channels import Delivery
+from meshtune.engine.channels.traffic import Traffic
 
 
 def hop(

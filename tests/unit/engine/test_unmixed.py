@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.config import RunConfig
-from engine.plan import plan
-from engine.plan_table import fact_table
-from engine.records import LinkRecord, RoundRecord
-from engine.topology.mixing import averaged_links
-from engine.unmixed import UnmixedWatch, unmixed
+from meshtune.engine.commands.plan_table import fact_table
+from meshtune.engine.config import RunConfig
+from meshtune.engine.planning.plan import plan
+from meshtune.engine.planning.unmixed import UnmixedWatch, unmixed
+from meshtune.engine.records import LinkRecord, RoundRecord
+from meshtune.engine.topology.mixing import averaged_links
 from tests.support.builders import sample_record, tiny_config
 from tests.support.methods import full_mesh, one_way_ring
 
@@ -100,7 +100,7 @@ def test_the_plan_says_that_lost_directions_average_nothing(
 
     config = tiny_config(fleet__devices=4, topology__kind="full")
     assert plan(config).notes == ()
-    monkeypatch.setattr("engine.dry_run.averaged_links", one_way)
+    monkeypatch.setattr("meshtune.engine.planning.dry_run.averaged_links", one_way)
     [note] = plan(config).notes
     assert note.field == "mixing.rule"
     assert "heard one way only" in note.sentence

@@ -1,0 +1,170 @@
+"""The look in one table: colours and marker shapes of tasks, methods and states, light and dark."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.records import RunStatus
+
+Mode = Literal["light", "dark"]
+Marker = Literal["circle", "square", "diamond", "triangle"]
+Dash = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
+
+
+@dataclass(frozen=True)
+class Tint:
+    """One colour in both modes."""
+
+    light: str
+    dark: str
+
+    def of(self, mode: Mode) -> str:
+        """The colour that `mode` shows."""
+        return self.dark if mode == "dark" else self.light
+
+
+ACCENT = Tint("#4F46E5", "#818CF8")
+TEXT = Tint("#1F2430", "#E6E8EE")
+MUTED = Tint("#5B6270", "#9AA3B2")
+PAPER = Tint("#FFFFFF", "#0F1218")
+PANEL = Tint("#F7F7F9", "#171B24")
+HAIRLINE = Tint("#E3E5EA", "#2A303C")
+GOOD = Tint("#15803D", "#4ADE80")
+WARN = Tint("#B45309", "#FBBF24")
+BAD = Tint("#B91C1C", "#F87171")
+
+# Heights in px: one line of numbers, one chart, one large picture.
+SMALL, MEDIUM, LARGE = 220, 320, 460
+
+
+@dataclass(frozen=True)
+class TaskLook:
+    """How a task is drawn: hue says the group, marker and fill say which one."""
+
+    title: str
+    group: str
+    color: str
+    marker: Marker
+    filled: bool
+
+
+TASKS: dict[TaskName, TaskLook] = {
+    "reading": TaskLook("Reading", "understanding", "#0072B2", "circle", True),
+    "entailment": TaskLook("Entailment", "understanding", "#56B4E9", "circle", False),
+    "addition": TaskLook("Addition", "mathematics", "#D55E00", "square", True),
+    "number_words": TaskLook("Number words", "mathematics", "#E69F00", "square", False),
+    "expression": TaskLook("Expression", "code", "#007A5A", "diamond", True),
+    "list_result": TaskLook("List result", "code", "#5CC8A1", "diamond", False),
+    "ending": TaskLook("Ending", "comprehension", "#8A3C8F", "triangle", True),
+    "instruction": TaskLook("Instruction", "comprehension", "#CC79A7", "triangle", False),
+}
+if set(TASKS) != set(TASK_NAMES):
+    raise RuntimeError(f"meshtune.dashboard.look.theme.TASKS lacks {set(TASK_NAMES) ^ set(TASKS)}")
+
+
+def plotly_symbol(task: TaskName) -> str:
+    """Plotly's name of the marker of `task`."""
+    look = TASKS[task]
+    name = {"triangle": "triangle-up"}.get(look.marker, look.marker)
+    return name if look.filled else f"{name}-open"
+
+
+@dataclass(frozen=True)
+class MethodLook:
+    """How the curves of a method are drawn."""
+
+    title: str
+    tint: Tint
+    dash: Dash
+
+
+# The reference arm is plain LoRA gossip: grey, drawn first, always there.
+REFERENCE_METHOD = "lora_gossip"
+METHODS: dict[str, MethodLook] = {
+    "lora_gossip": MethodLook("Plain LoRA gossip", MUTED, "solid"),
+    "so_lora": MethodLook("Sparse-and-orthogonal LoRA", ACCENT, "solid"),
+    "ffa_gossip": MethodLook("Frozen-A LoRA gossip", Tint("#0EA5A4", "#2DD4BF"), "solid"),
+    "decaf_gossip": MethodLook("DeCAF", Tint("#0EA5A4", "#2DD4BF"), "dash"),
+    "choco_gossip": MethodLook("CHOCO gossip", MUTED, "dash"),
+    "lori": MethodLook("LoRI", Tint("#A16207", "#D9A441"), "solid"),
+    "local": MethodLook("Local only", Tint("#94A3B8", "#7C8AA0"), "dot"),
+    "centralised": MethodLook("Centralised (bound)", TEXT, "dash"),
+    "full_gossip": MethodLook("Full fine-tuning gossip", Tint("#B45309", "#FBBF24"), "solid"),
+    "oracle_experts": MethodLook("Oracle experts (bound)", TEXT, "dashdot"),
+}
+# Several runs of one method keep its colour and take these dashes in turn.
+REPEAT_DASHES: tuple[Dash, ...] = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+def method_look(method: str) -> MethodLook:
+    """Look of `method`; a method this table does not know yet is drawn in text colour."""
+    return METHODS.get(method, MethodLook(method, TEXT, "solid"))
+
+
+@dataclass(frozen=True)
+class StatusLook:
+    """How the state of a run is named and marked."""
+
+    title: str
+    badge: Literal["gray", "blue", "green", "orange", "red"]
+    icon: str
+
+
+STATUSES: dict[RunStatus, StatusLook] = {
+    RunStatus.QUEUED: StatusLook("Queued", "gray", ":material/schedule:"),
+    RunStatus.RUNNING: StatusLook("Running", "blue", ":material/play_circle:"),
+    RunStatus.PAUSED: StatusLook("Paused", "gray", ":material/pause_circle:"),
+    RunStatus.COMPLETED: StatusLook("Completed", "green", ":material/check_circle:"),
+    RunStatus.DIVERGED: StatusLook("Diverged", "orange", ":material/trending_up:"),
+    RunStatus.CANCELLED: StatusLook("Cancelled", "gray", ":material/cancel:"),
+    RunStatus.FAILED: StatusLook("Failed", "red", ":material/error:"),
+}
+
+# Accuracy: viridis, readable in grey and without colour vision.
+ACCURACY_SCALE: tuple[tuple[float, str], ...] = (
+    (0.0, "#440154"),
+    (0.25, "#3B528B"),
+    (0.5, "#21918C"),
+    (0.75, "#5EC962"),
+    (1.0, "#FDE725"),
+)
+# Link quality: one hue, weak links fade into the paper. Ends are at these signal-to-noise ratios.
+SNR_RANGE_DB = (0.0, 40.0)
+SNR_WEAK = Tint("#C7CBEA", "#3A3F63")
+SNR_STRONG = Tint("#3730A3", "#A5B4FC")
+
+
+def blend(low: str, high: str, share: float) -> str:
+    """The colour at `share` (0 to 1) of the straight way from `low` to `high`, as #RRGGBB."""
+    bounded = min(1.0, max(0.0, share))
+    parts = (
+        round(int(low[i : i + 2], 16) * (1 - bounded) + int(high[i : i + 2], 16) * bounded)
+        for i in (1, 3, 5)
+    )
+    return "#" + "".join(f"{part:02X}" for part in parts)
+
+
+def snr_share(snr_db: float) -> float:
+    """Place of a signal-to-noise ratio on the colour scale of links, 0 to 1."""
+    low, high = SNR_RANGE_DB
+    return min(1.0, max(0.0, (snr_db - low) / (high - low)))
+
+
+def snr_color(snr_db: float | None, mode: Mode) -> str:
+    """Colour of a link; an ideal link, which has no SNR, is drawn as the strongest."""
+    share = 1.0 if snr_db is None else snr_share(snr_db)
+    return blend(SNR_WEAK.of(mode), SNR_STRONG.of(mode), share)
+
+
+def contrast_css(mode: Mode) -> str:
+    """A style sheet for parts of Streamlit whose text stands out too little from its ground."""
+    ink = PAPER.of(mode) if mode == "dark" else "#FFFFFF"
+    caption = f"color: {MUTED.of(mode)} !important; opacity: 1 !important;"
+    return (
+        "<style>"
+        f'[data-testid="stCaptionContainer"] {{ {caption} }}'
+        '[data-testid="stCaptionContainer"] * { color: inherit; opacity: 1; }'
+        f'[data-testid^="stBaseButton-primary"]:not(:disabled) * {{ color: {ink}; }}'
+        f"[data-tag] * {{ color: {ink}; }}"
+        "</style>"
+    )
