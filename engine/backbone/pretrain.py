@@ -77,8 +77,7 @@ Endless documents of `engine/backbone/corpus.py`, drawn from one seed; every doc
 
 ## Training
 
-`python -m meshtune.engine.backbone.pretrain --out FOLDER --steps {steps}
---first-steps {first_steps}`
+`{command} --out FOLDER --steps {steps} --first-steps {first_steps}`
 
 Seed {seed}; at most {batch_tokens} tokens per step. Muon at {matrix_rate} with weight decay
 {weight_decay} for the matrices inside the layers, AdamW at {other_rate} for the rest, both started
@@ -293,6 +292,7 @@ def model_card(recipe: Recipe, curve: list[Point], parameters: int) -> str:
         for kind in kinds
     )
     return CARD.format(
+        command="python -m meshtune.engine.backbone.pretrain",
         parameters=f"{parameters:,}",
         weights=weights,
         losses=losses_table,

@@ -133,7 +133,8 @@ def test_a_package_without_weights_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(embedded, "embedded_folder", lambda: tmp_path)
-    with pytest.raises(AssetMissing, match=r"no weights; reinstall .* engine\.backbone\.pretrain"):
+    way = r"no weights; reinstall .* meshtune\.engine\.backbone\.pretrain"
+    with pytest.raises(AssetMissing, match=way):
         load_embedded()
     with pytest.raises(AssetMissing, match="no weights"):
         embedded_backbone()
