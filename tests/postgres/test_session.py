@@ -42,7 +42,7 @@ def test_each_migration_follows_the_one_before_and_the_last_gives_the_tables_of_
     postgres: private.Server,
 ) -> None:
     for module in pkgutil.iter_modules(db.__path__):  # each may bring tables
-        import_module(f"db.{module.name}")
+        import_module(f"meshtune.db.{module.name}")
     url = empty(postgres)
     engine = open_engine(url)
     for revision in revisions():
