@@ -79,9 +79,10 @@ def _lock() -> None:
 def _keep_typed() -> None:
     """What stands in the widgets now, also what was on its way while the token was refused."""
     if KEPT in st.session_state:
-        now = {str(key): value for key, value in st.session_state.items() if _typed(value)}
         st.session_state[KEPT] |= {
-            key: value for key, value in now.items() if not key.startswith("door-")
+            str(key): value
+            for key, value in st.session_state.items()
+            if _typed(value) and not str(key).startswith("door-")
         }
 
 

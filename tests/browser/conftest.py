@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from meshtune.backend.schemas.runs import RunCreate
 from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from tests.support.builders import tiny_config
 from tests.support.fake_api import FakeApi, served
+from tests.support.ports import free_port
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -52,13 +52,6 @@ START_S = 90.0
 STATUS = ".st-key-run-status"  # where the run view says how the run stands
 PATIENCE_S = 60.0  # of one browser action, on a machine that also trains
 expect.set_options(timeout=PATIENCE_S * 1000)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

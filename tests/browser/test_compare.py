@@ -20,7 +20,6 @@ from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from meshtune.engine.records import RunStatus
 from tests.browser.conftest import (
     OpenPage,
-    free_port,
     process,
     settled,
     wait_for,
@@ -28,6 +27,7 @@ from tests.browser.conftest import (
 )
 from tests.support.comparison import arm_config, complete, fill
 from tests.support.fake_api import FakeApi, fake_config
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import expect
 
 from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
-from tests.browser.conftest import OpenPage, free_port, process, wait_for
+from tests.browser.conftest import OpenPage, process, wait_for
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

@@ -15,8 +15,9 @@ from meshtune.db import tokens
 from meshtune.db.session import writing
 from meshtune.db.tokens import Scope
 from meshtune.engine.records import RunStatus
-from tests.browser.conftest import OpenPage, free_port, process, settled, wait_for
+from tests.browser.conftest import OpenPage, process, settled, wait_for
 from tests.support.builders import stored_run, tiny_config
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

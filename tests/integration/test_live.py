@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from meshtune.db import runs
 from meshtune.db.session import writing
 from meshtune.engine.records import RunStatus
 from tests.support.builders import LEASE_S, play, sample_provenance, stored_run, tiny_config
+from tests.support.ports import free_port
 
 PATIENCE_S = 60.0
 SERVE = """
@@ -118,12 +118,6 @@ def answers(url: str) -> bool:
         return httpx.get(f"{url}/health", trust_env=False).is_success
     except httpx.TransportError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def claimed(store: Engine, run_id: int) -> runs.Claim:

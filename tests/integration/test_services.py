@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import yaml
 from meshtune.backend.schemas.runs import RunCreate, RunDetail
 from meshtune.engine.records import RunStatus
 from tests.support.builders import tiny_config
+from tests.support.ports import free_port
 
 PATIENCE_S = 100.0  # some twenty seconds on an idle machine
 ROOT = Path(__file__).parents[2]
@@ -109,12 +109,6 @@ class Stack:
     def said(self, name: str) -> str:
         """Its log."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

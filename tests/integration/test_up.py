@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from meshtune.backend.services.up import (
     sole,
     taken,
 )
+from tests.support.ports import free_port
 
 SERVER = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port={}, bind='127.0.0.1')"
 SLEEPER = "import time; time.sleep(600)"
@@ -29,12 +29,6 @@ STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     "print('here', flush=True); time.sleep(600)"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def python(name: str, code: str, health_url: str | None = None) -> Part:

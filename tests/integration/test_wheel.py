@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import site
-import socket
 import subprocess
 import sys
 import tarfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.workers import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -115,12 +115,6 @@ def test_doctor_run_and_report_work_beside_foreign_packages(bin_dir: Path, elsew
     less = ("--set", "rounds=1", "--set", "evaluation.samples_per_task=2")
     told(bin_dir, elsewhere, "run", "quick", *less, "--out", "run.jsonl")
     assert len((elsewhere / "run.jsonl").read_text(encoding="utf-8").splitlines()) == 1
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

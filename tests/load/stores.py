@@ -1,7 +1,6 @@
 """What a measurement needs: a store of its own, filled fast, and the API as people run it."""
 
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from meshtune.engine.config import RunConfig
 from meshtune.engine.records import RunStatus
 from tests.support import postgres
 from tests.support.builders import LEASE_S, sample_provenance, sample_record
+from tests.support.ports import free_port
 
 METHODS = ("so_lora", "lora_gossip", "full_gossip", "local")
 RUNS_AT_ONCE = 50  # in one transaction
@@ -129,9 +129,7 @@ def environment(settings: Settings) -> dict[str, str]:
 @contextmanager
 def served(settings: Settings, *, nice: int = 0) -> Iterator[str]:
     """The API in a process of its own, as `meshtune up` starts it, or more modest; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["nice", f"-n{nice}"] if nice else []
     command += [
         sys.executable,

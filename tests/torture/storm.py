@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,13 +16,14 @@ from pathlib import Path
 import httpx
 from sqlalchemy import Engine
 
-from meshtune.backend.services.up import HOST, parts_of
+from meshtune.backend.services.up import parts_of
 from meshtune.backend.settings import Settings, open_store
 from meshtune.db import runs
 from meshtune.db.errors import IllegalTransition, StoreUnavailable
 from meshtune.db.models import Run
 from meshtune.db.session import reading, writing
 from meshtune.engine.records import RunStatus
+from tests.support.ports import free_port
 from tests.support.workers import ShippedWorker, start
 from tests.torture import weather
 from tests.torture.plans import plan, twins
@@ -221,7 +221,7 @@ class Storm:
     # Keeping it going
 
     def _services(self, logs: Path) -> list[Service]:
-        port, api_port = _free_port(), _free_port()
+        port, api_port = free_port(), free_port()
         return [
             Service(self.settings, part.command, part.health_url, logs / f"{part.name}.log")
             for part in parts_of(port, api_port)
@@ -360,12 +360,6 @@ class Storm:
             found = runs.listed(session, limit=10, status=[RunStatus.RUNNING])
         far = [run for run in found if run.rounds_done >= 2]
         return self.dice.choice(far) if far else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _print(line: str) -> None:
