@@ -108,8 +108,9 @@ def test_the_door_opens_as_far_as_the_token_goes(
     page.get_by_role("link", name="Gallery", exact=True).click()
     settled(page)
     find = page.get_by_label("Find runs")
-    find.fill("tiny")
+    find.fill("no run is called so")
     find.press("Enter")
+    expect(page.get_by_text("No run fits")).to_be_visible()  # its answer came, not only its end
     settled(page)
     revoke(lab, Scope.RUN)
     find.fill("words that nobody may lose")
