@@ -25,9 +25,9 @@ from pydantic import (
 )
 
 from meshtune.engine.config import RunConfig, no_such_field, plain_errors, with_values
-from meshtune.engine.config.base import Finite, Part
 from meshtune.engine.config.errors import misfit
 from meshtune.engine.errors import EngineError, PresetNotFound
+from meshtune.engine.fields import Finite, Part
 from meshtune.engine.naming import NAME_MAX, field_word
 from meshtune.engine.presets import load_preset, preset_names, read_config_tree
 from meshtune.engine.reproduce.statistics import Estimate, estimate

@@ -31,7 +31,7 @@ from meshtune.engine.backbone.forward import (
     forward,
     forward_experts,
 )
-from meshtune.engine.methods.base import Bank, Gate
+from meshtune.engine.methods.rules import Bank, Gate
 
 # Sequences per forward pass. Every pass has one thread to itself, so it need not be large; the
 # shapes depend on nothing but sizes: the machine's threads change no more than how a kernel rounds.

@@ -27,8 +27,8 @@ from meshtune.engine.adapters.stack import (
     flatten,
     select,
 )
-from meshtune.engine.methods.base import Bank
-from meshtune.engine.topology.base import Mesh
+from meshtune.engine.mesh import Mesh
+from meshtune.engine.methods.rules import Bank
 from meshtune.engine.topology.collision import collision_rate, empirical_collision, own_overlap
 from meshtune.engine.topology.mixing import MixingRule, spectral_gap
 

@@ -21,7 +21,7 @@ from meshtune.engine.backbone.forward import Backbone, TopRanks, forward, forwar
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import GateName, RunConfig, TaskName
-from meshtune.engine.methods.base import Bank, Gate
+from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.tasks import build_task, test_samples as held_out_samples
 from meshtune.engine.world import State, World, build_world
 

@@ -12,7 +12,7 @@ from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.gating import BY_INPUT, Score, blended, hard_weights, score_of
 from meshtune.engine.backbone.forward import Backbone, forward, prompt_inputs
 from meshtune.engine.config import GateName
-from meshtune.engine.methods.base import Bank, Gate
+from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.methods.shared.signatures import KINDS
 
 Weigh = Callable[[Tensor], Tensor]  # (s, k) scores to weights

@@ -3,22 +3,6 @@
 Every field carries its default, bounds, unit and help text; every checker of a config is here.
 """
 
-from meshtune.engine.config.base import (
-    OUR_CHOICE,
-    DBm,
-    Decibel,
-    Finite,
-    Hertz,
-    InputName,
-    Metres,
-    MetresPerSecond,
-    Part,
-    Probability,
-    Seconds,
-    Sha256,
-    Watts,
-    unit,
-)
 from meshtune.engine.config.channel import (
     Access,
     Band,
@@ -98,6 +82,22 @@ from meshtune.engine.config.topology import (
     WattsStrogatz,
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
+from meshtune.engine.fields import (
+    OUR_CHOICE,
+    DBm,
+    Decibel,
+    Finite,
+    Hertz,
+    InputName,
+    Metres,
+    MetresPerSecond,
+    Part,
+    Probability,
+    Seconds,
+    Sha256,
+    Watts,
+    unit,
+)
 
 __all__ = [
     "OUR_CHOICE",

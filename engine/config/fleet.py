@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from meshtune.engine.config.base import OUR_CHOICE, Finite, Part
+from meshtune.engine.fields import OUR_CHOICE, Finite, Part
 
 TaskName = Literal[
     "reading",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from meshtune.engine.config.base import OUR_CHOICE, Finite, Part, matters_if, unit
+from meshtune.engine.fields import OUR_CHOICE, Finite, Part, matters_if, unit
 
 
 class Local(Part):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from meshtune.engine.config.base import (
+from meshtune.engine.fields import (
     OUR_CHOICE,
     Finite,
     InputName,

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from meshtune.engine.config.base import Part
 from meshtune.engine.config.channel import Channel, PaperChannel, RadioChannel, UmiStreetCanyon
 from meshtune.engine.config.errors import misfit
 from meshtune.engine.config.fleet import Fleet
@@ -35,6 +34,7 @@ from meshtune.engine.config.topology import (
     WattsStrogatz,
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
+from meshtune.engine.fields import Part
 
 # Methods that need no mesh at all, and those whose averaging works over directed links.
 ALONE = (Local, Centralised)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from meshtune.engine.config.base import OUR_CHOICE, Finite, Part, matters_if, unit
+from meshtune.engine.fields import OUR_CHOICE, Finite, Part, matters_if, unit
 
 # Methods that train whole matrices, and those that send some entries of a matrix only.
 WHOLE = ("full_gossip", "oracle_experts")

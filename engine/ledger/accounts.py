@@ -24,7 +24,7 @@ from meshtune.engine.ledger.costs import (
 from meshtune.engine.ledger.library import empty_library, with_new_masks
 from meshtune.engine.ledger.messages import Accounts, Messages, OneHop, on_links
 from meshtune.engine.ledger.trees import expert_trees
-from meshtune.engine.topology.base import Links, Mesh
+from meshtune.engine.mesh import Links, Mesh
 from meshtune.engine.topology.mixing import mixing_rule
 
 

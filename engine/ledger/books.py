@@ -18,7 +18,7 @@ from meshtune.engine.ledger.costs import (
 )
 from meshtune.engine.ledger.library import KNOWN, STRANGER, Library, Pulls, copied, published, pulls
 from meshtune.engine.ledger.messages import Messages
-from meshtune.engine.topology.base import Links, Mesh
+from meshtune.engine.mesh import Links, Mesh
 
 
 @dataclass(frozen=True)

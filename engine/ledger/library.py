@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from meshtune.engine.topology.base import Links
+from meshtune.engine.mesh import Links
 
 OFFER_BITS = 64  # name and round of an expert, in an offer and in a request
 LOOKED_AT = 2**20  # places of neighbours that are compared at once

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
-from meshtune.engine.topology.base import Links, Mesh
+from meshtune.engine.mesh import Links, Mesh
 
 
 @dataclass(frozen=True)

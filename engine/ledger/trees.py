@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int64
 
 from meshtune.engine.ledger.costs import Shapes, value_cost_bits
 from meshtune.engine.ledger.messages import Messages, OneHop
-from meshtune.engine.topology.base import Links, Mesh
+from meshtune.engine.mesh import Links, Mesh
 
 
 @dataclass(frozen=True)

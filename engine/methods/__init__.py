@@ -3,17 +3,17 @@
 from typing import assert_never
 
 from meshtune.engine import config
-from meshtune.engine.methods.base import Bank, Gate, Memory, Method, Setup, Signatures
-from meshtune.engine.methods.centralised import CentralisedLora
-from meshtune.engine.methods.choco_gossip import ChocoGossip
-from meshtune.engine.methods.decaf_gossip import DecafGossip
-from meshtune.engine.methods.ffa_gossip import FfaGossip
-from meshtune.engine.methods.full_gossip import FullGossip
-from meshtune.engine.methods.local import LocalMethod
-from meshtune.engine.methods.lora_gossip import LoraGossip
-from meshtune.engine.methods.lori import LoriMethod
-from meshtune.engine.methods.oracle_experts import OracleExperts
-from meshtune.engine.methods.so_lora import SoLoraMethod
+from meshtune.engine.methods.centralised.rules import CentralisedLora
+from meshtune.engine.methods.choco_gossip.rules import ChocoGossip
+from meshtune.engine.methods.decaf_gossip.rules import DecafGossip
+from meshtune.engine.methods.ffa_gossip.rules import FfaGossip
+from meshtune.engine.methods.full_gossip.rules import FullGossip
+from meshtune.engine.methods.local.rules import LocalMethod
+from meshtune.engine.methods.lora_gossip.rules import LoraGossip
+from meshtune.engine.methods.lori.rules import LoriMethod
+from meshtune.engine.methods.oracle_experts.rules import OracleExperts
+from meshtune.engine.methods.rules import Bank, Gate, Memory, Method, Setup, Signatures
+from meshtune.engine.methods.so_lora.rules import SoLoraMethod
 
 __all__ = ["Bank", "Gate", "Memory", "Method", "Setup", "Signatures", "build_method"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from meshtune.engine.channels import Channel, Radio
-from meshtune.engine.topology.base import Merge
+from meshtune.engine.mesh import Merge
 from meshtune.engine.topology.collision import collision_rate, packed_collision, packed_masks
 from meshtune.engine.topology.power import deadline_snr, noise_over_gain_w
 

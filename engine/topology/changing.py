@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from meshtune.engine import config as c
-from meshtune.engine.topology.base import Mesh
+from meshtune.engine.mesh import Mesh
 from meshtune.engine.topology.churn import present, reachable
 from meshtune.engine.topology.graphs import depends_on_places, depends_on_round, mesh_at
 from meshtune.engine.topology.motion import Motion, area_of, build_motion

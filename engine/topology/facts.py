@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int64
 from scipy.sparse.csgraph import connected_components
 
-from meshtune.engine.topology.base import Links
+from meshtune.engine.mesh import Links
 
 
 def degrees(linked: Links) -> Int64[np.ndarray, " n"]:

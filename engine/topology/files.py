@@ -21,11 +21,11 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from meshtune.engine import config as c
-from meshtune.engine.config.base import Finite
+from meshtune.engine.fields import Finite
 from meshtune.engine.geometry import centred
+from meshtune.engine.mesh import Links, Places
 from meshtune.engine.rng import stream
 from meshtune.engine.texts import plain
-from meshtune.engine.topology.base import Links, Places
 from meshtune.engine.topology.foreign import (
     DRAWN_X,
     DRAWN_Y,

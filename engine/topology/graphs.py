@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float64, Int64
 from meshtune.engine import config as c
 from meshtune.engine.channels import build_channel
 from meshtune.engine.geometry import distances_m
+from meshtune.engine.mesh import Links, Mesh, Places
 from meshtune.engine.rng import stream
 from meshtune.engine.topology.agnes import agnes, cluster_collision, cluster_labels, cluster_power
-from meshtune.engine.topology.base import Links, Mesh, Places
 from meshtune.engine.topology.joining import joined
 from meshtune.engine.topology.k_means import near_groups
 from meshtune.engine.topology.lattices import (

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from meshtune.engine.topology.base import Links
+from meshtune.engine.mesh import Links
 
 
 def joined(linked: Links, distances: Float64[np.ndarray, "n n"]) -> Links:

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from meshtune.engine.topology.base import Places
+from meshtune.engine.mesh import Places
 
 # Ends in far fewer steps on at most 256 devices; a bound against going round in circles.
 STEPS_MAX = 100

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from meshtune.engine.topology.base import Links
+from meshtune.engine.mesh import Links
 
 
 def linked_pairs(devices: int, pairs: tuple[tuple[int, int], ...] | list[tuple[int, int]]) -> Links:

@@ -6,8 +6,8 @@ from typing import assert_never
 import numpy as np
 
 from meshtune.engine import config as c
+from meshtune.engine.mesh import Places
 from meshtune.engine.rng import stream
-from meshtune.engine.topology.base import Places
 from meshtune.engine.topology.lattices import lattice_columns
 
 # Random places keep this distance: closer, path loss says nothing (antennas would couple).

@@ -7,7 +7,7 @@ import numpy as np
 from meshtune.engine import config as c
 from meshtune.engine.channels import Radio, build_channel
 from meshtune.engine.errors import ConfigMismatch
-from meshtune.engine.topology.base import Mesh
+from meshtune.engine.mesh import Mesh
 from meshtune.engine.topology.graphs import clustered_places
 from meshtune.engine.topology.power import message_bits
 from meshtune.engine.units import ratio_to_db

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.methods.base import Bank, Gate, Signatures
+from meshtune.engine.methods.rules import Bank, Gate, Signatures
 
 SHRINKAGE = 0.1
 BLIND_TO_INPUTS = ("none", "oracle", "prompt_loss", "single")

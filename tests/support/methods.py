@@ -12,7 +12,7 @@ from meshtune.engine.adapters.masks import active_union_mean
 from meshtune.engine.adapters.stack import Adapters, Factor, Masks, flatten, select
 from meshtune.engine.config import TASK_NAMES
 from meshtune.engine.methods import Memory, Method, Setup
-from meshtune.engine.methods.base import Heard
+from meshtune.engine.methods.rules import Heard
 from meshtune.engine.topology import Mesh
 
 SHAPES = {"layers.0.q_proj": (6, 80), "layers.0.k_proj": (4, 80), "layers.0.down_proj": (10, 72)}

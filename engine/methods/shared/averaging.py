@@ -24,7 +24,7 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, Masks, mix
 from meshtune.engine.ledger import Messages, on_links
-from meshtune.engine.methods.base import Heard, Memory, Setup
+from meshtune.engine.methods.rules import Heard, Memory, Setup
 from meshtune.engine.methods.shared.precision import on_air, value_cost_bits
 from meshtune.engine.topology import Mesh
 

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from meshtune.engine.adapters.stack import Factors
 from meshtune.engine.ledger import NOTHING, Library, empty_library
-from meshtune.engine.methods.base import Memory, Setup
+from meshtune.engine.methods.rules import Memory, Setup
 
 
 def empty_memory(setup: Setup, slots: int) -> Memory:

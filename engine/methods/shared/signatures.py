@@ -14,7 +14,7 @@ from torch import Tensor
 
 from meshtune.engine.config import GateName
 from meshtune.engine.ledger import DIRECTIONS
-from meshtune.engine.methods.base import Signatures
+from meshtune.engine.methods.rules import Signatures
 
 KINDS: dict[str, tuple[str, ...]] = {
     "prototype": ("mean",),

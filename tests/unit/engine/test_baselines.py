@@ -15,12 +15,12 @@ from meshtune.engine.adapters.stack import Adapters, flatten, mean
 from meshtune.engine.adapters.static_a import static_a
 from meshtune.engine.ledger import breadth_first
 from meshtune.engine.methods import Method, Setup, build_method
-from meshtune.engine.methods.base import Bits, Heard
-from meshtune.engine.methods.ffa_gossip import FfaGossip
-from meshtune.engine.methods.full_gossip import FullGossip
-from meshtune.engine.methods.lora_gossip import LoraGossip
-from meshtune.engine.methods.lori import LoriMethod
-from meshtune.engine.methods.oracle_experts import OracleExperts
+from meshtune.engine.methods.ffa_gossip.rules import FfaGossip
+from meshtune.engine.methods.full_gossip.rules import FullGossip
+from meshtune.engine.methods.lora_gossip.rules import LoraGossip
+from meshtune.engine.methods.lori.rules import LoriMethod
+from meshtune.engine.methods.oracle_experts.rules import OracleExperts
+from meshtune.engine.methods.rules import Bits, Heard
 from meshtune.engine.methods.shared.averaging import neighbour_average
 from meshtune.engine.topology import Mesh, metropolis_weights
 from tests.support.methods import (

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters, flatten, mean
 from meshtune.engine.methods import Memory
-from meshtune.engine.methods.base import Heard
-from meshtune.engine.methods.choco_gossip import ChocoGossip
-from meshtune.engine.methods.lora_gossip import LoraGossip
+from meshtune.engine.methods.choco_gossip.rules import ChocoGossip
+from meshtune.engine.methods.lora_gossip.rules import LoraGossip
+from meshtune.engine.methods.rules import Heard
 from meshtune.engine.topology import metropolis_weights
 from tests.support.methods import (
     RANK,

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.methods.base import Heard
-from meshtune.engine.methods.decaf_gossip import DecafGossip, neighbourhoods, refactored
+from meshtune.engine.methods.decaf_gossip.rules import DecafGossip, neighbourhoods, refactored
+from meshtune.engine.methods.rules import Heard
 from meshtune.engine.topology import metropolis_weights
 from tests.support.methods import (
     RANK,

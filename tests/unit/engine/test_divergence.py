@@ -26,7 +26,7 @@ from meshtune.engine.divergence import (
 )
 from meshtune.engine.errors import NumericsError
 from meshtune.engine.fleet import OptimizerState
-from meshtune.engine.methods.decaf_gossip import DecafGossip
+from meshtune.engine.methods.decaf_gossip.rules import DecafGossip
 from meshtune.engine.reproduce.campaign import play_run
 from meshtune.engine.simulate import simulate
 from meshtune.engine.world import State, World, build_world, initial_state

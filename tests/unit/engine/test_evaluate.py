@@ -16,7 +16,7 @@ from meshtune.engine.answering.evaluate import answers, evaluate, own_accuracy, 
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.forward import Backbone, backbone_from_llama, forward, prompt_inputs
 from meshtune.engine.config import GateName
-from meshtune.engine.methods.base import Bank, Gate
+from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from tests.support.gates import (
     BLIND_TO_INPUTS,

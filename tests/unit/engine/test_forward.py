@@ -21,7 +21,7 @@ from meshtune.engine.backbone.forward import (
     prompt_inputs,
 )
 from meshtune.engine.errors import ConfigMismatch
-from meshtune.engine.methods.base import Gate
+from meshtune.engine.methods.rules import Gate
 from tests.support.gates import slow_logits
 from tests.support.oracles import hook_inputs, peft_model, random_llama
 

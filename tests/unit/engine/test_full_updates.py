@@ -17,7 +17,7 @@ from meshtune.engine.backbone.forward import (
     forward,
 )
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
-from meshtune.engine.methods.full_gossip import FullGossip
+from meshtune.engine.methods.full_gossip.rules import FullGossip
 from tests.support.methods import setup_of
 from tests.support.oracles import random_llama
 

@@ -22,7 +22,7 @@ from meshtune.engine.answering.gating import (
     subspace_shares,
 )
 from meshtune.engine.config import GateName
-from meshtune.engine.methods.base import Gate
+from meshtune.engine.methods.rules import Gate
 from meshtune.engine.methods.shared.signatures import signatures
 from tests.support.gates import slow_score, slow_weights
 

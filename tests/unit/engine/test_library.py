@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from meshtune.engine.ledger import OFFER_BITS, Pulls, copied, published, pulls
-from meshtune.engine.methods.base import Heard, Memory
+from meshtune.engine.methods.rules import Heard, Memory
 from meshtune.engine.methods.shared.library import (
     empty_memory,
     known_fraction,

@@ -16,7 +16,7 @@ from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters, Factor, select
 from meshtune.engine.fleet import BOTH_FACTORS
 from meshtune.engine.methods import Memory, Method, build_method
-from meshtune.engine.methods.base import Bits, Heard
+from meshtune.engine.methods.rules import Bits, Heard
 from meshtune.engine.topology import Mesh
 from tests.support.methods import (
     all_values,

@@ -22,7 +22,7 @@ from meshtune.engine.answering.metrics import (
     update_cosines,
     update_retention,
 )
-from meshtune.engine.methods.base import Bank, Gate
+from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.topology import Mesh, metropolis_weights
 from meshtune.engine.topology.mixing import spectral_gap
 

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters, flatten, select
 from meshtune.engine.methods import Memory, Method, build_method
-from meshtune.engine.methods.base import Heard
+from meshtune.engine.methods.rules import Heard
 from meshtune.engine.methods.shared.averaging import LEAST_PUSHED, biased
 from meshtune.engine.methods.shared.precision import on_air
 from meshtune.engine.rng import stream

@@ -15,9 +15,9 @@ from torch.testing import assert_close
 from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.methods import Memory
-from meshtune.engine.methods.base import Heard
-from meshtune.engine.methods.ffa_gossip import FfaGossip
-from meshtune.engine.methods.so_lora import SoLoraMethod
+from meshtune.engine.methods.ffa_gossip.rules import FfaGossip
+from meshtune.engine.methods.rules import Heard
+from meshtune.engine.methods.so_lora.rules import SoLoraMethod
 from meshtune.engine.topology import Mesh
 from meshtune.engine.topology.mixing import MixingRule
 from tests.support.methods import (

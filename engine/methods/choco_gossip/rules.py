@@ -24,7 +24,7 @@ from meshtune.engine import config as c
 from meshtune.engine.adapters.masks import largest_changes
 from meshtune.engine.adapters.stack import Adapters, Factors, mix
 from meshtune.engine.ledger import Messages, on_links, places_bits
-from meshtune.engine.methods.base import Heard, Memory, PlainMethod
+from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
 from meshtune.engine.methods.shared.precision import on_air, value_cost_bits
 from meshtune.engine.topology import Mesh
 

@@ -14,7 +14,7 @@ import torch
 from meshtune.engine.adapters.stack import Adapters, Factor
 from meshtune.engine.adapters.static_a import static_a
 from meshtune.engine.ledger import Messages
-from meshtune.engine.methods.base import Heard, Memory, PlainMethod
+from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
 from meshtune.engine.methods.shared.averaging import averaged, averaging_start, numbers
 from meshtune.engine.topology import Mesh
 

@@ -5,7 +5,7 @@ Not in the paper: it separates what the exchange costs from what one adapter can
 
 from dataclasses import dataclass
 
-from meshtune.engine.methods.base import PlainMethod
+from meshtune.engine.methods.rules import PlainMethod
 
 
 @dataclass(frozen=True)

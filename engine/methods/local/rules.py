@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from meshtune.engine.methods.base import PlainMethod
+from meshtune.engine.methods.rules import PlainMethod
 
 
 @dataclass(frozen=True)

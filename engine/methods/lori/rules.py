@@ -19,7 +19,7 @@ from meshtune.engine.adapters.masks import top_masks
 from meshtune.engine.adapters.stack import Adapters, Factor, Masks
 from meshtune.engine.adapters.static_a import static_a
 from meshtune.engine.ledger import SEED_BITS, Messages, places_bits
-from meshtune.engine.methods.base import Bank, Heard, Memory, NoRelay, Setup, single_bank
+from meshtune.engine.methods.rules import Bank, Heard, Memory, NoRelay, Setup, single_bank
 from meshtune.engine.methods.shared.averaging import averaged, averaging_start
 from meshtune.engine.methods.shared.precision import value_cost_bits
 from meshtune.engine.topology import Mesh

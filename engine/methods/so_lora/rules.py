@@ -37,7 +37,7 @@ from meshtune.engine.ledger import (
     prices,
     with_new_masks,
 )
-from meshtune.engine.methods.base import Bank, Gate, Heard, Memory, Setup
+from meshtune.engine.methods.rules import Bank, Gate, Heard, Memory, Setup
 from meshtune.engine.methods.shared import signatures  # whole, as it imports this package itself
 from meshtune.engine.methods.shared.library import (
     empty_memory,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.ledger import Messages
-from meshtune.engine.methods.base import Heard, Memory, PlainMethod
+from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
 from meshtune.engine.methods.shared.averaging import both_factors
 from meshtune.engine.methods.shared.precision import on_air
 from meshtune.engine.topology import Mesh

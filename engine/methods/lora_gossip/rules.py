@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.ledger import Messages
-from meshtune.engine.methods.base import Heard, Memory, PlainMethod
+from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
 from meshtune.engine.methods.shared.averaging import averaged, averaging_start, both_factors
 from meshtune.engine.topology import Mesh
 

@@ -14,7 +14,7 @@ import torch
 
 from meshtune.engine.adapters.stack import Adapters, Factor, select, stack
 from meshtune.engine.ledger import Messages, expert_paths, expert_trees
-from meshtune.engine.methods.base import Bank, Gate, Heard, Memory, PlainMethod
+from meshtune.engine.methods.rules import Bank, Gate, Heard, Memory, PlainMethod
 from meshtune.engine.methods.shared.precision import on_air
 from meshtune.engine.topology import Mesh
 
