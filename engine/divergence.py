@@ -13,7 +13,7 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.evaluate import Scores
 from meshtune.engine.errors import CALMER, NumericsError
-from meshtune.engine.methods import Bank, Memory
+from meshtune.engine.methods.rules import Bank, Memory
 from meshtune.engine.methods.shared.precision import LARGEST_ON_AIR, on_air
 from meshtune.engine.records import RoundRecord
 

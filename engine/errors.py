@@ -1,5 +1,7 @@
 """What can go wrong in the engine, each with a sentence that says what to do next."""
 
+from importlib.metadata import EntryPoint
+
 
 class EngineError(Exception):
     """Base of every error that the engine raises on purpose."""
@@ -11,6 +13,23 @@ class PresetNotFound(EngineError):
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"no preset or file named {name!r}; presets: {', '.join(known)}")
         self.name = name
+
+
+class PluginRefused(EngineError):
+    """What a package outside adds by entry point cannot be used.
+
+    Args:
+        group: Of the entry point.
+        point: The entry point.
+        why: What is wrong with it, in a few words.
+    """
+
+    def __init__(self, group: str, point: EntryPoint, why: str) -> None:
+        package = "" if point.dist is None else f" of {point.dist.name} {point.dist.version}"
+        super().__init__(
+            f"the entry point {point.name!r}{package} in {group} cannot be used: {why}; mend the "
+            "package or uninstall it"
+        )
 
 
 class ConfigFileError(EngineError):

@@ -15,6 +15,7 @@ from meshtune.engine.answering.evaluate import Scores, evaluate, own_accuracy, p
 from meshtune.engine.answering.metrics import Exchange, Questions, fleet_metrics
 from meshtune.engine.channels.traffic import Traffic
 from meshtune.engine.config import Agnes
+from meshtune.engine.costs import mixing_rule
 from meshtune.engine.divergence import (
     require_distances,
     require_exchanged,
@@ -25,7 +26,7 @@ from meshtune.engine.divergence import (
 )
 from meshtune.engine.errors import NumericsError
 from meshtune.engine.fleet import OptimizerState, device_groups, train_steps
-from meshtune.engine.methods import Bank, Memory
+from meshtune.engine.methods.rules import Bank, Memory
 from meshtune.engine.planning.compute import ComputeCost, compute_cost
 from meshtune.engine.records import (
     DeviceRecord,
@@ -38,7 +39,6 @@ from meshtune.engine.records import (
 )
 from meshtune.engine.rng import stream
 from meshtune.engine.topology import Mesh, mesh_at
-from meshtune.engine.topology.mixing import mixing_rule
 from meshtune.engine.units import ratio_to_db
 from meshtune.engine.world import State, World
 

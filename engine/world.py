@@ -18,18 +18,18 @@ from meshtune.engine.backbone.forward import Backbone, fast_precision, prompt_in
 from meshtune.engine.backbone.spectral import Entropies, layer_densities, spectral_entropies
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.channels import Channel, build_channel
-from meshtune.engine.config import RunConfig, SoLora, TaskName
+from meshtune.engine.config import RunConfig, TaskName
+from meshtune.engine.costs import method_costs, terms
 from meshtune.engine.fleet import OptimizerState, TrainingRule
-from meshtune.engine.ledger import SIGNATURE_SAMPLES
-from meshtune.engine.methods import Memory, Method, Setup, Signatures, build_method
-from meshtune.engine.methods.shared.signatures import KINDS, by_device, signatures
+from meshtune.engine.methods.rules import Memory, Method, Setup, Signatures, build_method
+from meshtune.engine.methods.shared.gates import SIGNATURE_SAMPLES
+from meshtune.engine.methods.shared.signatures import by_device, signatures
 from meshtune.engine.records import Provenance
 from meshtune.engine.tasks import build_task, test_samples, train_samples
 from meshtune.engine.tasks.encode import Encoded, choice_tokens, encode
 from meshtune.engine.tasks.shares import samples_per_device
 from meshtune.engine.topology import Mesh, build_mesh
 from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
-from meshtune.engine.topology.mixing import mixing_rule
 
 
 @dataclass(frozen=True)
@@ -84,21 +84,13 @@ def build_world(config: RunConfig) -> World:
     tasks = config.fleet.present_tasks()
     own = np.array([tasks.index(config.fleet.task_of(i)) for i in range(config.fleet.devices)])
     pools = _pools(config, tasks, own, tokenizer)
-    shapes, rank = dict(backbone.shapes), config.adapter.rank
-    entropies = _entropies(config, probe, pools)
     setup = Setup(
+        **vars(terms(config)),
         seed=config.seed,
-        rounds=config.rounds,
         tasks=tasks,
-        own=own,
-        shapes=shapes,
-        rank=rank,
-        scaling=config.adapter.alpha / rank,
-        value_bits=config.adapter.value_bits,
-        places=config.adapter.places,
-        mixing=mixing_rule(config),
+        scaling=config.adapter.alpha / config.adapter.rank,
         signatures=_signatures(config, probe, pools),
-        entropies=entropies,
+        entropies=_entropies(config, probe, pools),
     )
     training = config.training
     densities = _densities(config, setup)
@@ -124,7 +116,7 @@ def build_world(config: RunConfig) -> World:
         pool_targets=torch.stack([pool.targets for pool in pools]),
         samples=samples_per_device(config.fleet, config.seed),
         exam=_exam(config, tasks, probe, tokenizer),
-        entropies=entropies,
+        entropies=setup.entropies,
     )
 
 
@@ -176,19 +168,18 @@ def _pools(
 
 def _signatures(config: RunConfig, probe: Backbone, pools: list[Encoded]) -> Signatures:
     """What the gate of the method wants to know of each device's prompts."""
-    method = config.method
-    if not isinstance(method, SoLora) or method.gate not in KINDS:
+    gate = method_costs(config).gate
+    if gate is None:
         return {}
     few = [pool.rows(torch.arange(min(SIGNATURE_SAMPLES, len(pool.tokens)))) for pool in pools]
     tokens = torch.cat([pool.tokens for pool in few])
     inputs = prompt_inputs(probe, tokens, torch.cat([pool.prompt_mask for pool in few]))
-    return signatures(method.gate, by_device(inputs, len(pools)))
+    return signatures(gate, by_device(inputs, len(pools)))
 
 
 def _entropies(config: RunConfig, probe: Backbone, pools: list[Encoded]) -> Entropies:
     """Spectral entropy per module and device, if the densities of the method depend on it."""
-    method = config.method
-    if not isinstance(method, SoLora) or method.density_by != "spectral":
+    if not method_costs(config).spectral:
         return {}
     few = torch.arange(min(SIGNATURE_SAMPLES, len(pools[0].tokens)))
     parts = [pool.rows(few) for pool in pools]
@@ -201,9 +192,10 @@ def _entropies(config: RunConfig, probe: Backbone, pools: list[Encoded]) -> Entr
 
 def _densities(config: RunConfig, setup: Setup) -> Float64[np.ndarray, "n layers"] | None:
     """The densities that the layers really have, for clusters to see; None where all are alike."""
-    if not setup.entropies or not isinstance(config.method, SoLora):
+    if not setup.entropies:
         return None
-    shares = layer_densities(setup.entropies, setup.shapes, setup.rank, config.method.density)
+    density = method_costs(config).density
+    shares = layer_densities(setup.entropies, setup.shapes, setup.rank, density)
     return torch.stack(list(shares.values()), dim=1).double().numpy()
 
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from meshtune.backend.schemas.runs import Wire
-from meshtune.engine.config import GateName, TaskName
+from meshtune.engine.config import TaskName
+from meshtune.engine.methods.shared.gates import GateName
 
 ArmName = Literal["base", "own", "merged", "gated", "oracle"]
 PROMPT_MOST = 2000  # characters

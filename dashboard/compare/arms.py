@@ -20,6 +20,7 @@ from meshtune.backend.schemas.compare import (
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.methods.kind import Dash
 from meshtune.engine.naming import flat
 from meshtune.engine.records import RunStatus
 from meshtune.engine.reproduce.statistics import t_quantile
@@ -30,16 +31,6 @@ Values = NDArray[np.float64]
 # Ended before their last round; a mean over seeds leaves them out and says so.
 BROKEN = (RunStatus.DIVERGED, RunStatus.FAILED, RunStatus.CANCELLED)
 NAME_SHORT = 16  # characters of a run's name at the end of its line
-# Method names where the full title of dashboard/look/theme.py has no room.
-SHORT_METHODS = {
-    "lora_gossip": "Plain LoRA",
-    "so_lora": "SO-LoRA",
-    "ffa_gossip": "Frozen A",
-    "choco_gossip": "CHOCO",
-    "centralised": "Centralised",
-    "full_gossip": "Full tuning",
-    "oracle_experts": "Oracle",
-}
 NAMED_FIELDS = 2  # differing config fields in the name of a group
 NOT_COMPARED = ("name", "seed", "schema_version")
 
@@ -72,7 +63,7 @@ class Arm:
     drawn: tuple[ComparedRun, ...]  # those behind its curves
     round: tuple[int, ...]  # finished rounds at each point
     every_rounds: int  # between two points
-    dash: theme.Dash
+    dash: Dash
     reference: bool = False
 
     @property
@@ -92,8 +83,8 @@ class Arm:
             name = self.members[0].run.name
             cut = name if len(name) <= NAME_SHORT else f"{name[: NAME_SHORT - 1]}…"
             return f"{cut} #{self.lead}"
-        title = theme.method_look(self.method).title
-        return self.label.replace(title, SHORT_METHODS.get(self.method, title), 1)
+        look = theme.method_look(self.method)
+        return self.label.replace(look.title, look.short, 1)
 
     @property
     def rounds_total(self) -> int:
@@ -199,7 +190,7 @@ def reference_of(arms: Sequence[Arm], wanted: str | None) -> str | None:
     return next((arm.key for arm in [*plain, *arms]), None)
 
 
-def _arm(key: str, label: str, members: Sequence[ComparedRun], dash: theme.Dash) -> Arm:
+def _arm(key: str, label: str, members: Sequence[ComparedRun], dash: Dash) -> Arm:
     begun = [each for each in members if each.curves.round]
     whole = [each for each in begun if each.run.status not in BROKEN]
     drawn = tuple(whole or begun)

@@ -1,14 +1,16 @@
 """The look in one table: colours and marker shapes of tasks, methods and states, light and dark."""
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Literal
 
 from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.methods.kind import Dash
+from meshtune.engine.methods.registry import METHODS as METHOD_KINDS, REFERENCE
 from meshtune.engine.records import RunStatus
 
 Mode = Literal["light", "dark"]
 Marker = Literal["circle", "square", "diamond", "triangle"]
-Dash = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
 
 
 @dataclass(frozen=True)
@@ -74,31 +76,43 @@ class MethodLook:
     """How the curves of a method are drawn."""
 
     title: str
+    short: str
     tint: Tint
     dash: Dash
 
 
 # The reference arm is plain LoRA gossip: grey, drawn first, always there.
-REFERENCE_METHOD = "lora_gossip"
-METHODS: dict[str, MethodLook] = {
-    "lora_gossip": MethodLook("Plain LoRA gossip", MUTED, "solid"),
-    "so_lora": MethodLook("Sparse-and-orthogonal LoRA", ACCENT, "solid"),
-    "ffa_gossip": MethodLook("Frozen-A LoRA gossip", Tint("#0EA5A4", "#2DD4BF"), "solid"),
-    "decaf_gossip": MethodLook("DeCAF", Tint("#0EA5A4", "#2DD4BF"), "dash"),
-    "choco_gossip": MethodLook("CHOCO gossip", MUTED, "dash"),
-    "lori": MethodLook("LoRI", Tint("#A16207", "#D9A441"), "solid"),
-    "local": MethodLook("Local only", Tint("#94A3B8", "#7C8AA0"), "dot"),
-    "centralised": MethodLook("Centralised (bound)", TEXT, "dash"),
-    "full_gossip": MethodLook("Full fine-tuning gossip", Tint("#B45309", "#FBBF24"), "solid"),
-    "oracle_experts": MethodLook("Oracle experts (bound)", TEXT, "dashdot"),
-}
+REFERENCE_METHOD = REFERENCE
+# For methods that name no colour: told apart without colour vision (Okabe & Ito, 2008).
+SPARE_TINTS = (
+    Tint("#0072B2", "#56B4E9"),
+    Tint("#D55E00", "#E69F00"),
+    Tint("#007A5A", "#5CC8A1"),
+    Tint("#8A3C8F", "#CC79A7"),
+)
+
+
+def _looks() -> dict[str, MethodLook]:
+    spare = cycle(SPARE_TINTS)
+    return {
+        method.name: MethodLook(
+            method.look.title,
+            method.look.short,
+            next(spare) if method.look.color is None else Tint(*method.look.color),
+            method.look.dash,
+        )
+        for method in METHOD_KINDS.rows()
+    }
+
+
+METHODS: dict[str, MethodLook] = _looks()
 # Several runs of one method keep its colour and take these dashes in turn.
 REPEAT_DASHES: tuple[Dash, ...] = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 def method_look(method: str) -> MethodLook:
     """Look of `method`; a method this table does not know yet is drawn in text colour."""
-    return METHODS.get(method, MethodLook(method, TEXT, "solid"))
+    return METHODS.get(method, MethodLook(method, method, TEXT, "solid"))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """LoRA adapters of all devices, stacked along a leading device axis, and algebra on them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -12,7 +12,7 @@ Factor = Literal["a", "b"]
 # Keyed by target module ("layers.0.q_proj", ...), in network order.
 Factors = dict[str, Float[Tensor, "n ..."]]
 Masks = dict[str, Bool[Tensor, "n ..."]]
-Shapes = dict[str, tuple[int, int]]
+Shapes = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Factors, Shapes
-from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.config import TASK_NAMES
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.rng import stream
 
@@ -20,7 +20,7 @@ def static_a(
     seed: int,
     shapes: Shapes,
     rank: int,
-    tasks: tuple[TaskName, ...],
+    tasks: tuple[str, ...],
     own: Int[np.ndarray, " n"],
 ) -> Factors:
     """Static A of every device and module, (n, r, d_in), rows of length near or exactly 1 (M8).
@@ -68,7 +68,7 @@ def static_a(
 
 
 def _orthonormal(
-    seed: int, module: str, d_in: int, rank: int, tasks: tuple[TaskName, ...]
+    seed: int, module: str, d_in: int, rank: int, tasks: tuple[str, ...]
 ) -> Float[Tensor, "tasks r d_in"]:
     """One block of rows per task, from a common orthonormal matrix where all blocks fit the width.
 

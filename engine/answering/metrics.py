@@ -30,7 +30,7 @@ from meshtune.engine.adapters.stack import (
 from meshtune.engine.mesh import Mesh
 from meshtune.engine.methods.rules import Bank
 from meshtune.engine.topology.collision import collision_rate, empirical_collision, own_overlap
-from meshtune.engine.topology.mixing import MixingRule, spectral_gap
+from meshtune.engine.weights import MixingRule, spectral_gap
 
 # Weight of the experts that a device holds, in the order of `Bank.held`; the same on all devices
 # (q, k) or one table per device (n, q, k); one for all modules or one per module.

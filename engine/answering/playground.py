@@ -20,8 +20,9 @@ from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokeni
 from meshtune.engine.backbone.forward import Backbone, TopRanks, forward, forward_experts
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
-from meshtune.engine.config import GateName, RunConfig, TaskName
+from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.methods.rules import Bank, Gate
+from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.tasks import build_task, test_samples as held_out_samples
 from meshtune.engine.world import State, World, build_world
 

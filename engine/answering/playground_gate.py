@@ -11,9 +11,8 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.gating import BY_INPUT, Score, blended, hard_weights, score_of
 from meshtune.engine.backbone.forward import Backbone, forward, prompt_inputs
-from meshtune.engine.config import GateName
 from meshtune.engine.methods.rules import Bank, Gate
-from meshtune.engine.methods.shared.signatures import KINDS
+from meshtune.engine.methods.shared.gates import SIGNATURES, GateName
 
 Weigh = Callable[[Tensor], Tensor]  # (s, k) scores to weights
 
@@ -35,7 +34,9 @@ def gate_kinds(bank: Bank) -> tuple[GateName, ...]:
         return ("oracle",)
     told = bank.signatures
     return tuple(
-        kind for kind in get_args(GateName) if all(what in told for what in KINDS.get(kind, ()))
+        kind
+        for kind in get_args(GateName)
+        if all(what in told for what in SIGNATURES.get(kind, ()))
     )
 
 

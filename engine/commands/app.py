@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from meshtune.engine import quantities as words
+from meshtune.engine.commands import new
 from meshtune.engine.config import RunConfig, no_such_field, plain_errors, with_values
 from meshtune.engine.errors import EngineError, NumericsError, PresetNotFound
 from meshtune.engine.naming import changed_name, flat
@@ -44,6 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(new.app, name="new")
 
 
 class Refused(Exception):

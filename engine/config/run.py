@@ -9,17 +9,7 @@ from pydantic import Field, model_validator
 from meshtune.engine.config.channel import Channel, PaperChannel, RadioChannel, UmiStreetCanyon
 from meshtune.engine.config.errors import misfit
 from meshtune.engine.config.fleet import Fleet
-from meshtune.engine.config.method import (
-    Centralised,
-    ChocoGossip,
-    FfaGossip,
-    FullGossip,
-    Local,
-    LoraGossip,
-    Lori,
-    Method,
-    SoLora,
-)
+from meshtune.engine.config.method import Method, default_method
 from meshtune.engine.config.motion import Churn, Mobility, Moving, Static, Trace
 from meshtune.engine.config.topology import (
     Agnes,
@@ -35,10 +25,8 @@ from meshtune.engine.config.topology import (
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
 from meshtune.engine.fields import Part
-
-# Methods that need no mesh at all, and those whose averaging works over directed links.
-ALONE = (Local, Centralised)
-DIRECTED = (LoraGossip, FfaGossip, FullGossip, Lori)
+from meshtune.engine.methods.kind import MethodKind
+from meshtune.engine.methods.registry import METHODS
 
 
 class RunConfig(Part):
@@ -70,7 +58,7 @@ class RunConfig(Part):
     )
     fleet: Fleet = Field(default_factory=Fleet, title="Devices and tasks")
     topology: Topology = Field(default_factory=Geometric, title="Topology")
-    method: Method = Field(default_factory=SoLora, title="Method and sparsity")
+    method: Method = Field(default_factory=default_method, title="Method and sparsity")
     adapter: Adapter = Field(default_factory=Adapter, title="Adapter")
     channel: Channel = Field(default_factory=PaperChannel, title="Channel")
     mobility: Mobility = Field(default_factory=Static, title="Mobility")
@@ -118,54 +106,62 @@ def _topology_fits(topology: Topology, devices: int) -> None:
 
 
 def _method_fits(config: RunConfig) -> None:
-    topology, method, rule = config.topology, config.method, config.mixing.rule
-    if isinstance(topology, Agnes) and topology.collision == "empirical" and _disjoint(method):
+    topology, chosen, rule = config.topology, config.method, config.mixing.rule
+    method = METHODS[chosen.kind]
+    empirical = isinstance(topology, Agnes) and topology.collision == "empirical"
+    if empirical and method.deals_by_cluster(chosen):
         raise misfit(
             "topology.collision",
             "topology.collision is empirical but method.mask is disjoint, which deals out "
             "entries by cluster; choose another mask or count collisions analytically",
         )
-    if isinstance(topology, Drawn) and not isinstance(method, ALONE):
+    if isinstance(topology, Drawn) and method.needs_mesh:
         apart = _cut_off(len(topology.positions), topology.links)
         if apart:
             named = ", ".join(map(str, apart[:8])) + (" ..." if len(apart) > 8 else "")
             raise misfit(
                 "topology.links",
-                f"device {named} has no path to device 0, and {method.kind} needs a connected "
+                f"device {named} has no path to device 0, and {method.name} needs a connected "
                 "mesh; draw a link to it, or choose the method local",
             )
-    if rule == "push_sum" and not isinstance(method, DIRECTED):
+    if rule == "push_sum" and method.averaging != "directed":
+        directed = ", ".join(each.name for each in METHODS.rows() if each.averaging == "directed")
         raise misfit(
             "mixing.rule",
-            f"push_sum mixes whole adapters, which {method.kind} does not; choose metropolis, or "
-            "one of lora_gossip, ffa_gossip, lori, full_gossip",
+            f"push_sum mixes whole adapters, which {method.name} does not; choose metropolis, or "
+            f"one of {directed}",
         )
-    if isinstance(method, ChocoGossip):
-        _choco_fits(config)
+    if method.averaging == "copies":
+        _copies_fit(config)
     if isinstance(topology, Exponential) and topology.direction == "one_way":
-        if not isinstance(method, (*DIRECTED, *ALONE)):
-            raise misfit(
-                "topology.direction",
-                f"{method.kind} asks its neighbours back, so its links need both directions; "
-                "set topology.direction to both",
-            )
-        if isinstance(method, DIRECTED) and rule not in ("uniform", "data", "push_sum"):
-            raise misfit(
-                "mixing.rule",
-                f"{rule} counts links that work both ways, and here all point one way; choose "
-                "uniform or push_sum",
-            )
+        _one_way_fits(method, rule)
 
 
-def _choco_fits(config: RunConfig) -> None:
+def _one_way_fits(method: MethodKind, rule: str) -> None:
+    if method.averaging != "directed" and method.needs_mesh:
+        raise misfit(
+            "topology.direction",
+            f"{method.name} asks its neighbours back, so its links need both directions; "
+            "set topology.direction to both",
+        )
+    if method.averaging == "directed" and rule not in ("uniform", "data", "push_sum"):
+        raise misfit(
+            "mixing.rule",
+            f"{rule} counts links that work both ways, and here all point one way; choose "
+            "uniform or push_sum",
+        )
+
+
+def _copies_fit(config: RunConfig) -> None:
     rule, churn, mobility = config.mixing.rule, config.churn, config.mobility
+    name = config.method.kind
     if rule not in ("metropolis", "max_degree"):
         raise misfit(
             "mixing.rule",
-            f"choco_gossip needs symmetric weights, which {rule} does not give; choose metropolis "
+            f"{name} needs symmetric weights, which {rule} does not give; choose metropolis "
             "or max_degree",
         )
-    copies = "choco_gossip keeps a copy of each neighbour from the start, so its links must stay"
+    copies = f"{name} keeps a copy of each neighbour from the start, so its links must stay"
     if churn.link_up_prob < 1.0 or churn.leave_prob > 0.0:
         field = "link_up_prob" if churn.link_up_prob < 1.0 else "leave_prob"
         wanted = "1" if field == "link_up_prob" else "0"
@@ -192,10 +188,6 @@ def _channel_fits(config: RunConfig) -> None:
             f"the lower end is at {law.low_end_m:g} m but the higher one at {law.high_end_m:g} m; "
             "swap them",
         )
-
-
-def _disjoint(method: Method) -> bool:
-    return isinstance(method, SoLora) and method.mask == "disjoint"
 
 
 def _cut_off(devices: int, links: tuple[tuple[int, int], ...]) -> list[int]:

@@ -5,10 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, Part, matters_if, unit
+from meshtune.engine.methods.registry import METHODS
 
 # Methods that train whole matrices, and those that send some entries of a matrix only.
-WHOLE = ("full_gossip", "oracle_experts")
-MASKED = ("so_lora", "lori", "choco_gossip")
+WHOLE = tuple(method.name for method in METHODS.rows() if method.whole)
+MASKED = tuple(method.name for method in METHODS.rows() if method.names_places)
 
 
 class Adapter(Part):

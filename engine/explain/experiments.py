@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64
 
 from meshtune.engine import config as c
 from meshtune.engine.channels import Radio, build_channel
+from meshtune.engine.methods.so_lora.config import SoLora
 from meshtune.engine.rng import stream
 from meshtune.engine.topology import build_mesh
 from meshtune.engine.topology.collision import (
@@ -220,7 +221,7 @@ def growth(devices: int, density: float, collision_max: float, seed: int) -> Gro
         seed=seed,
         fleet=c.Fleet(devices=devices),
         topology=c.Agnes(collision_max=collision_max),
-        method=c.SoLora(density=density),
+        method=SoLora(density=density),
     )
     mesh = build_mesh(config)
     return Growth(

@@ -1,24 +1,15 @@
 """What goes on air, counted without training: bits and adapter values per link and hop (M11).
 
-A run and its plan count with the same code: the method of sparse experts keeps its `Books` here,
-and `accounts` predicts from the config alone what every method will send, given who heard whom.
-Nothing here knows a tensor.
+A run and its plan count with the same code: nothing here knows a tensor, and nothing a method.
 """
 
-from meshtune.engine.ledger.accounts import accounts, library_slots
-from meshtune.engine.ledger.books import Books, expected_union, prices
-from meshtune.engine.ledger.costs import (
-    DIRECTIONS,
+from meshtune.engine.ledger.accounts import Introduced, Steady
+from meshtune.engine.ledger.bits import (
     SCALE_BITS,
     SEED_BITS,
-    SIGNATURE_SAMPLES,
     PlacesCode,
-    draws_masks,
-    is_masked,
-    is_published,
-    kept_entries,
+    Shapes,
     places_bits,
-    signature_values,
     value_cost_bits,
 )
 from meshtune.engine.ledger.library import (
@@ -31,47 +22,37 @@ from meshtune.engine.ledger.library import (
     Pulls,
     copied,
     empty_library,
+    is_published,
     published,
     pulls,
     with_new_masks,
 )
-from meshtune.engine.ledger.messages import Accounts, Messages, on_links, silence
-from meshtune.engine.ledger.trees import breadth_first, expert_paths, expert_trees
+from meshtune.engine.ledger.messages import Accounts, Messages, OneHop, on_links, silence
 
 __all__ = [
-    "DIRECTIONS",
     "KNOWN",
     "NOTHING",
     "OFFER_BITS",
     "OLD_MASK",
     "SCALE_BITS",
     "SEED_BITS",
-    "SIGNATURE_SAMPLES",
     "STRANGER",
     "Accounts",
-    "Books",
+    "Introduced",
     "Library",
     "Messages",
+    "OneHop",
     "PlacesCode",
     "Pulls",
-    "accounts",
-    "breadth_first",
+    "Shapes",
+    "Steady",
     "copied",
-    "draws_masks",
     "empty_library",
-    "expected_union",
-    "expert_paths",
-    "expert_trees",
-    "is_masked",
     "is_published",
-    "kept_entries",
-    "library_slots",
     "on_links",
     "places_bits",
-    "prices",
     "published",
     "pulls",
-    "signature_values",
     "silence",
     "value_cost_bits",
     "with_new_masks",

@@ -176,3 +176,9 @@ def _tidied(library: Library) -> Library:
         members=library.members[kept],
         origin=library.origin[kept],
     )
+
+
+def is_published(round_index: int, rounds: int, every: int) -> bool:
+    """Whether experts are published in this round; a run ends with what it learned."""
+    done = round_index + 1
+    return done % every == 0 or done == rounds

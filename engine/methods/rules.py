@@ -1,6 +1,7 @@
 """What a method decides: what is trained, what goes on air, what is kept, what answers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -8,13 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from meshtune.engine.adapters.stack import Adapters, Factor, Masks, Shapes, initial_adapters, select
-from meshtune.engine.config import GateName, TaskName
+from meshtune.engine.adapters.stack import Adapters, Factor, Masks, initial_adapters, select
 from meshtune.engine.fleet import BOTH_FACTORS
-from meshtune.engine.ledger import Messages, PlacesCode, silence
+from meshtune.engine.ledger import Accounts, Messages, silence
+from meshtune.engine.mesh import Mesh
+from meshtune.engine.methods.kind import MethodPart, Terms
+from meshtune.engine.methods.registry import METHODS
+from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.rng import stream_key
-from meshtune.engine.topology import Mesh
-from meshtune.engine.topology.mixing import MixingRule
 
 Memory = dict[str, Tensor]  # what a method remembers between rounds; stored in checkpoints
 Bits = Int[np.ndarray, "n n"]
@@ -23,26 +25,15 @@ Heard = Bool[np.ndarray, "n n"]
 Signatures = dict[str, dict[str, Float[Tensor, "_ ..."]]]
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What every method is told once: the fleet and the adapter's shape."""
+@dataclass(frozen=True, kw_only=True)
+class Setup(Terms):
+    """What every method is told once: the terms of the run, and what the frozen model says."""
 
     seed: int
-    rounds: int
-    tasks: tuple[TaskName, ...]  # present in the run, in catalogue order
-    own: Int[np.ndarray, " n"]  # index into `tasks`
-    shapes: Shapes
-    rank: int
+    tasks: tuple[str, ...]  # present in the run, in catalogue order
     scaling: float  # of B A in the forward pass, alpha / r
-    value_bits: int
     signatures: Signatures  # {} for a gate that needs none
     entropies: dict[str, Float[Tensor, " n"]]  # spectral entropy per module; {} unless asked for
-    mixing: MixingRule = field(default_factory=MixingRule)
-    places: PlacesCode = "least"  # how a message says which entries it holds (M11c)
-
-    @property
-    def devices(self) -> int:
-        return len(self.own)
 
     def weights(self, heard: Heard) -> Float64[np.ndarray, "n n"]:
         """Weight that receiver i gives sender j by the rule of the run (M6, M27, M28)."""
@@ -151,9 +142,13 @@ class NoRelay:
 
 @dataclass(frozen=True)
 class PlainMethod(NoRelay):
-    """The hooks of a method with one dense adapter per device and nothing to remember."""
+    """The hooks of a method with one dense adapter per device and nothing to remember.
+
+    It sends what its costs say.
+    """
 
     setup: Setup
+    rule: MethodPart
     trained: frozenset[Factor] = BOTH_FACTORS
     pooled: bool = False
 
@@ -172,7 +167,7 @@ class PlainMethod(NoRelay):
         return None
 
     def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
-        return silence(mesh)
+        return self._accounts.sent(mesh, round_index)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int
@@ -184,6 +179,16 @@ class PlainMethod(NoRelay):
 
     def diagnostics(self, memory: Memory) -> dict[str, float]:
         return {}
+
+    @cached_property
+    def _accounts(self) -> Accounts:
+        return METHODS[self.rule.kind].costs(self.rule, self.setup).accounts
+
+
+def build_method(chosen: MethodPart, setup: Setup) -> Method:
+    """The rules that `chosen` names, for this fleet."""
+    rules: Method = METHODS[chosen.kind].load_rules()(setup, chosen)
+    return rules
 
 
 def common_start(setup: Setup) -> Adapters:

@@ -5,13 +5,13 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import assert_never
 
 import numpy as np
 from jaxtyping import Float64
 
 from meshtune.engine import config as c
 from meshtune.engine.backbone import shapes
+from meshtune.engine.costs import method_costs
 
 # Tokens of a sample of the embedded tasks, padded to the longest of its batch: the mean over the
 # eight tasks, for batches of 16. A test measures it again.
@@ -116,38 +116,13 @@ def training_flop(config: c.RunConfig, round_index: int | None = None) -> float:
 def training_steps(config: c.RunConfig, round_index: int | None = None) -> int:
     """Steps of local training in a round, those of the warm-up of masks included."""
     steps = config.training.local_steps
-    return steps if round_index is None else steps + warm_up_steps(config.method, round_index)
-
-
-def warm_up_steps(method: c.Method, round_index: int) -> int:
-    """Steps of dense training that choose masks before a round; 0 in most rounds."""
-    match method:
-        case c.SoLora(density=density, mask=mask, mask_every=every):
-            due = round_index == 0 or (every > 0 and round_index % every == 0)
-            return method.mask_warmup_steps if due and (density < 1 or mask == "disjoint") else 0
-        case c.Lori(density=density):
-            return method.mask_warmup_steps if round_index == 0 and density < 1 else 0
-        case _:
-            return 0
+    return steps if round_index is None else steps + method_costs(config).warm_up_steps(round_index)
 
 
 def flop_per_token(config: c.RunConfig) -> float:
     """Operations of a training step per token: 4 N + 4 F + 6 T, see `training_flop`."""
-    layers, rank = shapes.embedded_shapes().values(), config.adapter.rank
-    weights = sum(d_out * d_in for d_out, d_in in layers)
-    values_a = sum(rank * d_in for _, d_in in layers)
-    values_b = sum(d_out * rank for d_out, _ in layers)
-    method = config.method
-    match method:
-        case c.FullGossip() | c.OracleExperts():
-            frozen, still, trained = 0, 0, weights
-        case c.SoLora() | c.Lori() | c.FfaGossip():
-            frozen, still, trained = weights, values_a, values_b
-        case c.LoraGossip() | c.DecafGossip() | c.ChocoGossip() | c.Local() | c.Centralised():
-            frozen, still, trained = weights, 0, values_a + values_b
-        case _:
-            assert_never(method)
-    return 4.0 * (frozen + head_weights() + still) + 6.0 * trained
+    work = method_costs(config).work
+    return 4.0 * (work.frozen + head_weights() + work.still) + 6.0 * work.trained
 
 
 @cache
@@ -210,27 +185,7 @@ def _answer_flop(config: c.RunConfig) -> float:
     tasks = fleet.present_tasks()
     tokens = config.evaluation.samples_per_task * sum(LONGEST[task] for task in tasks)
     evaluated = {*range(every - 1, config.rounds, every), config.rounds - 1}
-    method = config.method
-    published = min(method.library_every, config.rounds) if isinstance(method, c.SoLora) else 1
-    shared = sum(t + 1 >= published for t in evaluated)
-    asked: float = shared * answers_per_question(config, shared=True)
-    asked += (len(evaluated) - shared) * answers_per_question(config, shared=False)
+    answers = method_costs(config).answers
+    asked = sum(answers(t + 1) for t in sorted(evaluated))
     asked += len(evaluated) * fleet.devices / len(tasks)
     return asked * tokens * flop_per_token(config) / 2.0
-
-
-def answers_per_question(config: c.RunConfig, *, shared: bool) -> float:
-    """Distinct answers that a question gets, as evaluation saves those that are equal.
-
-    Each device answers with what it has. Once experts are `shared` and the gate picks one of them,
-    most devices pick the same: those of the question's task have their own, the others a common
-    copy; twice as many were counted, since gates err. A gate that blends costs twice (our fit).
-    """
-    devices, method = float(config.fleet.devices), config.method
-    if not isinstance(method, c.SoLora):
-        return devices
-    picks = method.gate_blend == "hard" and method.gate_level == "prompt" and not method.top_ranks
-    if not picks or method.gate in ("none", "prompt_loss"):
-        return 2.0 * devices
-    of_task = devices / len(config.fleet.present_tasks())
-    return min(devices, 2.0 + 2.0 * of_task) if shared else devices

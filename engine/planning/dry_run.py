@@ -1,7 +1,7 @@
 """Some rounds of a run on its real channel, without training: what the run will cost (M30)."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 
@@ -11,8 +11,8 @@ from jaxtyping import Float64, Int64
 from meshtune.engine import config as c
 from meshtune.engine.channels import Channel
 from meshtune.engine.channels.traffic import Traffic
-from meshtune.engine.ledger import accounts, is_published
-from meshtune.engine.planning.compute import compute_cost, warm_up_steps
+from meshtune.engine.costs import method_costs
+from meshtune.engine.planning.compute import compute_cost
 from meshtune.engine.topology import Mesh, build_mesh, depends_on_round
 from meshtune.engine.topology.changing import changing_mesh
 from meshtune.engine.topology.lattices import distances_of_two
@@ -26,7 +26,7 @@ HOPS_OF_COPIES = 6  # a guess, for rounds in which copies travel
 LEAST_LOSSY = 2  # rounds of a class, once a message was lost
 
 MeshOf = Callable[[int], Mesh]  # of a round
-RoundClass = tuple[int, ...]
+RoundClass = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True)
@@ -149,22 +149,24 @@ def round_classes(config: c.RunConfig) -> list[RoundClass]:
     """Class of every round: rounds of one class send alike, as long as nothing is lost.
 
     Told apart are the first round; rounds in which masks are drawn; rounds in which links are used
-    for the first time, or since masks were drawn; rounds that publish experts, for the first time,
-    since masks were drawn, or again; and the rounds of a mesh whose links alternate.
+    for the first time, or since masks were drawn; rounds of an occasion of their method, such as
+    experts that are published, for the first time, since masks were drawn, or again; and the rounds
+    of a mesh whose links alternate.
     """
-    devices, method = config.fleet.devices, config.method
+    devices, costs = config.fleet.devices, method_costs(config)
     period = max(1, distances_of_two(devices)) if depends_on_round(config.topology) else 1
-    introduces = isinstance(method, c.SoLora | c.Lori)
     classes: list[RoundClass] = []
-    drawn, last_published = 0, -1
+    drawn, last = 0, dict[Hashable, int]()  # the last round of every occasion
     for t in range(config.rounds):
-        if warm_up_steps(method, t):
+        if costs.warm_up_steps(t):
             drawn = t
-        publishes = _publishes(config, t)
-        known = 1 + (last_published >= 0) + (last_published >= drawn) if publishes else 0
-        strange = (t < period, t - drawn < period) if introduces else (False, False)
-        classes.append((t == 0, t == drawn, t % period, known, *strange))
-        last_published = t if publishes else last_published
+        occasion, known = costs.occasion(t), 0
+        if occasion:
+            before = last.get(occasion, -1)
+            known = 1 + (before >= 0) + (before >= drawn)
+            last[occasion] = t
+        strange = (t < period, t - drawn < period) if costs.introduces else (False, False)
+        classes.append((t == 0, t == drawn, t % period, occasion, known, *strange))
     return classes
 
 
@@ -189,8 +191,7 @@ def rounds_to_play(
 
 def hops_expected(config: c.RunConfig, round_index: int) -> int:
     """Hops that a round is counted as, before it is known how far its copies travel."""
-    relays = isinstance(config.method, c.SoLora) and _publishes(config, round_index)
-    return 1 + HOPS_OF_COPIES * relays
+    return 1 + HOPS_OF_COPIES * method_costs(config).relays(round_index)
 
 
 def round_meshes(config: c.RunConfig) -> MeshOf:
@@ -230,7 +231,7 @@ def play_on_air(
     As in the round loop: devices send when they have trained, copies travel on when the hop before
     has ended, and links on which a message was lost stay silent for the rest of the round.
     """
-    books = accounts(config)
+    books = method_costs(config).accounts
     for t in rounds:
         mesh = mesh_of(t)
         ready_s = compute_cost(config, t).seconds
@@ -272,16 +273,6 @@ def _played(
             could_mix=float(mixed is not None),
             mixed=0.0 if mixed is None else float(mixed.sum()),
         )
-
-
-def _publishes(config: c.RunConfig, round_index: int) -> bool:
-    match config.method:
-        case c.SoLora(library_every=every):
-            return is_published(round_index, config.rounds, every)
-        case c.OracleExperts():
-            return round_index + 1 == config.rounds
-        case _:
-            return False
 
 
 def _numbers(cost: AirCost) -> Float64[np.ndarray, " numbers"]:

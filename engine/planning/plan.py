@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from meshtune.engine import config as c
-from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.channels import Channel, build_channel
 from meshtune.engine.channels.radio import Radio
+from meshtune.engine.costs import method_costs, mixing_rule
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.geometry import distances_m
-from meshtune.engine.ledger import accounts, is_masked, kept_entries
+from meshtune.engine.methods.registry import METHODS, REFERENCE
 from meshtune.engine.planning.compute import wall_s
 from meshtune.engine.planning.dry_run import AirCost, dry_run, round_meshes
 from meshtune.engine.planning.values import (
@@ -30,9 +30,9 @@ from meshtune.engine.topology import Mesh, start_places
 from meshtune.engine.topology.changing import changing_mesh
 from meshtune.engine.topology.collision import collision_rate
 from meshtune.engine.topology.facts import algebraic_connectivity, components, degrees, diameter
-from meshtune.engine.topology.mixing import mixing_rule, spectral_gap, unmixed_sentence
-from meshtune.engine.topology.power import message_bits
+from meshtune.engine.topology.mixing import unmixed_sentence
 from meshtune.engine.units import ratio_to_db
+from meshtune.engine.weights import spectral_gap
 
 PAIRS_OF_PLAIN = 15_000  # the budget of the comparison, whose rounds are all alike
 # A config whose messages arrive less often, over links that lose more often, has a problem.
@@ -54,7 +54,7 @@ def plan(config: c.RunConfig) -> Plan:
     mesh_of, channel = round_meshes(config), build_channel(config)
     mesh = mesh_of(0)
     played = dry_run(config, mesh_of, channel)
-    plain = config.model_copy(update={"method": c.LoraGossip()})
+    plain = config.model_copy(update={"method": METHODS[REFERENCE].default()})
     plain_total = dry_run(plain, mesh_of, channel, PAIRS_OF_PLAIN, among=played.played).total
     links = links_with(mesh, channel, usual_bits(config, mesh))
     total = played.total
@@ -148,11 +148,12 @@ def usual_bits(config: c.RunConfig, mesh: Mesh) -> Int64[np.ndarray, "n n"]:
 
     Links that carry none in ordinary rounds are given one own expert.
     """
-    if isinstance(config.method, c.Local | c.Centralised):
+    if not METHODS[config.method.kind].needs_mesh:
         return np.zeros(mesh.linked.shape, dtype=np.int64)
-    met = accounts(config).after(mesh, mesh.linked, 0)
+    costs = method_costs(config)
+    met = costs.accounts.after(mesh, mesh.linked, 0)
     bits = met.sent(mesh, 1).bits
-    return np.where(mesh.linked, np.where(bits > 0, bits, message_bits(config)), 0)
+    return np.where(mesh.linked, np.where(bits > 0, bits, costs.message_bits), 0)
 
 
 def graph_facts(config: c.RunConfig, mesh: Mesh) -> GraphFacts:
@@ -174,9 +175,10 @@ def mean_collision(config: c.RunConfig, mesh: Mesh) -> float | None:
 
     0 if there is no such cluster.
     """
-    density = _densities(config, mesh)
-    if density is None:
+    densities = method_costs(config).densities
+    if densities is None:
         return None
+    density = densities(mesh.cluster)
     groups = [np.flatnonzero(mesh.cluster == number) for number in np.unique(mesh.cluster)]
     rates = [float(collision_rate(density[group])) for group in groups if len(group) >= 2]
     return float(np.mean(rates)) if rates else 0.0
@@ -292,18 +294,6 @@ def shortest_message(config: c.RunConfig, mesh: Mesh) -> tuple[int, float]:
         needed_s = np.where(bits > 0, sent_bits / rate_bit_s, np.inf)
     best = int(needed_s.argmin())
     return int(sent_bits.flat[best]), float(needed_s.flat[best])
-
-
-def _densities(config: c.RunConfig, mesh: Mesh) -> Float64[np.ndarray, " n"] | None:
-    """Share of B that every device holds; None without masks."""
-    method, rank = config.method, config.adapter.rank
-    if isinstance(method, c.SoLora) and is_masked(method):
-        shapes = embedded_shapes()
-        entries = rank * sum(d_out for d_out, _ in shapes.values())
-        return kept_entries(method, shapes, rank, mesh.cluster) / entries
-    if isinstance(method, c.Lori) and method.density < 1.0:
-        return np.full(len(mesh.cluster), method.density)
-    return None
 
 
 def _devices(config: c.RunConfig, mesh: Mesh) -> tuple[PlannedDevice, ...]:

@@ -12,7 +12,7 @@ from meshtune.engine.answering.evaluate import evaluate
 from meshtune.engine.answering.metrics import parameters_trained
 from meshtune.engine.config import RunConfig, TaskName, config_hash, with_values
 from meshtune.engine.errors import NumericsError
-from meshtune.engine.methods import Bank, Gate, Method
+from meshtune.engine.methods.rules import Bank, Gate, Method
 from meshtune.engine.records import RoundRecord
 from meshtune.engine.reproduce.arms import SWEEP_SEED, Arm, arm_config
 from meshtune.engine.reproduce.results import (

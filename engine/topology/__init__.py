@@ -2,7 +2,6 @@
 
 from meshtune.engine.mesh import Merge, Mesh
 from meshtune.engine.topology.graphs import build_mesh, depends_on_places, depends_on_round, mesh_at
-from meshtune.engine.topology.mixing import metropolis_weights
 from meshtune.engine.topology.places import start_places
 
 __all__ = [
@@ -12,6 +11,5 @@ __all__ = [
     "depends_on_places",
     "depends_on_round",
     "mesh_at",
-    "metropolis_weights",
     "start_places",
 ]

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from meshtune.engine import config as c
 from meshtune.engine.channels import build_channel
+from meshtune.engine.costs import method_costs
 from meshtune.engine.geometry import distances_m
 from meshtune.engine.mesh import Links, Mesh, Places
 from meshtune.engine.rng import stream
@@ -27,7 +28,7 @@ from meshtune.engine.topology.lattices import (
     torus,
 )
 from meshtune.engine.topology.places import device_groups, start_places
-from meshtune.engine.topology.power import message_bits, within_reach
+from meshtune.engine.topology.power import within_reach
 
 Densities = Float64[np.ndarray, "n layers"]
 Masks = Bool[np.ndarray, "n p"]
@@ -107,11 +108,6 @@ def depends_on_round(topology: c.Topology) -> bool:
     return isinstance(topology, c.Exponential) and topology.variant == "one_peer"
 
 
-def method_density(method: c.Method) -> float:
-    """Share of B that a device of this method holds: 1 for all without a mask."""
-    return method.density if isinstance(method, c.SoLora | c.Lori) else 1.0
-
-
 def _lattice(topology: Lattice, devices: int) -> Links:
     match topology:
         case c.Line():
@@ -170,7 +166,7 @@ def _random(config: c.RunConfig, topology: c.Random, places: Places) -> Links:
     A device with nobody within reach draws among all. Every device puts all others in an order
     and takes the first, so that a message that reaches less far moves as few links as possible.
     """
-    reach = within_reach(build_channel(config), places, message_bits(config))
+    reach = within_reach(build_channel(config), places, method_costs(config).message_bits)
     reach[~reach.any(axis=1)] = True
     lots = np.where(
         reach & full(len(places)), stream(config.seed, "links").random(reach.shape), 1.0
@@ -225,7 +221,7 @@ def _grouped(
             return Mesh(places, _gateway_tree(cluster, places), cluster)
         case c.Agnes():
             if densities is None:
-                densities = np.full((len(places), 1), method_density(config.method))
+                densities = np.full((len(places), 1), method_costs(config).density)
             return _agnes(config, topology, places, densities, masks)
         case _:
             assert_never(topology)
@@ -233,7 +229,7 @@ def _grouped(
 
 def clustered_places(config: c.RunConfig, topology: c.Agnes, places: Places) -> Mesh:
     """The paper's clusters of devices at `places`, with the densities of the config (M18)."""
-    densities = np.full((len(places), 1), method_density(config.method))
+    densities = np.full((len(places), 1), method_costs(config).density)
     return _agnes(config, topology, places, densities, None)
 
 
@@ -245,7 +241,7 @@ def _agnes(
     masks: Masks | None,
 ) -> Mesh:
     """The paper's clusters (M18)."""
-    channel, bits = build_channel(config), message_bits(config)
+    channel, bits = build_channel(config), method_costs(config).message_bits
     tasks = config.fleet.present_tasks()
     task = np.array([tasks.index(config.fleet.task_of(device)) for device in range(len(places))])
     cluster, merges = agnes(

@@ -1,45 +1,12 @@
-"""What a message needs of the radio before anything runs: its size, and power for the deadline."""
-
-from typing import assert_never
+"""What a message needs of the radio before anything runs: power for the deadline, reach."""
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from meshtune.engine import config as c
-from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.channels import Channel, Radio
 
 Places = Float64[np.ndarray, "n 2"]
 Powers = Float64[np.ndarray, "n n"]
-
-
-def message_bits(config: c.RunConfig) -> int:
-    """Bits of one message with a device's own expert, by method (M11).
-
-    Without what is sent now and then: seeds, masks, prototypes, copies, scales; and without the
-    places of values where a part is sent. Methods that send nothing count as plain LoRA, so that
-    their mesh is that of the method they are compared with (our choice).
-    """
-    shapes = embedded_shapes().values()
-    rank, value_bits = config.adapter.rank, config.adapter.value_bits
-    values_a = sum(rank * d_in for _, d_in in shapes)
-    values_b = sum(d_out * rank for d_out, _ in shapes)
-    method = config.method
-    match method:
-        case c.SoLora():
-            return value_bits * max(1, round(min(method.density, method.density_sent) * values_b))
-        case c.Lori():
-            return value_bits * max(1, round(method.density * values_b))
-        case c.FfaGossip():
-            return value_bits * values_b
-        case c.FullGossip() | c.OracleExperts():
-            return value_bits * sum(d_out * d_in for d_out, d_in in shapes)
-        case c.ChocoGossip():
-            return value_bits * max(1, round(method.density * (values_a + values_b)))
-        case c.LoraGossip() | c.DecafGossip() | c.Local() | c.Centralised():
-            return value_bits * (values_a + values_b)
-        case _:
-            assert_never(method)
 
 
 def deadline_power_w(radio: Radio, positions: Places, bits: int, receivers: int) -> Powers:

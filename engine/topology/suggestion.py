@@ -6,10 +6,10 @@ import numpy as np
 
 from meshtune.engine import config as c
 from meshtune.engine.channels import Radio, build_channel
+from meshtune.engine.costs import method_costs
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.mesh import Mesh
 from meshtune.engine.topology.graphs import clustered_places
-from meshtune.engine.topology.power import message_bits
 from meshtune.engine.units import ratio_to_db
 
 NEAREST_M, FARTHEST_M = 1.0, 20_000.0
@@ -57,7 +57,9 @@ def link_curve(config: c.RunConfig) -> LinkCurve:
     if table or not isinstance(channel, Radio):  # a table of gains knows devices, no distances
         nothing = (None,) * DISTANCES
         return LinkCurve(tuple(distances.tolist()), nothing, nothing, nothing, None)
-    rows = [_at(channel, float(distance), message_bits(config)) for distance in distances]
+    rows = [
+        _at(channel, float(distance), method_costs(config).message_bits) for distance in distances
+    ]
     snr, rate, outage = zip(*rows, strict=True)
     return LinkCurve(tuple(distances.tolist()), snr, rate, outage, _range(distances, outage))
 

@@ -5,17 +5,17 @@
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from meshtune.engine import config as c
 from meshtune.engine.config import with_values
+from meshtune.engine.methods import registry
 from meshtune.engine.simulate import simulate
 from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 
-METHODS = [kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])]
+METHODS = tuple(registry.METHODS)
 CLUSTERS = {"topology.kind": "agnes", "topology.radius_m": 30.0}
 # Every method as its defaults have it, and the other arms of the paper's comparison.
 RUNS: dict[str, dict[str, Any]] = {kind: {"method.kind": kind} for kind in METHODS} | {

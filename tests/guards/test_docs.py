@@ -3,11 +3,10 @@
 import ast
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from meshtune.engine import config as c
+from meshtune.engine.methods import registry
 from meshtune.engine.records import RoundRecord
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +19,7 @@ CODE = [
 # Invariants and defects of the reference algorithm that must have a test.
 NUMBERS = {f"T{i}" for i in range(1, 16)} | {f"E{i}" for i in (1, 3, 8, 9, 10, 15)}
 TESTED = dict(re.findall(r"^\| ([TE]\d+) \|.*\| `([\w./]+)` \|$", DOCS["model.md"], re.MULTILINE))
-METHODS = [kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])]
+METHODS = tuple(registry.METHODS)
 
 
 @pytest.mark.parametrize("field", RoundRecord.model_fields)

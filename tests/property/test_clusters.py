@@ -15,6 +15,7 @@ from meshtune.engine.channels.capacity import RateRule
 from meshtune.engine.channels.fading import Fading, Steady
 from meshtune.engine.channels.propagation import FreeSpace
 from meshtune.engine.config import RunConfig
+from meshtune.engine.costs import method_costs
 from meshtune.engine.geometry import distances_m
 from meshtune.engine.rng import stream
 from meshtune.engine.topology import Merge, build_mesh
@@ -25,7 +26,7 @@ from meshtune.engine.topology.collision import (
     own_collision,
     own_overlap,
 )
-from meshtune.engine.topology.power import deadline_power_w, message_bits
+from meshtune.engine.topology.power import deadline_power_w
 
 DENSITIES = arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1))
 Members = tuple[int, ...]
@@ -70,7 +71,9 @@ def power_by_hand(config: RunConfig, places: np.ndarray, members: Members) -> fl
     """The largest sum of Lemma 1 powers of a member; the config has a paper radio."""
     others = len(members) - 1
     channel = config.channel
-    spectral = message_bits(config) * others / (channel.bandwidth_hz * channel.deadline_s)
+    spectral = (
+        method_costs(config).message_bits * others / (channel.bandwidth_hz * channel.deadline_s)
+    )
     if spectral > channel.spectral_efficiency_max:
         return math.inf
     distances = distances_m(places)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from meshtune.engine.rng import stream
-from meshtune.engine.topology import metropolis_weights
-from meshtune.engine.topology.mixing import (
+from meshtune.engine.weights import (
     MixingRule,
     data_weights,
     lazy,
     max_degree_weights,
+    metropolis_weights,
     push_weights,
     spectral_gap,
     uniform_weights,

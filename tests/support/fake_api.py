@@ -40,16 +40,10 @@ from meshtune.backend.schemas.runs import (
     RunPatch,
     RunSummary,
 )
-from meshtune.engine.config import (
-    Drawn,
-    Local,
-    LoraGossip,
-    RunConfig,
-    SoLora,
-    canonical_json,
-    config_hash,
-    plain_errors,
-)
+from meshtune.engine.config import Drawn, RunConfig, canonical_json, config_hash, plain_errors
+from meshtune.engine.methods.local.config import Local
+from meshtune.engine.methods.lora_gossip.config import LoraGossip
+from meshtune.engine.methods.so_lora.config import SoLora
 from meshtune.engine.planning.plan import Cost, GraphFacts, Plan, PlannedDevice, PlannedLink, Spread
 from meshtune.engine.presets.stored import stored_result
 from meshtune.engine.records import (

@@ -11,9 +11,9 @@ from torch import Tensor
 from meshtune.engine.adapters.masks import active_union_mean
 from meshtune.engine.adapters.stack import Adapters, Factor, Masks, flatten, select
 from meshtune.engine.config import TASK_NAMES
-from meshtune.engine.methods import Memory, Method, Setup
-from meshtune.engine.methods.rules import Heard
+from meshtune.engine.methods.rules import Heard, Memory, Method, Setup
 from meshtune.engine.topology import Mesh
+from meshtune.engine.weights import MixingRule
 
 SHAPES = {"layers.0.q_proj": (6, 80), "layers.0.k_proj": (4, 80), "layers.0.down_proj": (10, 72)}
 RANK = 2
@@ -65,6 +65,11 @@ def setup_of(own: Sequence[int], **changes: Any) -> Setup:
         "rank": RANK,
         "scaling": 2.0,
         "value_bits": 16,
+        "places": "least",
+        "mixing": MixingRule(),
+        "samples": 32,
+        "clustered": False,
+        "fixed": True,
         "signatures": {
             "mean": {
                 "layers.0.q_proj": shared,

@@ -1,0 +1,20 @@
+"""One LoRA on all samples in one place: a bound."""
+
+from meshtune.engine.methods.centralised.config import Centralised
+from meshtune.engine.methods.centralised.costs import costs
+from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.shared.facts import never
+
+METHOD = MethodKind(
+    config=Centralised,
+    costs=costs,
+    rules="meshtune.engine.methods.centralised.rules:CentralisedRules",
+    look=Look(
+        title="Centralised (bound)", short="Centralised", color=("#1F2430", "#E6E8EE"), dash="dash"
+    ),
+    averaging="none",
+    needs_mesh=False,
+    whole=False,
+    names_places=False,
+    deals_by_cluster=never,
+)

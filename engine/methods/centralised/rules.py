@@ -9,7 +9,7 @@ from meshtune.engine.methods.rules import PlainMethod
 
 
 @dataclass(frozen=True)
-class CentralisedLora(PlainMethod):
+class CentralisedRules(PlainMethod):
     """Each step takes the batches of all devices at once; every device answers with the result.
 
     Sends nothing: moving the samples to one place is not counted.

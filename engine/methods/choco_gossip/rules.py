@@ -14,42 +14,33 @@ Acknowledgements cost nothing. Copies begin at the common start, which all know 
 the source begins at zero. Changes are rounded to the precision on air after top-k.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 
-from meshtune.engine import config as c
 from meshtune.engine.adapters.masks import largest_changes
 from meshtune.engine.adapters.stack import Adapters, Factors, mix
-from meshtune.engine.ledger import Messages, on_links, places_bits
+from meshtune.engine.mesh import Mesh
+from meshtune.engine.methods.choco_gossip.config import ChocoGossip
 from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
-from meshtune.engine.methods.shared.precision import on_air, value_cost_bits
-from meshtune.engine.topology import Mesh
+from meshtune.engine.methods.shared.precision import on_air
 
 
 @dataclass(frozen=True)
-class ChocoGossip(PlainMethod):
+class ChocoGossipRules(PlainMethod):
     """x_i <- x_i + gamma sum_j w_ij (xh_j - xh_i) after xh_i <- xh_i + Q(C(x_i - xh_i)) (M6b).
 
     x are all values of A and B. Sends k values, k = round(density (nA + nB)), and their places, per
     link and round. Memory: copy.a.*, copy.b.*, the public copies xh, shaped as A and B.
     """
 
-    rule: c.ChocoGossip = field(kw_only=True)
+    rule: ChocoGossip
 
     def start(self) -> tuple[Adapters, Memory]:
         start, _ = super().start()
         return start, _remembered(start)
-
-    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
-        rank, shapes = self.setup.rank, self.setup.shapes
-        entries = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
-        values = max(1, round(self.rule.density * entries))
-        places = places_bits(values, entries, self.setup.places)
-        cost = value_cost_bits(values, 2 * rank * len(shapes), self.setup.value_bits)
-        return on_links(mesh, cost + places, values)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -18,24 +18,19 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.ledger import Messages
+from meshtune.engine.mesh import Mesh
 from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
-from meshtune.engine.methods.shared.averaging import both_factors
 from meshtune.engine.methods.shared.precision import on_air
-from meshtune.engine.topology import Mesh
 
 DEVICES_AT_ONCE = 32  # bounds the memory of the stacks; the result does not depend on it
 
 
 @dataclass(frozen=True)
-class DecafGossip(PlainMethod):
+class DecafGossipRules(PlainMethod):
     """Z_i = sum_j w_ij B_j A_j with the weights of the run (M6, M27), Z_i ~ U S V^T of rank r.
 
     B_i <- U S^1/2 and A_i <- S^1/2 V^T (model.md M6a). Sends q (nA + nB) bits per link and round.
     """
-
-    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
-        return both_factors(self.setup, mesh)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -13,14 +13,13 @@ import torch
 
 from meshtune.engine.adapters.stack import Adapters, Factor
 from meshtune.engine.adapters.static_a import static_a
-from meshtune.engine.ledger import Messages
+from meshtune.engine.mesh import Mesh
 from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
-from meshtune.engine.methods.shared.averaging import averaged, averaging_start, numbers
-from meshtune.engine.topology import Mesh
+from meshtune.engine.methods.shared.averaging import averaged, averaging_start
 
 
 @dataclass(frozen=True)
-class FfaGossip(PlainMethod):
+class FfaGossipRules(PlainMethod):
     """B <- sum_j w_ij B_j with the weights of the run (M6, M27, M28); A is public and static.
 
     Sends q nB bits per link and round: A is drawn from the seed of the run, which all know.
@@ -34,11 +33,6 @@ class FfaGossip(PlainMethod):
         a = static_a("common", setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
         b = {name: torch.zeros(n, d_out, setup.rank) for name, (d_out, _) in setup.shapes.items()}
         return Adapters(a, b), averaging_start(setup, Adapters({}, b))
-
-    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
-        rank, shapes = self.setup.rank, self.setup.shapes
-        values = sum(rank * d_out for d_out, _ in shapes.values())
-        return numbers(self.setup, mesh, values, rank * len(shapes))
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -1,0 +1,23 @@
+"""Full fine-tuning on a graph."""
+
+from meshtune.engine.methods.full_gossip.config import FullGossip
+from meshtune.engine.methods.full_gossip.costs import costs
+from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.shared.facts import never
+
+METHOD = MethodKind(
+    config=FullGossip,
+    costs=costs,
+    rules="meshtune.engine.methods.full_gossip.rules:FullGossipRules",
+    look=Look(
+        title="Full fine-tuning gossip",
+        short="Full tuning",
+        color=("#B45309", "#FBBF24"),
+        dash="solid",
+    ),
+    averaging="directed",
+    needs_mesh=True,
+    whole=True,
+    names_places=False,
+    deals_by_cluster=never,
+)

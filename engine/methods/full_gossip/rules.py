@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import torch
 
 from meshtune.engine.adapters.stack import Adapters, Factor
-from meshtune.engine.ledger import Messages
+from meshtune.engine.mesh import Mesh
 from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
-from meshtune.engine.methods.shared.averaging import averaged, averaging_start, numbers
-from meshtune.engine.topology import Mesh
+from meshtune.engine.methods.shared.averaging import averaged, averaging_start
 
 
 @dataclass(frozen=True)
-class FullGossip(PlainMethod):
+class FullGossipRules(PlainMethod):
     """dW <- sum_j w_ij dW_j with the weights of the run (model.md M6, M27, M28).
 
     The adapter is a B without A, (n, d_out, d_in), which is added to the weight as it is: rank and
@@ -33,13 +32,6 @@ class FullGossip(PlainMethod):
         b = {name: torch.zeros(n, *shape) for name, shape in self.setup.shapes.items()}
         start = Adapters({}, b)
         return start, averaging_start(self.setup, start)
-
-    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
-        shapes = self.setup.shapes.values()
-        values = sum(d_out * d_in for d_out, d_in in shapes)
-        # Scales go by column, which a low-rank B has one of per rank.
-        columns = sum(d_in for _, d_in in shapes)
-        return numbers(self.setup, mesh, values, columns)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

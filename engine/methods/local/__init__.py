@@ -1,0 +1,23 @@
+"""Local training: no exchange."""
+
+from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.local.config import Local
+from meshtune.engine.methods.local.costs import costs
+from meshtune.engine.methods.shared.facts import never
+
+METHOD = MethodKind(
+    config=Local,
+    costs=costs,
+    rules="meshtune.engine.methods.local.rules:LocalRules",
+    look=Look(
+        title="Local only",
+        short="Local only",
+        color=("#94A3B8", "#7C8AA0"),
+        dash="dot",
+    ),
+    averaging="none",
+    needs_mesh=False,
+    whole=False,
+    names_places=False,
+    deals_by_cluster=never,
+)

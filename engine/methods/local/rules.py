@@ -6,5 +6,5 @@ from meshtune.engine.methods.rules import PlainMethod
 
 
 @dataclass(frozen=True)
-class LocalMethod(PlainMethod):
+class LocalRules(PlainMethod):
     """Every device trains its own dense LoRA and sends nothing."""

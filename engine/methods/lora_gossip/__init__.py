@@ -1,0 +1,20 @@
+"""Plain LoRA on a graph: the reference."""
+
+from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.lora_gossip.config import LoraGossip
+from meshtune.engine.methods.lora_gossip.costs import costs
+from meshtune.engine.methods.shared.facts import never
+
+METHOD = MethodKind(
+    config=LoraGossip,
+    costs=costs,
+    rules="meshtune.engine.methods.lora_gossip.rules:LoraGossipRules",
+    look=Look(
+        title="Plain LoRA gossip", short="Plain LoRA", color=("#5B6270", "#9AA3B2"), dash="solid"
+    ),
+    averaging="directed",
+    needs_mesh=True,
+    whole=False,
+    names_places=False,
+    deals_by_cluster=never,
+)

@@ -9,14 +9,13 @@ worked, so that the mixing matrix stays doubly stochastic under loss.
 from dataclasses import dataclass
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.ledger import Messages
+from meshtune.engine.mesh import Mesh
 from meshtune.engine.methods.rules import Heard, Memory, PlainMethod
-from meshtune.engine.methods.shared.averaging import averaged, averaging_start, both_factors
-from meshtune.engine.topology import Mesh
+from meshtune.engine.methods.shared.averaging import averaged, averaging_start
 
 
 @dataclass(frozen=True)
-class LoraGossip(PlainMethod):
+class LoraGossipRules(PlainMethod):
     """A <- sum_j w_ij A_j and B <- sum_j w_ij B_j with the weights of the run (M6, M27, M28).
 
     Sends q (nA + nB) bits per link and round. Memory: that of `averaging_start`.
@@ -25,9 +24,6 @@ class LoraGossip(PlainMethod):
     def start(self) -> tuple[Adapters, Memory]:
         start, _ = super().start()
         return start, averaging_start(self.setup, start)
-
-    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
-        return both_factors(self.setup, mesh)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

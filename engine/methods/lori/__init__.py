@@ -1,0 +1,23 @@
+"""LoRI on a graph: random frozen A, masked B."""
+
+from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.lori.config import Lori
+from meshtune.engine.methods.lori.costs import costs
+from meshtune.engine.methods.shared.facts import never
+
+METHOD = MethodKind(
+    config=Lori,
+    costs=costs,
+    rules="meshtune.engine.methods.lori.rules:LoriRules",
+    look=Look(
+        title="LoRI",
+        short="LoRI",
+        color=("#A16207", "#D9A441"),
+        dash="solid",
+    ),
+    averaging="directed",
+    needs_mesh=True,
+    whole=False,
+    names_places=True,
+    deals_by_cluster=never,
+)

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from meshtune.engine import config as c
 from meshtune.engine.adapters.masks import top_masks
 from meshtune.engine.adapters.stack import Adapters, Factor, Masks
 from meshtune.engine.adapters.static_a import static_a
-from meshtune.engine.ledger import SEED_BITS, Messages, places_bits
+from meshtune.engine.ledger import Messages, value_cost_bits
+from meshtune.engine.mesh import Mesh
+from meshtune.engine.methods.lori.config import Lori
+from meshtune.engine.methods.lori.costs import introduction_bits, warm_up_steps
 from meshtune.engine.methods.rules import Bank, Heard, Memory, NoRelay, Setup, single_bank
 from meshtune.engine.methods.shared.averaging import averaged, averaging_start
-from meshtune.engine.methods.shared.precision import value_cost_bits
-from meshtune.engine.topology import Mesh
 
 
 @dataclass(frozen=True)
-class LoriMethod(NoRelay):
+class LoriRules(NoRelay):
     """B_i <- M_i o sum_j w_ij (M_j o B_j) with the weights of the run (model.md M6, M27, M28).
 
     Sends q nnz(M) bits per link and round. On first contact, repeated until it is heard, the seed
@@ -37,12 +37,12 @@ class LoriMethod(NoRelay):
     """
 
     setup: Setup
-    rule: c.Lori
+    rule: Lori
     trained: frozenset[Factor] = frozenset({"b"})
     pooled: bool = False
 
     def warm_up_steps(self, round_index: int) -> int:
-        return self.rule.mask_warmup_steps if self._is_masked and round_index == 0 else 0
+        return warm_up_steps(self.rule, round_index)
 
     def start(self) -> tuple[Adapters, Memory]:
         setup, n = self.setup, self.setup.devices
@@ -65,16 +65,13 @@ class LoriMethod(NoRelay):
 
     def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
         setup, masks = self.setup, self.masks(memory)
-        entries = sum(setup.rank * d_out for d_out, _ in setup.shapes.values())
-        identity = SEED_BITS
-        values = [entries] * setup.devices
+        values = [setup.values_b] * setup.devices
         if masks is not None:
             counts = torch.stack([mask.flatten(1).sum(dim=1) for mask in masks.values()])
             values = counts.sum(dim=0).tolist()
-            identity += places_bits(values[0], entries, setup.places)
-        ranks = setup.rank * len(setup.shapes)
-        own = np.array([value_cost_bits(kept, ranks, setup.value_bits) for kept in values])
-        own += setup.mixing.message_bits
+        bits = [value_cost_bits(kept, setup.ranks, setup.value_bits) for kept in values]
+        own = np.array(bits) + setup.mixing.message_bits
+        identity = introduction_bits(self.rule, setup, values[0])
         first = np.where(memory["met"].numpy(), 0, identity)
         kept = np.where(mesh.linked, np.array(values)[None, :], 0)
         return Messages(np.where(mesh.linked, own[None, :] + first, 0), kept)
@@ -92,7 +89,3 @@ class LoriMethod(NoRelay):
 
     def diagnostics(self, memory: Memory) -> dict[str, float]:
         return {}
-
-    @property
-    def _is_masked(self) -> bool:
-        return self.rule.density < 1

@@ -1,0 +1,20 @@
+"""Hard-routing experts: a bound that is told the task."""
+
+from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.oracle_experts.config import OracleExperts
+from meshtune.engine.methods.oracle_experts.costs import costs
+from meshtune.engine.methods.shared.facts import never
+
+METHOD = MethodKind(
+    config=OracleExperts,
+    costs=costs,
+    rules="meshtune.engine.methods.oracle_experts.rules:OracleExpertsRules",
+    look=Look(
+        title="Oracle experts (bound)", short="Oracle", color=("#1F2430", "#E6E8EE"), dash="dashdot"
+    ),
+    averaging="none",
+    needs_mesh=True,
+    whole=True,
+    names_places=False,
+    deals_by_cluster=never,
+)

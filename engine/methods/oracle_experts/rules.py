@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 
 from meshtune.engine.adapters.stack import Adapters, Factor, select, stack
-from meshtune.engine.ledger import Messages, expert_paths, expert_trees
+from meshtune.engine.mesh import Mesh
+from meshtune.engine.methods.oracle_experts.trees import expert_paths
 from meshtune.engine.methods.rules import Bank, Gate, Heard, Memory, PlainMethod
 from meshtune.engine.methods.shared.precision import on_air
-from meshtune.engine.topology import Mesh
 
 
 @dataclass(frozen=True)
-class OracleExperts(PlainMethod):
+class OracleExpertsRules(PlainMethod):
     """dW stays with its device, and copies of it go out in the last round.
 
     Sends q sum d_out d_in bits per task and link of its tree, in the last round only. Memory:
@@ -33,11 +33,6 @@ class OracleExperts(PlainMethod):
         n, tasks = self.setup.devices, len(self.setup.tasks)
         b = {name: torch.zeros(n, *shape) for name, shape in self.setup.shapes.items()}
         return Adapters({}, b), {"copied": torch.zeros(n, tasks, dtype=torch.bool)}
-
-    def sent(self, memory: Memory, mesh: Mesh, round_index: int) -> Messages:
-        setup = self.setup
-        trees = expert_trees(setup.shapes, setup.value_bits, setup.own, setup.rounds)
-        return trees.sent(mesh, round_index)
 
     def combine(
         self, trained: Adapters, memory: Memory, mesh: Mesh, heard: Heard, round_index: int

@@ -23,10 +23,8 @@ from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, Masks, mix
-from meshtune.engine.ledger import Messages, on_links
 from meshtune.engine.methods.rules import Heard, Memory, Setup
-from meshtune.engine.methods.shared.precision import on_air, value_cost_bits
-from meshtune.engine.topology import Mesh
+from meshtune.engine.methods.shared.precision import on_air
 
 # Sound meshes stay above: over symmetric links y tends to (1 + deg_i) / mean (1 + deg).
 LEAST_PUSHED = 1 / 8
@@ -118,19 +116,6 @@ def push_sum(
 def biased(adapters: Adapters, memory: Memory) -> Adapters:
     """What push-sum sends, x of M28, given the adapters z and what it remembers."""
     return _each(torch.add, adapters, _ahead(adapters, memory))
-
-
-def both_factors(setup: Setup, mesh: Mesh) -> Messages:
-    """A dense adapter, A and B, on every link of the mesh: q (nA + nB) bits (model.md M11)."""
-    rank, shapes = setup.rank, setup.shapes
-    values = sum(rank * (d_out + d_in) for d_out, d_in in shapes.values())
-    return numbers(setup, mesh, values, 2 * rank * len(shapes))
-
-
-def numbers(setup: Setup, mesh: Mesh, values: int, ranks: int) -> Messages:
-    """`values` numbers on every link, their scales, and what the mixing rule adds."""
-    cost = value_cost_bits(values, ranks, setup.value_bits) + setup.mixing.message_bits
-    return on_links(mesh, cost, values)
 
 
 def _ahead(adapters: Adapters, memory: Memory) -> Adapters:

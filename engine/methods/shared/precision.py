@@ -5,9 +5,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.ledger import SCALE_BITS, value_cost_bits
-
-__all__ = ["LARGEST_ON_AIR", "SCALE_BITS", "on_air", "value_cost_bits"]
 
 LARGEST_ON_AIR = torch.finfo(torch.float16).max  # below 32 bits
 

@@ -12,15 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from meshtune.engine.config import GateName
-from meshtune.engine.ledger import DIRECTIONS
 from meshtune.engine.methods.rules import Signatures
-
-KINDS: dict[str, tuple[str, ...]] = {
-    "prototype": ("mean",),
-    "gaussian": ("mean", "variance"),
-    "subspace": ("mean", "basis"),
-}
+from meshtune.engine.methods.shared.gates import DIRECTIONS, SIGNATURES, GateName
 
 
 def signatures(
@@ -46,7 +39,8 @@ def signatures(
         "basis": principal_directions,
     }
     return {
-        kind: once_per_input(compute[kind], samples_inputs) for kind in KINDS.get(gate_kind, ())
+        kind: once_per_input(compute[kind], samples_inputs)
+        for kind in SIGNATURES.get(gate_kind, ())
     }
 
 

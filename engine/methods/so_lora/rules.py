@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
-from meshtune.engine import config as c
 from meshtune.engine.adapters.masks import (
     active_union_mean,
     disjoint_masks,
@@ -27,16 +26,8 @@ from meshtune.engine.adapters.masks import (
 from meshtune.engine.adapters.stack import Adapters, Factor, Factors, Masks
 from meshtune.engine.adapters.static_a import static_a
 from meshtune.engine.backbone.spectral import layer_densities
-from meshtune.engine.ledger import (
-    Books,
-    Messages,
-    draws_masks,
-    is_masked,
-    is_published,
-    library_slots,
-    prices,
-    with_new_masks,
-)
+from meshtune.engine.ledger import Messages, is_published, with_new_masks
+from meshtune.engine.mesh import Mesh
 from meshtune.engine.methods.rules import Bank, Gate, Heard, Memory, Setup
 from meshtune.engine.methods.shared import signatures  # whole, as it imports this package itself
 from meshtune.engine.methods.shared.library import (
@@ -46,11 +37,14 @@ from meshtune.engine.methods.shared.library import (
     remembered,
 )
 from meshtune.engine.methods.shared.precision import on_air
-from meshtune.engine.topology import Mesh
+from meshtune.engine.methods.so_lora.books import Books, library_slots, prices
+from meshtune.engine.methods.so_lora.config import SoLora
+from meshtune.engine.methods.so_lora.costs import warm_up_steps
+from meshtune.engine.methods.so_lora.masks import is_masked
 
 
 @dataclass(frozen=True)
-class SoLoraMethod:
+class SoLoraRules:
     """The rules. Sends q nnz(M) bits per round to those it averages with; copies come on top.
 
     A first contact costs A (its seed or all of it), the mask, and what the gate needs. Who knows
@@ -58,12 +52,12 @@ class SoLoraMethod:
     """
 
     setup: Setup
-    rule: c.SoLora
+    rule: SoLora
     trained: frozenset[Factor] = frozenset({"b"})
     pooled: bool = False
 
     def warm_up_steps(self, round_index: int) -> int:
-        return self.rule.mask_warmup_steps if draws_masks(self.rule, round_index) else 0
+        return warm_up_steps(self.rule, round_index)
 
     def start(self) -> tuple[Adapters, Memory]:
         setup, n = self.setup, self.setup.devices
@@ -170,9 +164,7 @@ class SoLoraMethod:
             rule=self.rule,
             task=setup.own,
             rounds=setup.rounds,
-            prices=prices(
-                self.rule, setup.shapes, setup.rank, setup.value_bits, setup.places, told_values
-            ),
+            prices=prices(self.rule, setup, told_values),
             # Asked for in every hop, and NumPy counts flags faster.
             kept=np.sum([np.count_nonzero(mask.numpy(), axis=1) for mask in masks], axis=0),
             union=union,

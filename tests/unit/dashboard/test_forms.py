@@ -8,6 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from meshtune.dashboard.design import forms
 from meshtune.engine import config as c
+from meshtune.engine.methods.local.config import Local
+from meshtune.engine.methods.so_lora.config import SoLora
 from tests.support.fake_api import fake_config
 
 
@@ -44,7 +46,7 @@ def test_bounds_unit_and_label_come_from_the_model() -> None:
     assert (bandwidth.low, bandwidth.high) == (0.0, 1e11)
     assert bandwidth.unit == "Hz"
     assert bandwidth.our_choice
-    assert not spec(c.SoLora, "density").our_choice
+    assert not spec(SoLora, "density").our_choice
 
 
 @pytest.mark.parametrize("value", [20e6, 3.5e9, 2.3e6, 123.0, 1e-3, 7.4, 19_999_999.999])
@@ -62,7 +64,7 @@ def test_bandwidth_is_edited_in_megahertz_and_metres_stay_metres() -> None:
     ("model", "name", "value", "step"),
     [
         (c.PaperChannel, "tx_power_dbm", 23.0, 1.0),
-        (c.SoLora, "density", 0.5, 0.1),
+        (SoLora, "density", 0.5, 0.1),
         (c.Training, "learning_rate", 0.005, 0.001),
         (c.Ring, "radius_m", 100.0, 10.0),
         (c.Training, "weight_decay", 0.0, 0.01),
@@ -74,7 +76,7 @@ def test_one_press_is_a_sensible_step(
     assert forms.step_of(spec(model, name), value) == pytest.approx(step)
 
 
-@pytest.mark.parametrize("model", [*get_args(get_args(c.Topology)[0]), c.SoLora, c.Fleet])
+@pytest.mark.parametrize("model", [*get_args(get_args(c.Topology)[0]), SoLora, c.Fleet])
 def test_defaults_of_a_branch_are_a_valid_tree(model: type[BaseModel]) -> None:
     assert model.model_validate(forms.defaults(model)) == model()
 
@@ -289,7 +291,7 @@ def test_choices_left_open_by_the_paper_say_so() -> None:
 
 def test_a_union_without_a_discriminator_is_refused() -> None:
     class Vague(BaseModel):
-        one: Annotated[c.Local | c.SoLora, Field()] = c.Local()
+        one: Annotated[Local | SoLora, Field()] = Local()
 
     with pytest.raises(TypeError):
         spec(Vague, "one")

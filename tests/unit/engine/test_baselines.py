@@ -13,16 +13,24 @@ from torch.testing import assert_close
 from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters, flatten, mean
 from meshtune.engine.adapters.static_a import static_a
-from meshtune.engine.ledger import breadth_first
-from meshtune.engine.methods import Method, Setup, build_method
-from meshtune.engine.methods.ffa_gossip.rules import FfaGossip
-from meshtune.engine.methods.full_gossip.rules import FullGossip
-from meshtune.engine.methods.lora_gossip.rules import LoraGossip
-from meshtune.engine.methods.lori.rules import LoriMethod
-from meshtune.engine.methods.oracle_experts.rules import OracleExperts
-from meshtune.engine.methods.rules import Bits, Heard
+from meshtune.engine.methods.centralised.config import Centralised
+from meshtune.engine.methods.choco_gossip.config import ChocoGossip
+from meshtune.engine.methods.decaf_gossip.config import DecafGossip
+from meshtune.engine.methods.ffa_gossip.config import FfaGossip
+from meshtune.engine.methods.ffa_gossip.rules import FfaGossipRules
+from meshtune.engine.methods.full_gossip.config import FullGossip
+from meshtune.engine.methods.full_gossip.rules import FullGossipRules
+from meshtune.engine.methods.local.config import Local
+from meshtune.engine.methods.lora_gossip.config import LoraGossip
+from meshtune.engine.methods.lora_gossip.rules import LoraGossipRules
+from meshtune.engine.methods.lori.config import Lori
+from meshtune.engine.methods.lori.rules import LoriRules
+from meshtune.engine.methods.oracle_experts.rules import OracleExpertsRules
+from meshtune.engine.methods.oracle_experts.trees import breadth_first
+from meshtune.engine.methods.rules import Bits, Heard, Method, Setup, build_method
 from meshtune.engine.methods.shared.averaging import neighbour_average
-from meshtune.engine.topology import Mesh, metropolis_weights
+from meshtune.engine.topology import Mesh
+from meshtune.engine.weights import metropolis_weights
 from tests.support.methods import (
     RANK,
     SHAPES,
@@ -41,7 +49,7 @@ from tests.support.methods import (
 OWN = [0, 1, 2, 1]
 VALUES_FULL = 6 * 80 + 4 * 80 + 10 * 72
 WIDTHS = 80 + 80 + 72
-SENDERS = [c.LoraGossip(), c.FfaGossip(), c.Lori(), c.Lori(density=0.25), c.FullGossip()]
+SENDERS = [LoraGossip(), FfaGossip(), Lori(), Lori(density=0.25), FullGossip()]
 
 
 def bits_of(method: Method, mesh: Mesh, round_index: int = 0) -> Bits:
@@ -63,7 +71,7 @@ def test_averaging_keeps_the_mean_over_devices_when_links_fail(chosen: c.Method)
 
 
 def test_a_device_does_not_round_what_it_keeps_itself() -> None:
-    method = build_method(c.FfaGossip(), setup_of([0, 0], value_bits=4))
+    method = build_method(FfaGossip(), setup_of([0, 0], value_bits=4))
     adapters, memory = trained(method, mesh_of(full_mesh(2)))
     kept, _ = method.combine(adapters, memory, mesh_of(full_mesh(2)), full_mesh(2), 0)
     for name, value in adapters.b.items():
@@ -78,18 +86,18 @@ def test_a_device_does_not_round_what_it_keeps_itself() -> None:
 @pytest.mark.parametrize(
     ("chosen", "value_bits", "expected"),
     [
-        (c.LoraGossip(), 32, 32 * (VALUES_A + VALUES_B)),
-        (c.LoraGossip(), 16, 16 * (VALUES_A + VALUES_B)),
-        (c.LoraGossip(), 8, 8 * (VALUES_A + VALUES_B) + 16 * 2 * 3 * RANK),
-        (c.FfaGossip(), 16, 16 * VALUES_B),
-        (c.FfaGossip(), 4, 4 * VALUES_B + 16 * 3 * RANK),
-        (c.DecafGossip(), 16, 16 * (VALUES_A + VALUES_B)),
-        (c.ChocoGossip(), 16, 16 * (VALUES_A + VALUES_B) // 4 + VALUES_A + VALUES_B),
-        (c.FullGossip(), 16, 16 * VALUES_FULL),
-        (c.FullGossip(), 8, 8 * VALUES_FULL + 16 * WIDTHS),
-        (c.Lori(), 16, 16 * VALUES_B + 64),
-        (c.Lori(density=0.25), 16, 16 * 10 + 64 + VALUES_B),
-        (c.Lori(density=0.25), 4, 4 * 10 + 16 * 3 * RANK + 64 + VALUES_B),
+        (LoraGossip(), 32, 32 * (VALUES_A + VALUES_B)),
+        (LoraGossip(), 16, 16 * (VALUES_A + VALUES_B)),
+        (LoraGossip(), 8, 8 * (VALUES_A + VALUES_B) + 16 * 2 * 3 * RANK),
+        (FfaGossip(), 16, 16 * VALUES_B),
+        (FfaGossip(), 4, 4 * VALUES_B + 16 * 3 * RANK),
+        (DecafGossip(), 16, 16 * (VALUES_A + VALUES_B)),
+        (ChocoGossip(), 16, 16 * (VALUES_A + VALUES_B) // 4 + VALUES_A + VALUES_B),
+        (FullGossip(), 16, 16 * VALUES_FULL),
+        (FullGossip(), 8, 8 * VALUES_FULL + 16 * WIDTHS),
+        (Lori(), 16, 16 * VALUES_B + 64),
+        (Lori(density=0.25), 16, 16 * 10 + 64 + VALUES_B),
+        (Lori(density=0.25), 4, 4 * 10 + 16 * 3 * RANK + 64 + VALUES_B),
     ],
     ids=lambda value: getattr(value, "kind", str(value)),
 )
@@ -100,7 +108,7 @@ def test_bits_per_link_in_the_first_round(chosen: Any, value_bits: int, expected
     assert np.array_equal(bits, np.where(mesh.linked, expected, 0))
 
 
-@pytest.mark.parametrize("chosen", [c.Local(), c.Centralised()], ids=lambda chosen: chosen.kind)
+@pytest.mark.parametrize("chosen", [Local(), Centralised()], ids=lambda chosen: chosen.kind)
 def test_the_bounds_send_nothing_in_any_round(chosen: c.Method) -> None:
     method = build_method(chosen, setup_of(OWN, rounds=3))
     assert not any(bits_of(method, mesh_of(full_mesh(4)), t).any() for t in range(3))
@@ -108,7 +116,7 @@ def test_the_bounds_send_nothing_in_any_round(chosen: c.Method) -> None:
 
 def test_lori_introduces_itself_until_it_was_heard() -> None:
     mesh = mesh_of(full_mesh(3))
-    method = build_method(c.Lori(density=0.5), setup_of([0, 1, 2]))
+    method = build_method(Lori(density=0.5), setup_of([0, 1, 2]))
     adapters, memory = trained(method, mesh)
     values, identity = 16 * 20, 64 + VALUES_B
     heard = mesh.linked.copy()
@@ -125,14 +133,14 @@ def test_lori_introduces_itself_until_it_was_heard() -> None:
 
 
 def test_lori_without_a_mask_needs_no_warm_up_and_has_none() -> None:
-    method = build_method(c.Lori(density=1.0, mask_warmup_steps=7), setup_of(OWN))
+    method = build_method(Lori(density=1.0, mask_warmup_steps=7), setup_of(OWN))
     assert method.warm_up_steps(0) == 0
     assert method.masks(method.start()[1]) is None
 
 
 def test_lori_warms_up_once_and_keeps_the_largest_entries_over_all_layers() -> None:
     mesh = mesh_of(full_mesh(4))
-    method = build_method(c.Lori(density=0.25, mask_warmup_steps=7), setup_of(OWN))
+    method = build_method(Lori(density=0.25, mask_warmup_steps=7), setup_of(OWN))
     assert [method.warm_up_steps(t) for t in range(3)] == [7, 0, 0]
     start, memory = method.start()
     assert method.masks(memory) is None
@@ -150,7 +158,7 @@ def test_lori_warms_up_once_and_keeps_the_largest_entries_over_all_layers() -> N
 
 def test_lori_keeps_its_own_entries_of_the_mean() -> None:
     mesh = mesh_of(full_mesh(4))
-    method = build_method(c.Lori(density=0.25), setup_of(OWN, value_bits=32))
+    method = build_method(Lori(density=0.25), setup_of(OWN, value_bits=32))
     adapters, memory = trained(method, mesh)
     masks = method.masks(memory)
     assert masks is not None
@@ -162,7 +170,7 @@ def test_lori_keeps_its_own_entries_of_the_mean() -> None:
 
 
 def test_lori_gives_one_a_to_devices_of_one_task_and_another_to_others() -> None:
-    a = build_method(c.Lori(), setup_of(OWN)).start()[0].a["layers.0.q_proj"]
+    a = build_method(Lori(), setup_of(OWN)).start()[0].a["layers.0.q_proj"]
     assert torch.equal(a[1], a[3])
     cosine = torch.nn.functional.cosine_similarity(a[0], a[1], dim=1)
     assert cosine.abs().max() < 0.5
@@ -171,8 +179,8 @@ def test_lori_gives_one_a_to_devices_of_one_task_and_another_to_others() -> None
 
 def test_dense_lori_with_a_common_a_is_ffa_gossip_up_to_the_first_contact() -> None:
     mesh = mesh_of(line_mesh(4))
-    lori = build_method(c.Lori(density=1.0, a_init="common"), setup_of(OWN))
-    ffa = build_method(c.FfaGossip(), setup_of(OWN))
+    lori = build_method(Lori(density=1.0, a_init="common"), setup_of(OWN))
+    ffa = build_method(FfaGossip(), setup_of(OWN))
     (x, lori_memory), (y, ffa_memory) = trained(lori, mesh), trained(ffa, mesh)
     for t in range(3):
         first = 64 * mesh.linked if t == 0 else 0
@@ -191,7 +199,7 @@ def test_dense_lori_with_a_common_a_is_ffa_gossip_up_to_the_first_contact() -> N
 
 def test_ffa_gossip_is_lora_gossip_whose_a_nobody_moves() -> None:
     mesh, setup = mesh_of(line_mesh(4)), setup_of(OWN, value_bits=32)
-    ffa, lora = FfaGossip(setup), LoraGossip(setup, trained=frozenset({"b"}))
+    ffa, lora = FfaGossipRules(setup), LoraGossipRules(setup, trained=frozenset({"b"}))
     x, _ = ffa.start()
     y = x
     for t in range(3):
@@ -202,7 +210,7 @@ def test_ffa_gossip_is_lora_gossip_whose_a_nobody_moves() -> None:
 
 def test_with_a_common_a_the_mean_of_factors_is_the_mean_of_updates() -> None:
     mesh = mesh_of(full_mesh(4))
-    method = FfaGossip(setup_of(OWN, value_bits=32))
+    method = FfaGossipRules(setup_of(OWN, value_bits=32))
     adapters, memory = trained(method, mesh)
     kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
     for name in SHAPES:
@@ -215,7 +223,7 @@ def test_with_a_common_a_the_mean_of_factors_is_the_mean_of_updates() -> None:
 
 def test_lora_gossip_mixes_both_factors_by_metropolis_weights() -> None:
     mesh = mesh_of(line_mesh(4))
-    method = LoraGossip(setup_of(OWN, value_bits=32))
+    method = LoraGossipRules(setup_of(OWN, value_bits=32))
     adapters, memory = trained(method, mesh)
     kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
     # Ends of the line have degree 1, the others 2: every link has weight 1/3.
@@ -229,7 +237,7 @@ def test_lora_gossip_mixes_both_factors_by_metropolis_weights() -> None:
 
 def test_full_gossip_has_no_a_and_averages_whole_updates() -> None:
     mesh = mesh_of(full_mesh(4))
-    method = FullGossip(setup_of(OWN, value_bits=32))
+    method = FullGossipRules(setup_of(OWN, value_bits=32))
     adapters, memory = trained(method, mesh)
     assert adapters.a == {}
     assert {k: tuple(v.shape[1:]) for k, v in adapters.b.items()} == SHAPES
@@ -239,7 +247,7 @@ def test_full_gossip_has_no_a_and_averages_whole_updates() -> None:
 
 
 def test_both_full_methods_start_at_the_frozen_model() -> None:
-    for method in (FullGossip(setup_of(OWN)), OracleExperts(setup_of(OWN))):
+    for method in (FullGossipRules(setup_of(OWN)), OracleExpertsRules(setup_of(OWN))):
         assert not all_values(method.start()[0]).any()
         assert method.trained == {"b"}
 
@@ -247,11 +255,11 @@ def test_both_full_methods_start_at_the_frozen_model() -> None:
 # Experts under an oracle.
 
 
-def oracle(own: list[int], **changes: Any) -> OracleExperts:
-    return OracleExperts(setup_of(own, rounds=2, **changes))
+def oracle(own: list[int], **changes: Any) -> OracleExpertsRules:
+    return OracleExpertsRules(setup_of(own, rounds=2, **changes))
 
 
-def last_bank(method: OracleExperts, mesh: Mesh, heard: Heard) -> tuple[Adapters, Any]:
+def last_bank(method: OracleExpertsRules, mesh: Mesh, heard: Heard) -> tuple[Adapters, Any]:
     adapters, memory = trained(method, mesh)
     adapters, memory = method.combine(adapters, memory, mesh, mesh.linked, 0)
     assert not memory["copied"].any()
@@ -356,7 +364,7 @@ def test_e8_averaging_b_over_tasks_leaves_almost_nothing_of_the_own_update() -> 
 
     E|mean - B|^2 / E|B|^2 = (3/4)^2 + 3/16 = 3/4: a relative error near 0.87, with the own A.
     """
-    method = LoriMethod(setup_of([0, 1, 2, 3], value_bits=32), c.Lori(density=1.0))
+    method = LoriRules(setup_of([0, 1, 2, 3], value_bits=32), Lori(density=1.0))
     mesh = mesh_of(full_mesh(4))
     adapters, memory = trained(method, mesh)
     kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
@@ -384,6 +392,6 @@ def test_metropolis_weights_of_a_full_mesh_are_the_plain_mean() -> None:
 def test_static_a_is_drawn_for_the_setup_of_the_fleet() -> None:
     setup: Setup = setup_of(OWN)
     expected = static_a("common", setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
-    for name, value in FfaGossip(setup).start()[0].a.items():
+    for name, value in FfaGossipRules(setup).start()[0].a.items():
         assert torch.equal(value, expected[name])
         assert torch.equal(value[0], value[3])

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters, flatten, mean
-from meshtune.engine.methods import Memory
-from meshtune.engine.methods.choco_gossip.rules import ChocoGossip
-from meshtune.engine.methods.lora_gossip.rules import LoraGossip
-from meshtune.engine.methods.rules import Heard
-from meshtune.engine.topology import metropolis_weights
+from meshtune.engine.methods.choco_gossip.config import ChocoGossip
+from meshtune.engine.methods.choco_gossip.rules import ChocoGossipRules
+from meshtune.engine.methods.lora_gossip.rules import LoraGossipRules
+from meshtune.engine.methods.rules import Heard, Memory
+from meshtune.engine.weights import metropolis_weights
 from tests.support.methods import (
     RANK,
     VALUES_A,
@@ -30,9 +29,9 @@ VALUES = VALUES_A + VALUES_B  # 504, a quarter of which is 126
 NOBODY = np.zeros((4, 4), dtype=bool)
 
 
-def choco(changes: dict[str, Any] | None = None, **rule: Any) -> ChocoGossip:
+def choco(changes: dict[str, Any] | None = None, **rule: Any) -> ChocoGossipRules:
     setup = setup_of(OWN, **({"value_bits": 32} | (changes or {})))
-    return ChocoGossip(setup, rule=c.ChocoGossip(**rule))
+    return ChocoGossipRules(setup, rule=ChocoGossip(**rule))
 
 
 def moved(adapters: Adapters, seed: int) -> Adapters:
@@ -60,7 +59,7 @@ def copies(memory: Memory) -> Tensor:
 def test_t12_without_compression_and_with_a_full_step_it_is_gossip_sgd() -> None:
     """T12: C = identity, gamma = 1: round by round the factors of plain LoRA gossip."""
     mesh, method = mesh_of(line_mesh(4)), choco(density=1.0, gamma=1.0)
-    gossip = LoraGossip(method.setup)
+    gossip = LoraGossipRules(method.setup)
     x, memory = method.start()
     y, _ = gossip.start()
     assert torch.equal(rows(x), rows(y))

@@ -12,7 +12,8 @@ import pytest
 from meshtune.engine.backbone.embedded import embedded_tokenizer, load_embedded
 from meshtune.engine.backbone.forward import backbone_from_llama
 from meshtune.engine.config import TASK_NAMES, HardwareName
-from meshtune.engine.methods import build_method
+from meshtune.engine.costs import method_costs
+from meshtune.engine.methods.rules import build_method
 from meshtune.engine.planning.compute import (
     HARDWARE,
     LONGEST,
@@ -24,7 +25,6 @@ from meshtune.engine.planning.compute import (
     product_flop_s,
     training_flop,
     wall_s,
-    warm_up_steps,
 )
 from meshtune.engine.tasks import build_task, train_samples
 from meshtune.engine.tasks.encode import IGNORED, encode
@@ -91,9 +91,9 @@ def test_the_warm_up_of_masks_counts_in_its_rounds():
     ],
 )
 def test_warm_ups_are_those_of_the_method(method):
-    chosen = tiny_config(**method).method
-    rules = build_method(chosen, setup_of([0, 1]))
-    assert [warm_up_steps(chosen, t) for t in range(6)] == [
+    config = tiny_config(**method)
+    rules = build_method(config.method, setup_of([0, 1]))
+    assert [method_costs(config).warm_up_steps(t) for t in range(6)] == [
         rules.warm_up_steps(t) for t in range(6)
     ]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.methods.decaf_gossip.rules import DecafGossip, neighbourhoods, refactored
+from meshtune.engine.methods.decaf_gossip.rules import DecafGossipRules, neighbourhoods, refactored
 from meshtune.engine.methods.rules import Heard
-from meshtune.engine.topology import metropolis_weights
+from meshtune.engine.weights import metropolis_weights
 from tests.support.methods import (
     RANK,
     SHAPES,
@@ -27,11 +27,11 @@ from tests.support.methods import (
 OWN = [0, 1, 2, 1]
 
 
-def method_of(own: list[int], **changes: Any) -> DecafGossip:
-    return DecafGossip(setup_of(own, **({"value_bits": 32} | changes)))
+def method_of(own: list[int], **changes: Any) -> DecafGossipRules:
+    return DecafGossipRules(setup_of(own, **({"value_bits": 32} | changes)))
 
 
-def noise(method: DecafGossip, used_rank: int | None = None, seed: int = 0) -> Adapters:
+def noise(method: DecafGossipRules, used_rank: int | None = None, seed: int = 0) -> Adapters:
     """Random factors of all devices; of rank `used_rank` if that is given."""
     generator = torch.Generator().manual_seed(seed)
     start, _ = method.start()
@@ -46,7 +46,7 @@ def noise(method: DecafGossip, used_rank: int | None = None, seed: int = 0) -> A
     return Adapters(a, b)
 
 
-def combined(method: DecafGossip, adapters: Adapters, heard: Heard) -> Adapters:
+def combined(method: DecafGossipRules, adapters: Adapters, heard: Heard) -> Adapters:
     return method.combine(adapters, {}, mesh_of(heard), heard, 0)[0]
 
 

@@ -15,8 +15,8 @@ from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.evaluate import answers, evaluate, own_accuracy, prompt_weights
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.forward import Backbone, backbone_from_llama, forward, prompt_inputs
-from meshtune.engine.config import GateName
 from meshtune.engine.methods.rules import Bank, Gate
+from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from tests.support.gates import (
     BLIND_TO_INPUTS,

@@ -17,7 +17,7 @@ from meshtune.engine.backbone.forward import (
     forward,
 )
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
-from meshtune.engine.methods.full_gossip.rules import FullGossip
+from meshtune.engine.methods.full_gossip.rules import FullGossipRules
 from tests.support.methods import setup_of
 from tests.support.oracles import random_llama
 
@@ -110,7 +110,7 @@ def test_full_updates_train_like_products_with_the_identity(
 
 def test_adamw_lowers_the_loss_of_full_updates_and_resumes_to_the_bit(backbone: Backbone) -> None:
     setup = replace(setup_of([0, 1, 2]), shapes=dict(backbone.shapes))
-    method = FullGossip(setup)
+    method = FullGossipRules(setup)
     start, _ = method.start()
     tokens, targets = (part.expand(12, -1, -1, -1) for part in questions(1))
     rule = TrainingRule(learning_rate=1e-3)

@@ -1,7 +1,7 @@
 """Accounts against real runs and by hand; the library against plain loops."""
 
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int64
 from meshtune.engine import config as c
 from meshtune.engine.channels import Channel, Delivery
 from meshtune.engine.config import with_values
+from meshtune.engine.costs import method_costs
 from meshtune.engine.ledger import (
     KNOWN,
     NOTHING,
@@ -21,16 +22,17 @@ from meshtune.engine.ledger import (
     Library,
     Messages,
     Pulls,
-    accounts,
     copied,
-    draws_masks,
     empty_library,
-    expert_paths,
     is_published,
     published,
     pulls,
     with_new_masks,
 )
+from meshtune.engine.methods.oracle_experts.trees import expert_paths
+from meshtune.engine.methods.registry import METHODS
+from meshtune.engine.methods.so_lora.config import SoLora
+from meshtune.engine.methods.so_lora.masks import draws_masks
 from meshtune.engine.presets import load_preset
 from meshtune.engine.rng import stream
 from meshtune.engine.simulate import simulate
@@ -45,12 +47,11 @@ FULL = 4 * (160 * 160 * 4 + 3 * 160 * 416)  # 1,208,320
 PROTOTYPE = 4 * (3 * 160 + 416)
 OWN = 16 * VALUES_B // 2
 FIRST = 64 + VALUES_B + 16 * PROTOTYPE
-KINDS = [kind.model_fields["kind"].default for kind in get_args(get_args(c.Method)[0])]
 
 # Four devices of two tasks. Every kind by its defaults, and what else changes the bits.
 LIBRARY = {"method.kind": "so_lora", "method.library_every": 2, "method.mask_warmup_steps": 1}
 CLUSTERS = {"topology.kind": "clusters", "topology.by": "place", "topology.clusters": 2}
-ARMS: dict[str, dict[str, Any]] = {kind: {"method.kind": kind} for kind in KINDS} | {
+ARMS: dict[str, dict[str, Any]] = {kind: {"method.kind": kind} for kind in METHODS} | {
     "lori sparse": {"method.kind": "lori", "method.density": 0.1},
     "lora push_sum": {"method.kind": "lora_gossip", "mixing.rule": "push_sum"},
     "lori push_sum": {"method.kind": "lori", "mixing.rule": "push_sum"},
@@ -158,7 +159,7 @@ class Audited:
 def audited(config: c.RunConfig) -> Audited:
     """A run on a medium that loses messages, compared with its accounts hop by hop."""
     world = build_world(config)
-    books = accounts(config)
+    books = method_costs(config).accounts
     assert isinstance(books, Accounts)
     method = Audited(world.method, books)
     world = replace(world, method=method, channel=Lossy(world.channel, config.seed))
@@ -170,7 +171,7 @@ def audited(config: c.RunConfig) -> Audited:
 @pytest.mark.parametrize("arm", ARMS)
 def test_accounts_know_every_bit_of_a_run_that_loses_messages(arm):
     config = with_values(tiny_config(), HASTY | ARMS[arm])
-    assert accounts(config).exact
+    assert method_costs(config).accounts.exact
     method = audited(config)
     sent = sum(bits for bits, _ in method.hops)
     lost = sum(count for _, count in method.hops)
@@ -194,7 +195,7 @@ def test_accounts_know_every_bit_of_a_run_that_loses_messages(arm):
     ],
 )
 def test_what_depends_on_masks_unseen_is_said_to_be_inexact(changes, exact):
-    assert accounts(with_values(c.RunConfig(), changes)).exact == exact
+    assert method_costs(with_values(c.RunConfig(), changes)).accounts.exact == exact
 
 
 def test_means_of_clusters_are_foreseen_nearly_and_all_else_exactly():
@@ -202,7 +203,7 @@ def test_means_of_clusters_are_foreseen_nearly_and_all_else_exactly():
     config = with_values(
         tiny_config(), HASTY | LIBRARY | CLUSTERS | {"method.mode": "repaired", "rounds": 2}
     )
-    world, books = build_world(config), accounts(config)
+    world, books = build_world(config), method_costs(config).accounts
     real = [record.sent_bits for _, record in simulate(world, initial_state(world))]
     mesh, foreseen = world.mesh, []
     for t in range(2):
@@ -234,7 +235,7 @@ def test_first_messages_by_hand(preset, bits, values):
     config = with_values(
         load_preset(preset).config, {"fleet.devices": 2, "fleet.tasks": ["reading"]}
     )
-    messages = accounts(config).sent(mesh, 0)
+    messages = method_costs(config).accounts.sent(mesh, 0)
     assert messages.bits.tolist() == [[0, bits], [bits, 0]]
     assert messages.values.tolist() == [[0, values], [values, 0]]
 
@@ -252,7 +253,7 @@ def test_a_first_contact_names_its_entries_as_the_config_says(places, told):
     """At density .01 a mask has 522 entries; at 2**16 entries a number has 16 bits."""
     changes = {"method.density": 0.01, "method.mask": "global", "adapter.places": places}
     pair = {"fleet.devices": 2, "fleet.tasks": ["reading"]}
-    books = accounts(with_values(c.RunConfig(), pair | changes))
+    books = method_costs(with_values(c.RunConfig(), pair | changes)).accounts
     mesh = mesh_of(full_mesh(2))
     first = books.sent(mesh, 0).bits[0, 1]
     assert first == 16 * 522 + 64 + 16 * PROTOTYPE + told
@@ -261,7 +262,7 @@ def test_a_first_contact_names_its_entries_as_the_config_says(places, told):
 
 def test_a_mask_drawn_again_is_told_again_to_whom_it_was_known():
     changes = {"method.mask_every": 2, "fleet.devices": 2, "fleet.tasks": ["reading"]}
-    books = accounts(with_values(c.RunConfig(), changes))
+    books = method_costs(with_values(c.RunConfig(), changes)).accounts
     mesh, sent = mesh_of(full_mesh(2)), []
     for t in range(5):
         sent.append(int(books.sent(mesh, t).bits[0, 1]))
@@ -271,7 +272,7 @@ def test_a_mask_drawn_again_is_told_again_to_whom_it_was_known():
 
 def test_a_sent_matrix_counts_among_the_values():
     pair = {"fleet.devices": 2, "fleet.tasks": ["reading"], "method.a_sent": "matrix"}
-    books, mesh = accounts(with_values(c.RunConfig(), pair)), mesh_of(full_mesh(2))
+    books, mesh = method_costs(with_values(c.RunConfig(), pair)).accounts, mesh_of(full_mesh(2))
     first = books.sent(mesh, 0)
     assert first.values[0, 1] == VALUES_B // 2 + VALUES_A
     assert first.bits[0, 1] == OWN + FIRST - 64 + 16 * VALUES_A
@@ -281,7 +282,7 @@ def test_a_sent_matrix_counts_among_the_values():
 def test_copies_pay_for_offers_and_introductions():
     """Two tasks on a line of three: round 4 publishes, device 1 forwards what it just got."""
     changes = {"fleet.devices": 3, "fleet.tasks": ["reading", "addition", "ending"]}
-    books, mesh = accounts(with_values(c.RunConfig(), changes)), mesh_of(line_mesh(3))
+    books, mesh = method_costs(with_values(c.RunConfig(), changes)).accounts, mesh_of(line_mesh(3))
     for t in range(5):
         assert not books.sent(mesh, t).bits.any()
         assert not books.relayed(mesh).bits.any()
@@ -301,7 +302,7 @@ def test_experts_travel_over_a_tree_in_the_last_round_only():
         "fleet.devices": 3,
         "fleet.tasks": ["reading", "addition", "reading"],
     }
-    books, mesh = accounts(with_values(c.RunConfig(), changes)), mesh_of(line_mesh(3))
+    books, mesh = method_costs(with_values(c.RunConfig(), changes)).accounts, mesh_of(line_mesh(3))
     assert not books.sent(mesh, 0).bits.any()
     books = books.after(mesh, mesh.linked, 0)
     # Reading goes from 0 to 1, addition from 1 to both.
@@ -314,7 +315,7 @@ def test_experts_travel_over_a_tree_in_the_last_round_only():
 
 def test_accounts_are_values():
     changes = {"fleet.devices": 3, "method.library_every": 1}
-    books, mesh = accounts(with_values(c.RunConfig(), changes)), mesh_of(full_mesh(3))
+    books, mesh = method_costs(with_values(c.RunConfig(), changes)).accounts, mesh_of(full_mesh(3))
     for _ in range(2):
         after = books.after(mesh, mesh.linked, 0)
         relayed = after.relayed(mesh).bits
@@ -451,4 +452,4 @@ def test_experts_are_published_every_so_many_rounds_and_in_the_last(rounds, ever
     ],
 )
 def test_masks_are_drawn_when_the_rule_says_so(rule, expected):
-    assert [t for t in range(6) if draws_masks(c.SoLora(**rule), t)] == expected
+    assert [t for t in range(6) if draws_masks(SoLora(**rule), t)] == expected

@@ -15,8 +15,18 @@ from torch.testing import assert_close
 from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters, Factor, select
 from meshtune.engine.fleet import BOTH_FACTORS
-from meshtune.engine.methods import Memory, Method, build_method
-from meshtune.engine.methods.rules import Bits, Heard
+from meshtune.engine.methods.centralised.config import Centralised
+from meshtune.engine.methods.choco_gossip.config import ChocoGossip
+from meshtune.engine.methods.decaf_gossip.config import DecafGossip
+from meshtune.engine.methods.ffa_gossip.config import FfaGossip
+from meshtune.engine.methods.full_gossip.config import FullGossip
+from meshtune.engine.methods.local.config import Local
+from meshtune.engine.methods.lora_gossip.config import LoraGossip
+from meshtune.engine.methods.lori.config import Lori
+from meshtune.engine.methods.oracle_experts.config import OracleExperts
+from meshtune.engine.methods.registry import METHODS
+from meshtune.engine.methods.rules import Bits, Heard, Memory, Method, build_method
+from meshtune.engine.methods.so_lora.config import SoLora
 from meshtune.engine.topology import Mesh
 from tests.support.methods import (
     all_values,
@@ -65,22 +75,22 @@ MEANS: dict[str, Any] = {"ledger": True, "rounds_itself": True}
 # Half of what is kept waits, and copies go out every other round.
 PART: dict[str, Any] = {"density_sent": 0.25, "library_every": 2}
 ARMS = [
-    Arm("so_lora", c.SoLora(), ONLY_B, ledger=True),
-    Arm("so_lora repaired", c.SoLora(mode="repaired"), ONLY_B, **MEANS),
-    Arm("so_lora literal", c.SoLora(mode="literal"), ONLY_B, **MEANS),
-    Arm("so_lora in parts", c.SoLora(**PART), ONLY_B, ledger=True),
-    Arm("so_lora repaired in parts", c.SoLora(mode="repaired", **PART), ONLY_B, **MEANS),
-    Arm("so_lora literal in parts", c.SoLora(mode="literal", **PART), ONLY_B, **MEANS, same=None),
-    Arm("lora_gossip", c.LoraGossip(), BOTH_FACTORS),
-    Arm("ffa_gossip", c.FfaGossip(), ONLY_B),
-    Arm("decaf_gossip", c.DecafGossip(), BOTH_FACTORS, same=updates),
-    Arm("choco_gossip", c.ChocoGossip(), BOTH_FACTORS),
-    Arm("lori", c.Lori(), ONLY_B),
-    Arm("lori sparse", c.Lori(density=0.1), ONLY_B),
-    Arm("full_gossip", c.FullGossip(), ONLY_B),
-    Arm("oracle_experts", c.OracleExperts(), ONLY_B),
-    Arm("centralised", c.Centralised(), BOTH_FACTORS, pooled=True, silent=True),
-    Arm("local", c.Local(), BOTH_FACTORS, silent=True),
+    Arm("so_lora", SoLora(), ONLY_B, ledger=True),
+    Arm("so_lora repaired", SoLora(mode="repaired"), ONLY_B, **MEANS),
+    Arm("so_lora literal", SoLora(mode="literal"), ONLY_B, **MEANS),
+    Arm("so_lora in parts", SoLora(**PART), ONLY_B, ledger=True),
+    Arm("so_lora repaired in parts", SoLora(mode="repaired", **PART), ONLY_B, **MEANS),
+    Arm("so_lora literal in parts", SoLora(mode="literal", **PART), ONLY_B, **MEANS, same=None),
+    Arm("lora_gossip", LoraGossip(), BOTH_FACTORS),
+    Arm("ffa_gossip", FfaGossip(), ONLY_B),
+    Arm("decaf_gossip", DecafGossip(), BOTH_FACTORS, same=updates),
+    Arm("choco_gossip", ChocoGossip(), BOTH_FACTORS),
+    Arm("lori", Lori(), ONLY_B),
+    Arm("lori sparse", Lori(density=0.1), ONLY_B),
+    Arm("full_gossip", FullGossip(), ONLY_B),
+    Arm("oracle_experts", OracleExperts(), ONLY_B),
+    Arm("centralised", Centralised(), BOTH_FACTORS, pooled=True, silent=True),
+    Arm("local", Local(), BOTH_FACTORS, silent=True),
 ]
 every_arm = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 
@@ -130,11 +140,11 @@ def same_bank(first: Any, second: Any) -> bool:
 
 
 def test_every_kind_of_the_config_has_a_row() -> None:
-    kinds = set(get_args(get_args(c.Method)[0]))
+    kinds = {method.config for method in METHODS.rows()}
     assert {type(arm.chosen) for arm in ARMS} == kinds
     assert {arm.chosen for arm in ARMS} >= {kind() for kind in kinds}
-    modes = set(get_args(c.SoLora.model_fields["mode"].annotation))
-    assert {arm.chosen.mode for arm in ARMS if isinstance(arm.chosen, c.SoLora)} == modes
+    modes = set(get_args(SoLora.model_fields["mode"].annotation))
+    assert {arm.chosen.mode for arm in ARMS if isinstance(arm.chosen, SoLora)} == modes
 
 
 @every_arm

@@ -23,8 +23,8 @@ from meshtune.engine.answering.metrics import (
     update_retention,
 )
 from meshtune.engine.methods.rules import Bank, Gate
-from meshtune.engine.topology import Mesh, metropolis_weights
-from meshtune.engine.topology.mixing import spectral_gap
+from meshtune.engine.topology import Mesh
+from meshtune.engine.weights import metropolis_weights, spectral_gap
 
 SHAPES = {"q": (5, 6), "up": (9, 6), "down": (4, 9)}  # d_out, d_in
 B_ONLY = frozenset({"b"})

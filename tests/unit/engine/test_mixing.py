@@ -8,15 +8,16 @@ import pytest
 
 from meshtune.engine import config as c
 from meshtune.engine.config import with_values
+from meshtune.engine.costs import mixing_rule
+from meshtune.engine.methods.lora_gossip.config import LoraGossip
 from meshtune.engine.rng import stream
 from meshtune.engine.tasks.shares import samples_per_device
-from meshtune.engine.topology import metropolis_weights
-from meshtune.engine.topology.mixing import (
+from meshtune.engine.weights import (
     PUSH_BITS,
     MixingRule,
     data_weights,
     max_degree_weights,
-    mixing_rule,
+    metropolis_weights,
     push_weights,
     spectral_gap,
     uniform_weights,
@@ -160,7 +161,7 @@ def test_only_push_sum_adds_bits_to_a_message() -> None:
 
 def config_with(**changes: Any) -> c.RunConfig:
     named = {name.replace("__", "."): value for name, value in changes.items()}
-    return with_values(c.RunConfig(method=c.LoraGossip()), named)
+    return with_values(c.RunConfig(method=LoraGossip()), named)
 
 
 @pytest.mark.parametrize("rule", ["metropolis", "max_degree", "uniform", "data", "push_sum"])

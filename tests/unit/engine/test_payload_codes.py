@@ -8,21 +8,18 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from meshtune.engine import config as c
 from meshtune.engine.adapters.masks import disjoint_masks, top_masks
 from meshtune.engine.backbone.shapes import embedded_shapes
-from meshtune.engine.ledger import (
-    PlacesCode,
-    expected_union,
-    kept_entries,
-    places_bits,
-    signature_values,
-)
+from meshtune.engine.ledger import PlacesCode, places_bits
+from meshtune.engine.methods.shared.gates import GateName, signature_values
 from meshtune.engine.methods.shared.signatures import signatures
+from meshtune.engine.methods.so_lora.books import expected_union
+from meshtune.engine.methods.so_lora.config import SoLora
+from meshtune.engine.methods.so_lora.masks import kept_entries
 from tests.support.methods import RANK, SHAPES, VALUES_B
 
 CODES = get_args(PlacesCode)
-GATES = get_args(c.GateName)
+GATES = get_args(GateName)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +81,7 @@ def counted(masks: dict[str, torch.Tensor]) -> list[int]:
 @pytest.mark.parametrize("density", [0.01, 0.125, 0.3, 0.5, 0.99])
 @pytest.mark.parametrize("mask", ["layer", "global", "column"])
 def test_the_size_of_a_mask_is_known_before_training(mask, density):
-    rule, cluster = c.SoLora(mask=mask, density=density), np.zeros(3, dtype=np.int64)
+    rule, cluster = SoLora(mask=mask, density=density), np.zeros(3, dtype=np.int64)
     drawn = top_masks(factors(3), density, mask)
     assert kept_entries(rule, SHAPES, RANK, cluster).tolist() == counted(drawn)
 
@@ -101,15 +98,15 @@ def test_the_size_of_a_mask_is_known_before_training(mask, density):
     ],
 )
 def test_so_is_that_of_masks_dealt_out_in_the_cluster(cluster, place, most, density):
-    rule = c.SoLora(mask="disjoint", density=density)
+    rule = SoLora(mask="disjoint", density=density)
     drawn = disjoint_masks(factors(len(cluster)), density, np.array(place), most)
     assert kept_entries(rule, SHAPES, RANK, np.array(cluster)).tolist() == counted(drawn)
 
 
 def test_without_a_mask_everything_is_kept_and_a_spectral_density_counts_as_uniform():
     cluster = np.zeros(2, dtype=np.int64)
-    assert kept_entries(c.SoLora(density=1.0), SHAPES, RANK, cluster).tolist() == [VALUES_B] * 2
-    spectral = c.SoLora(density=0.5, density_by="spectral")
+    assert kept_entries(SoLora(density=1.0), SHAPES, RANK, cluster).tolist() == [VALUES_B] * 2
+    spectral = SoLora(density=0.5, density_by="spectral")
     assert kept_entries(spectral, SHAPES, RANK, cluster).tolist() == [VALUES_B // 2] * 2
 
 

@@ -10,7 +10,8 @@ from meshtune.engine.backbone.forward import backbone_from_llama
 from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.channels import Radio, build_channel
 from meshtune.engine.config import RunConfig
-from meshtune.engine.topology.power import deadline_power_w, message_bits, within_reach
+from meshtune.engine.costs import method_costs
+from meshtune.engine.topology.power import deadline_power_w, within_reach
 
 HUB_AND_FOUR = np.array([[0, 0], [300, 0], [0, 300], [-300, 0], [0, -300]], dtype=np.float64)
 
@@ -112,4 +113,4 @@ def test_without_a_radio_everybody_is_within_reach() -> None:
 def test_message_sizes_are_those_by_hand(method: dict[str, object], values: int) -> None:
     for value_bits in (4, 16):
         asked = {"method": method, "adapter": {"value_bits": value_bits, "rank": 8}}
-        assert message_bits(RunConfig.model_validate(asked)) == value_bits * values
+        assert method_costs(RunConfig.model_validate(asked)).message_bits == value_bits * values

@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.methods.shared.precision import on_air, value_cost_bits
+from meshtune.engine.ledger import value_cost_bits
+from meshtune.engine.methods.shared.precision import on_air
 
 
 def drawn(scale: float = 1.0) -> Adapters:

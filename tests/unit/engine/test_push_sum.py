@@ -12,12 +12,17 @@ from torch.testing import assert_close
 
 from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters, flatten, select
-from meshtune.engine.methods import Memory, Method, build_method
-from meshtune.engine.methods.rules import Heard
+from meshtune.engine.methods.choco_gossip.config import ChocoGossip
+from meshtune.engine.methods.decaf_gossip.config import DecafGossip
+from meshtune.engine.methods.ffa_gossip.config import FfaGossip
+from meshtune.engine.methods.full_gossip.config import FullGossip
+from meshtune.engine.methods.lora_gossip.config import LoraGossip
+from meshtune.engine.methods.lori.config import Lori
+from meshtune.engine.methods.rules import Heard, Memory, Method, build_method
 from meshtune.engine.methods.shared.averaging import LEAST_PUSHED, biased
 from meshtune.engine.methods.shared.precision import on_air
 from meshtune.engine.rng import stream
-from meshtune.engine.topology.mixing import PUSH_BITS, MixingRule, push_weights, uniform_weights
+from meshtune.engine.weights import PUSH_BITS, MixingRule, push_weights, uniform_weights
 from tests.support.methods import (
     all_values,
     full_mesh,
@@ -33,10 +38,10 @@ from tests.support.methods import (
 
 PUSH = MixingRule("push_sum")
 METHODS: dict[str, c.Method] = {
-    "lora_gossip": c.LoraGossip(),
-    "ffa_gossip": c.FfaGossip(),
-    "full_gossip": c.FullGossip(),
-    "lori": c.Lori(),
+    "lora_gossip": LoraGossip(),
+    "ffa_gossip": FfaGossip(),
+    "full_gossip": FullGossip(),
+    "lori": Lori(),
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 # One way round, and three shortcuts: who hears how many, and is heard by how many, differs.
@@ -250,7 +255,7 @@ def test_a_device_rounds_what_it_sends_and_nobody_loses_what_was_cut_off() -> No
 def test_masked_lori_mixes_entry_by_entry_and_keeps_its_masks() -> None:
     heard = lost(7, 0, 4, 0.4)
     setup = setup_of([0, 1, 2, 1], mixing=PUSH, value_bits=32)
-    method = build_method(c.Lori(density=0.25), setup)
+    method = build_method(Lori(density=0.25), setup)
     adapters, memory = trained(method, mesh_of(full_mesh(4)))
     masks = method.masks(memory)
     assert masks is not None
@@ -333,7 +338,7 @@ def products(adapters: Adapters) -> Tensor:
 def test_decaf_takes_the_mean_of_products_by_the_rule_of_the_run(rule: str) -> None:
     """All have one A, so a mean of the products has rank r and nothing is cut."""
     setup = setup_of([0] * 4, mixing=RULES[rule], value_bits=32)
-    method = build_method(c.DecafGossip(), setup)
+    method = build_method(DecafGossip(), setup)
     start, memory = method.start()
     adapters = Adapters(start.a, moved(start, method).b)
     heard = lost(9, 0, 4, 0.4)
@@ -347,7 +352,7 @@ def test_compressed_gossip_uncompressed_is_lora_gossip_by_the_same_rule(mixing: 
     setup = setup_of([0] * 4, mixing=mixing, value_bits=32)
     mesh = mesh_of(line_mesh(4))
     kept = []
-    for chosen in (c.ChocoGossip(density=1, gamma=1), c.LoraGossip()):
+    for chosen in (ChocoGossip(density=1, gamma=1), LoraGossip()):
         method = build_method(chosen, setup)
         adapters, memory = trained(method, mesh)
         kept.append(method.combine(adapters, memory, mesh, mesh.linked, 0)[0])

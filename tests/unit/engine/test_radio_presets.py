@@ -5,11 +5,11 @@ import pytest
 
 from meshtune.engine import config as c
 from meshtune.engine.channels import build_channel
+from meshtune.engine.costs import method_costs
 from meshtune.engine.planning.compute import compute_cost
 from meshtune.engine.presets import load_preset, preset_names
 from meshtune.engine.topology import Mesh, build_mesh, mesh_at
 from meshtune.engine.topology.motion import area_of, build_motion
-from meshtune.engine.topology.power import message_bits
 
 RADIO = ("bad_channel", "moving_crowd", "straggler", "one_cluster_or_many")
 
@@ -23,7 +23,7 @@ def with_changes(name: str, **changes: object) -> c.RunConfig:
 def heard_fraction(config: c.RunConfig, ready_s: np.ndarray | None = None) -> np.ndarray:
     """Share of the messages that each device gets through, over all rounds of the run."""
     mesh, radio = build_mesh(config), build_channel(config)
-    bits = np.where(mesh.linked, message_bits(config), 0)
+    bits = np.where(mesh.linked, method_costs(config).message_bits, 0)
     sent = [radio.deliver(mesh.positions, bits, k, ready_s=ready_s) for k in range(config.rounds)]
     heard = np.sum([hop.heard & mesh.linked for hop in sent], axis=(0, 1))
     return heard / np.maximum(mesh.linked.sum(axis=0) * config.rounds, 1)
@@ -87,7 +87,7 @@ def test_a_straggler_is_the_last_device_and_holds_up_the_round():
     assert cost[:7].max() < 0.1
     # What the radio adds to the wait hardly shows.
     mesh, radio = build_mesh(config), build_channel(config)
-    bits = np.where(mesh.linked, message_bits(config), 0)
+    bits = np.where(mesh.linked, method_costs(config).message_bits, 0)
     for k in range(config.rounds):
         hop = radio.deliver(mesh.positions, bits, k, ready_s=cost)
         assert max(cost.max(), hop.end_s.max()) == pytest.approx(11.0, abs=0.5)

@@ -12,14 +12,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from meshtune.engine import config as c
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.methods import Memory
-from meshtune.engine.methods.ffa_gossip.rules import FfaGossip
-from meshtune.engine.methods.rules import Heard
-from meshtune.engine.methods.so_lora.rules import SoLoraMethod
+from meshtune.engine.methods.ffa_gossip.rules import FfaGossipRules
+from meshtune.engine.methods.rules import Heard, Memory
+from meshtune.engine.methods.so_lora.config import SoLora
+from meshtune.engine.methods.so_lora.rules import SoLoraRules
 from meshtune.engine.topology import Mesh
-from meshtune.engine.topology.mixing import MixingRule
+from meshtune.engine.weights import MixingRule
 from tests.support.methods import (
     PROTOTYPE_VALUES,
     RANK,
@@ -32,7 +31,7 @@ from tests.support.methods import (
     setup_of,
 )
 
-MODES = get_args(c.SoLora.model_fields["mode"].annotation)
+MODES = get_args(SoLora.model_fields["mode"].annotation)
 KEPT = 16 * VALUES_B // 2  # density 0.5, 16 bits: every module sends half of its r d_out values
 FIRST = 64 + VALUES_B + 16 * PROTOTYPE_VALUES
 RANKS = RANK * len(SHAPES)
@@ -47,11 +46,11 @@ def noise_like(adapters: Adapters, seed: int = 0) -> Adapters:
     )
 
 
-def so_lora(own: list[int], changes: dict[str, Any] | None = None, **rule: Any) -> SoLoraMethod:
-    return SoLoraMethod(setup_of(own, **(changes or {})), c.SoLora(**rule))
+def so_lora(own: list[int], changes: dict[str, Any] | None = None, **rule: Any) -> SoLoraRules:
+    return SoLoraRules(setup_of(own, **(changes or {})), SoLora(**rule))
 
 
-def trained(method: SoLoraMethod, mesh: Mesh, seed: int = 0) -> tuple[Adapters, Memory]:
+def trained(method: SoLoraRules, mesh: Mesh, seed: int = 0) -> tuple[Adapters, Memory]:
     """Adapters and memory as they stand before the first exchange."""
     start, memory = method.start()
     moved = noise_like(start, seed)
@@ -63,7 +62,7 @@ def trained(method: SoLoraMethod, mesh: Mesh, seed: int = 0) -> tuple[Adapters, 
 
 
 def exchanged(
-    method: SoLoraMethod,
+    method: SoLoraRules,
     state: tuple[Adapters, Memory],
     mesh: Mesh,
     heard: Heard,
@@ -220,8 +219,8 @@ class TestAveraging:
     def test_with_one_a_for_all_and_no_masks_it_is_frozen_a_gossip(self):
         """T11 of the reference algorithm: bits too, q nB each round."""
         setup = setup_of([0, 1, 2, 0])
-        gossip = FfaGossip(setup)
-        method = SoLoraMethod(setup, c.SoLora(a_init="common", density=1.0, library_every=1000))
+        gossip = FfaGossipRules(setup)
+        method = SoLoraRules(setup, SoLora(a_init="common", density=1.0, library_every=1000))
         mesh = mesh_of(line_mesh(4))
         adapters, memory = trained(method, mesh)
         theirs, _ = gossip.start()

@@ -7,15 +7,11 @@ from hypothesis import given, strategies as st
 
 from meshtune.engine.channels import build_channel
 from meshtune.engine.config import RunConfig
+from meshtune.engine.costs import method_costs
 from meshtune.engine.geometry import distances_m
-from meshtune.engine.topology import (
-    build_mesh,
-    depends_on_round,
-    mesh_at,
-    metropolis_weights,
-    start_places,
-)
-from meshtune.engine.topology.power import message_bits, within_reach
+from meshtune.engine.topology import build_mesh, depends_on_round, mesh_at, start_places
+from meshtune.engine.topology.power import within_reach
+from meshtune.engine.weights import metropolis_weights
 
 LAYOUTS: list[dict[str, object]] = [
     {"kind": "ring"},
@@ -199,7 +195,7 @@ def test_random_links_stay_within_reach_of_the_radio_where_somebody_is() -> None
     radio = {"kind": "paper", "bandwidth_hz": 1e5, "deadline_s": 1.0, "tx_power_dbm": 0.0}
     asked = config({"kind": "random", "degree": 2, "radius_m": 3000}, 30, channel=radio)
     mesh = build_mesh(asked)
-    reach = within_reach(build_channel(asked), mesh.positions, message_bits(asked))
+    reach = within_reach(build_channel(asked), mesh.positions, method_costs(asked).message_bits)
     distances = distances_m(mesh.positions)
     tree = nx.minimum_spanning_tree(nx.from_numpy_array(distances))
     nearest = nx.to_numpy_array(tree, weight=None).astype(bool)

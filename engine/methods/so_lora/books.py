@@ -6,19 +6,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from meshtune.engine import config as c
-from meshtune.engine.ledger.costs import (
+from meshtune.engine.ledger import (
+    KNOWN,
     SEED_BITS,
+    STRANGER,
+    Library,
+    Messages,
     PlacesCode,
-    Shapes,
-    is_masked,
+    Pulls,
+    copied,
     is_published,
     places_bits,
+    published,
+    pulls,
     value_cost_bits,
 )
-from meshtune.engine.ledger.library import KNOWN, STRANGER, Library, Pulls, copied, published, pulls
-from meshtune.engine.ledger.messages import Messages
 from meshtune.engine.mesh import Links, Mesh
+from meshtune.engine.methods.kind import Cluster, Terms
+from meshtune.engine.methods.so_lora.config import SoLora
+from meshtune.engine.methods.so_lora.masks import is_masked
 
 
 @dataclass(frozen=True)
@@ -70,34 +76,30 @@ class Prices:
         return np.stack([self.a_bits + self.told_bits + mask, mask, np.zeros_like(mask)])
 
 
-def prices(
-    rule: c.SoLora,
-    shapes: Shapes,
-    rank: int,
-    value_bits: int,
-    places: PlacesCode,
-    told_values: int,
-) -> Prices:
+def prices(rule: SoLora, terms: Terms, told_values: int) -> Prices:
     """Prices of a method; `told_values` are the numbers that the gate needs of a device."""
-    entries = sum(d_out * rank for d_out, _ in shapes.values())
-    ranks, a_values = len(shapes) * rank, 0
-    a_bits = SEED_BITS
+    a_bits, a_values = SEED_BITS, 0
     if rule.a_sent == "matrix":
-        a_values = sum(rank * d_in for _, d_in in shapes.values())
-        a_bits = value_cost_bits(a_values, ranks, value_bits)
+        a_values = terms.values_a
+        a_bits = value_cost_bits(a_values, terms.ranks, terms.value_bits)
     sends_part = rule.density_sent < rule.density
     return Prices(
-        entries=entries,
-        ranks=ranks,
-        value_bits=value_bits,
-        places=places,
+        entries=terms.values_b,
+        ranks=terms.ranks,
+        value_bits=terms.value_bits,
+        places=terms.places,
         masked=is_masked(rule),
-        sent_most=max(1, round(rule.density_sent * entries)) if sends_part else None,
+        sent_most=max(1, round(rule.density_sent * terms.values_b)) if sends_part else None,
         a_bits=a_bits,
         a_values=a_values,
         # Half precision at least, however coarse B is sent: the gate compares small angles.
-        told_bits=max(16, value_bits) * told_values,
+        told_bits=max(16, terms.value_bits) * told_values,
     )
+
+
+def library_slots(rule: SoLora, task: Int64[np.ndarray, " n"]) -> int:
+    """Places in a library: one per task, or as many as there can be clusters."""
+    return int(max(task)) + 1 if rule.mode == "stack" else len(task)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Books:
         spent: Bits of the round so far: own experts, library copies, first contacts.
     """
 
-    rule: c.SoLora
+    rule: SoLora
     task: Int64[np.ndarray, " n"]
     rounds: int
     prices: Prices
@@ -127,12 +129,8 @@ class Books:
     spent: Int64[np.ndarray, " 3"]
 
     def partners(self, mesh: Mesh) -> Links:
-        """Links over which devices average: in the cluster; in `stack` only where A is the same."""
-        if self.rule.mode != "stack" or self.rule.a_init == "common":
-            return mesh.inside
-        if self.rule.a_init == "device":
-            return np.zeros_like(mesh.linked)
-        return np.asarray(mesh.inside & (self.task[:, None] == self.task[None, :]))
+        """Links over which devices average."""
+        return partners(self.rule, self.task, mesh.linked, mesh.cluster)
 
     def sent(self, mesh: Mesh) -> Messages:
         """Own experts on their way to partners, with what introduces their senders."""
@@ -217,6 +215,16 @@ class Books:
         """Bits that introduce the members of each copy that its receiver does not know."""
         told = self._introductions()[asked.receiver] * self.library.members[asked.copy]
         return np.asarray(told.sum(axis=1))
+
+
+def partners(rule: SoLora, own: Int64[np.ndarray, " n"], linked: Links, cluster: Cluster) -> Links:
+    """Links over which devices average: in the cluster; in `stack` only where A is the same."""
+    inside = linked & (cluster[:, None] == cluster[None, :])
+    if rule.mode != "stack" or rule.a_init == "common":
+        return np.asarray(inside)
+    if rule.a_init == "device":
+        return np.zeros_like(linked)
+    return np.asarray(inside & (own[:, None] == own[None, :]))
 
 
 def expected_union(

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from meshtune.engine.ledger.costs import Shapes, value_cost_bits
-from meshtune.engine.ledger.messages import Messages, OneHop
+from meshtune.engine.ledger import Messages, OneHop, Shapes, value_cost_bits
 from meshtune.engine.mesh import Links, Mesh
 
 

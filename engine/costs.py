@@ -1,0 +1,42 @@
+"""What the method of a config tells before it runs: its costs in the terms of the run."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from meshtune.engine import config as c
+from meshtune.engine.backbone.shapes import embedded_shapes
+from meshtune.engine.methods.kind import Costs, Terms
+from meshtune.engine.methods.registry import METHODS
+from meshtune.engine.tasks.shares import samples_per_device
+from meshtune.engine.weights import MixingRule
+
+
+@lru_cache(maxsize=64)  # asked for in every round of a plan
+def method_costs(config: c.RunConfig) -> Costs:
+    """Costs of the method of a run, before its first round."""
+    return METHODS[config.method.kind].costs(config.method, terms(config))
+
+
+def terms(config: c.RunConfig) -> Terms:
+    """What the costs of a method depend on in this run."""
+    fleet, adapter = config.fleet, config.adapter
+    present = fleet.present_tasks()
+    return Terms(
+        rounds=config.rounds,
+        own=np.array([present.index(fleet.task_of(i)) for i in range(fleet.devices)]),
+        shapes=embedded_shapes(),
+        rank=adapter.rank,
+        value_bits=adapter.value_bits,
+        places=adapter.places,
+        mixing=mixing_rule(config),
+        samples=fleet.train_samples,
+        clustered=isinstance(config.topology, c.Clusters | c.KMeans | c.Agnes),
+        fixed=isinstance(config.mobility, c.Static),
+    )
+
+
+def mixing_rule(config: c.RunConfig) -> MixingRule:
+    """The rule that `config` names, with the samples of its devices."""
+    samples = samples_per_device(config.fleet, config.seed)
+    return MixingRule(config.mixing.rule, config.mixing.lazy, samples)

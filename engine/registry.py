@@ -1,0 +1,82 @@
+"""Families that anybody can extend: rows that ship with the package, and entry points.
+
+A row is named by "module:object" and loaded when somebody first asks for it. A package outside
+adds one with an entry point of the family's group; what it lacks is an error that names it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from meshtune.engine.errors import PluginRefused
+
+Row = TypeVar("Row")
+
+
+class Registry(Generic[Row]):
+    """The rows of one family by name, those of the package first and in their order.
+
+    Args:
+        group: Of the entry points, e.g. "meshtune.methods".
+        built_in: "module:object" of every row that ships with the package.
+        row: Type of a row.
+        name: Name of a row.
+        check: Raises `ValueError` with a sentence on a row from outside that cannot be used.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        built_in: Sequence[str],
+        row: type[Row],
+        name: Callable[[Row], str],
+        check: Callable[[Row], None],
+    ) -> None:
+        self.group = group
+        self._built_in, self._row, self._name, self._check = built_in, row, name, check
+
+    def __getitem__(self, name: str) -> Row:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def rows(self) -> tuple[Row, ...]:
+        """All of them."""
+        return tuple(self._rows.values())
+
+    @cached_property
+    def _rows(self) -> dict[str, Row]:
+        found = {self._name(row): row for row in map(load, self._built_in)}
+        for point in sorted(entry_points(group=self.group), key=lambda each: each.name):
+            row = self._from_outside(point)
+            name = self._name(row)
+            if name in found:
+                raise PluginRefused(self.group, point, f"there is a {name!r} already")
+            found[name] = row
+        return found
+
+    def _from_outside(self, point: EntryPoint) -> Row:
+        try:
+            row = point.load()
+        except Exception as error:
+            raise PluginRefused(self.group, point, f"it cannot be imported: {error}") from error
+        if not isinstance(row, self._row):
+            wanted = self._row.__name__
+            raise PluginRefused(self.group, point, f"it is a {type(row).__name__}, not a {wanted}")
+        try:
+            self._check(row)
+        except Exception as error:
+            raise PluginRefused(self.group, point, str(error)) from error
+        return row
+
+
+def load(place: str) -> Any:
+    """The object at "module:name"."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
