@@ -1,6 +1,7 @@
 """What an address names and nobody knows: one sentence, what is near it, and the way there.
 
-Nothing else is shown then. Another thing under the name that was asked for would be worse.
+Where a value is unknown, nothing else is shown: another thing under the name that was asked for
+would be worse. A parameter that the page does not know changes nothing, and is named.
 """
 
 import re
@@ -10,7 +11,7 @@ from difflib import get_close_matches
 
 import streamlit as st
 
-from meshtune.dashboard import state
+from meshtune.dashboard import address, state
 from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.sweeps import client as sweep_client
@@ -58,6 +59,22 @@ def quoted(given: str) -> str:
 def no_number(what: str, given: str) -> str:
     """Why a number of the address is none."""
     return f"{what} numbers are whole numbers, not {quoted(given)}"
+
+
+def parameters(view: str) -> None:
+    """Say which parameters of the address this page does not know, and which it knows."""
+    known = address.PARAMETERS[view]
+    odd = [name for name in address.parameters() if name not in known]
+    place = st.container()  # there without a sentence as well, so that nothing below it moves
+    if odd:
+        place.warning(fmt.sentence(odd_ones(odd, known)), icon=":material/warning:")
+
+
+def odd_ones(odd: Sequence[str], known: Sequence[str]) -> str:
+    """The sentence about parameters that a page does not know."""
+    few = ", ".join(map(quoted, odd[:SHOWN_MOST]))
+    more = f" and {len(odd) - SHOWN_MOST} more" if len(odd) > SHOWN_MOST else ""
+    return f"this page does not know {few}{more} in its address; it knows {', '.join(known)}"
 
 
 def preset_ways(given: str, titles: Mapping[str, str]) -> list[Way]:
