@@ -15,8 +15,8 @@ from meshtune.backend.schemas.learn import (
 )
 from meshtune.dashboard import address, state, unknown
 from meshtune.dashboard.api.client import ApiProblem
-from meshtune.dashboard.design.forms import whole_number
 from meshtune.dashboard.figures.components import live_chart, network_map
+from meshtune.dashboard.inputs import whole_number
 from meshtune.dashboard.learn import charts as drawn, parts as learn_parts
 from meshtune.dashboard.learn.client import asked
 from meshtune.dashboard.look import format as fmt

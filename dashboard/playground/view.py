@@ -14,8 +14,8 @@ from meshtune.backend.schemas.playground import (
 from meshtune.backend.schemas.runs import RunSummary
 from meshtune.dashboard import address, state, unknown
 from meshtune.dashboard.api.client import ApiProblem, api
-from meshtune.dashboard.design.forms import whole_number
 from meshtune.dashboard.figures.components import live_chart
+from meshtune.dashboard.inputs import whole_number
 from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.look.words import word
 from meshtune.dashboard.playground import client as playground_client, parts as playground_parts
