@@ -22,8 +22,8 @@ from meshtune.dashboard.design import (
 from meshtune.dashboard.design.drawing import drawing_of_plan
 from meshtune.dashboard.design.forms import Form
 from meshtune.dashboard.design.state import Design
-from meshtune.dashboard.figures import curves as charts
 from meshtune.dashboard.figures.components import live_chart
+from meshtune.dashboard.figures.links import link_spread
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine.config import RunConfig, plain_errors
 
@@ -124,7 +124,7 @@ def panel(design: Design) -> None:
         tiles(plans.cost_tiles(plan, config))
         st.markdown("**The mesh**")
         tiles(plans.mesh_tiles(plan))
-        links = charts.link_spread(plan, state.mode())
+        links = link_spread(plan, state.mode())
         if links is None:
             st.caption("Over the ideal medium every message arrives, at once and for nothing.")
             return

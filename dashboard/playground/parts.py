@@ -5,7 +5,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from meshtune.backend.schemas.playground import AnsweredOut, ArmName, ArmOut
-from meshtune.dashboard.figures import curves as charts
+from meshtune.dashboard.figures.layout import blank_figure
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 
@@ -101,7 +101,7 @@ def gate_chart(answered: AnsweredOut, module: str | None) -> go.Figure:
         title = "Weight of each expert in each module"
     z = [[row[expert] for row in rows] for expert in range(len(names))]
     height = min(theme.LARGE, theme.SMALL - 40 + 26 * len(names))
-    figure = charts.blank_figure(title, max(theme.SMALL, height))
+    figure = blank_figure(title, max(theme.SMALL, height))
     figure.add_trace(
         go.Heatmap(
             x=x,

@@ -9,8 +9,10 @@ from meshtune.backend.schemas.compare import RunCurves
 from meshtune.backend.schemas.runs import RunDetail
 from meshtune.dashboard import address, state
 from meshtune.dashboard.api.client import api
-from meshtune.dashboard.figures import curves as charts, maps
+from meshtune.dashboard.figures import maps
 from meshtune.dashboard.figures.components import chart_data, draw_chart, live_chart, network_map
+from meshtune.dashboard.figures.curves import task_curves, total_curve
+from meshtune.dashboard.figures.heat import score_heat_map
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.run import charts as run_charts, frames as run_frames
 from meshtune.engine import quantities as words
@@ -146,7 +148,7 @@ def round_pictures(run: RunDetail, shown: int) -> None:
                 payload = maps.round_map(record, own, mode)
                 network_map(payload, key="run-map", height=theme.MEDIUM + 60)
         with st.container():
-            heat = charts.score_heat_map(run_frames.score_frame(scored, config), config, mode)
+            heat = score_heat_map(run_frames.score_frame(scored, config), config, mode)
             live_chart(heat, key="heat")
             if scored is not None and evaluated != shown:
                 st.caption(f"Round {shown} was not evaluated; these are the scores of {evaluated}.")
@@ -188,11 +190,11 @@ def _curve_charts(
     mode, config = state.mode(), run.config
     tasks = run_frames.task_frame(curves)
     found = {
-        "own": charts.task_curves(tasks, "own", config),
-        "all": charts.task_curves(tasks, "all", config),
-        "bits": charts.total_curve(rounds, "total_bits", config, mode),
-        "airtime": charts.total_curve(rounds, "total_airtime_s", config, mode),
-        "energy": charts.total_curve(rounds, "total_energy_j", config, mode),
+        "own": task_curves(tasks, "own", config),
+        "all": task_curves(tasks, "all", config),
+        "bits": total_curve(rounds, "total_bits", config, mode),
+        "airtime": total_curve(rounds, "total_airtime_s", config, mode),
+        "energy": total_curve(rounds, "total_energy_j", config, mode),
         "lost": run_charts.lost_chart(run_frames.lost_frame(curves), config, mode),
         "collision": run_charts.collision_chart(rounds, config, mode),
     }
