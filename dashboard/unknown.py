@@ -14,7 +14,6 @@ import streamlit as st
 from meshtune.dashboard import address, state
 from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.look import format as fmt
-from meshtune.dashboard.sweeps import client as sweep_client
 
 SHOWN_MOST = 3
 GIVEN_MOST = 60  # characters of what was asked for
@@ -84,7 +83,7 @@ def preset_ways(given: str, titles: Mapping[str, str]) -> list[Way]:
 
 def run_ways(view: str, parameter: str) -> list[Way]:
     """Links to the newest runs in a view."""
-    return _newest(
+    return newest(
         lambda: [
             Way(f"{run.name} · run {run.id}", view, {parameter: str(run.id)})
             for run in api().runs(limit=SHOWN_MOST).runs
@@ -92,17 +91,8 @@ def run_ways(view: str, parameter: str) -> list[Way]:
     )
 
 
-def sweep_ways(view: str) -> list[Way]:
-    """Links to the newest sweeps."""
-    return _newest(
-        lambda: [
-            Way(f"{sweep.name} #{sweep.id}", view, {"sweep": str(sweep.id)})
-            for sweep in sweep_client.sweeps(api()).sweeps[:SHOWN_MOST]
-        ]
-    )
-
-
-def _newest(ask: Callable[[], list[Way]]) -> list[Way]:
+def newest(ask: Callable[[], list[Way]]) -> list[Way]:
+    """The links that `ask` gives; none while the API is away."""
     try:
         return ask()
     except ApiProblem:

@@ -11,7 +11,7 @@ from meshtune.backend.schemas.drafts import DraftOut
 from meshtune.backend.schemas.runs import PresetOut
 from meshtune.dashboard import address, unknown
 from meshtune.dashboard.api.client import ApiProblem, api
-from meshtune.dashboard.design import client as draft_client
+from meshtune.dashboard.design import calls
 from meshtune.dashboard.design.drawing import Drawing, Journal, applied, drawing_of
 from meshtune.dashboard.look.words import word
 from meshtune.engine.config import TASK_NAMES, RunConfig
@@ -236,7 +236,7 @@ def _tree_of(source: str, presets: dict[str, PresetOut]) -> tuple[dict[str, Any]
     kind, _, name = source.partition(" ")
     number = address.whole_number(name)
     if kind == "draft" and number is not None:
-        draft = draft_client.load(api(), number)
+        draft = calls.load(api(), number)
         return draft.tree, draft
     if kind == "run" and number is not None:
         run = api().run(number)
@@ -302,14 +302,14 @@ def _sent(design: Design, tree: dict[str, Any]) -> DraftOut:
     sent = keeper().sent
     sent.add(_written(tree))
     try:
-        draft = draft_client.keep(api(), tree, design.draft_id, design.draft_version)
+        draft = calls.keep(api(), tree, design.draft_id, design.draft_version)
     except ApiProblem as problem:
         if problem.error != "DraftChanged" or design.draft_id is None:
             raise
-        theirs = draft_client.load(api(), design.draft_id)
+        theirs = calls.load(api(), design.draft_id)
         if _written(theirs.tree) not in sent:
             raise
-        draft = draft_client.keep(api(), tree, theirs.id, theirs.version)
+        draft = calls.keep(api(), tree, theirs.id, theirs.version)
     sent.clear()
     return draft
 

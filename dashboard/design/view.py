@@ -12,12 +12,12 @@ from meshtune.backend.schemas.runs import PresetOut
 from meshtune.dashboard import address, door, state, unknown
 from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.design import (
-    client as draft_client,
+    calls,
     editor,
-    mesh as design_mesh,
+    mesh,
     plans,
     state as under,
-    text as design_text,
+    text,
 )
 from meshtune.dashboard.design.drawing import drawing_of_plan
 from meshtune.dashboard.design.forms import Form
@@ -80,7 +80,7 @@ def look_of(design: Design, config: RunConfig | None) -> editor.Look:
     curve = None
     if config is not None:
         try:
-            curve = draft_client.link_curve(config)
+            curve = calls.link_curve(config)
         except ApiProblem:
             curve = None  # the plan says what is wrong
     same = design.plan is not None and config == design.planned
@@ -277,7 +277,7 @@ with left:
 with trouble_place:
     config, wrong = checked(design)
 with map_place:
-    design_mesh.tools(design)
+    mesh.tools(design)
     editor.topology_editor(
         design.journal,
         key=EDITOR,
@@ -289,8 +289,8 @@ with map_place:
         st.caption("The plan below is of the last valid config.")
 with below:
     panel(design)
-    design_mesh.tables(design)
-    design_text.box(design, config)
+    mesh.tables(design)
+    text.box(design, config)
 if config is not None and (given := under.named(design, config).name) != config.name:
     form.note("name", f"As the name was left alone, the run will be called *{fmt.literal(given)}*.")
 for name, message in form.show_errors(wrong):

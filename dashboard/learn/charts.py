@@ -29,7 +29,7 @@ def _legend(figure: go.Figure) -> go.Figure:
     return figure
 
 
-def interference_chart(found: InterferenceOut, mode: theme.Mode) -> go.Figure:
+def interference(found: InterferenceOut, mode: theme.Mode) -> go.Figure:
     """What the other adapter adds, by its weight."""
     figure = blank_figure("What the other adapter adds to your answer", theme.MEDIUM)
     color = theme.ACCENT.of(mode)
@@ -43,7 +43,7 @@ def interference_chart(found: InterferenceOut, mode: theme.Mode) -> go.Figure:
     return figure
 
 
-def collision_chart(found: CollisionsOut, devices: int, mode: theme.Mode) -> go.Figure:
+def collision(found: CollisionsOut, devices: int, mode: theme.Mode) -> go.Figure:
     """Eq. 19 and what a device feels, by the size of the cluster."""
     figure = blank_figure("Collisions in a cluster", theme.MEDIUM)
     x = [float(n) for n in found.devices]
@@ -66,7 +66,7 @@ def collision_chart(found: CollisionsOut, devices: int, mode: theme.Mode) -> go.
     return _legend(figure)
 
 
-def holders_chart(found: CollisionsOut, mode: theme.Mode) -> go.Figure:
+def holders(found: CollisionsOut, mode: theme.Mode) -> go.Figure:
     """A small B: who holds which entry."""
     figure = blank_figure("A small B in one draw", theme.MEDIUM)
     colors = [
@@ -103,7 +103,7 @@ def holders_chart(found: CollisionsOut, mode: theme.Mode) -> go.Figure:
     return figure
 
 
-def subspace_chart(found: SubspacesOut, width: int, rank: int, mode: theme.Mode) -> go.Figure:
+def subspace(found: SubspacesOut, width: int, rank: int, mode: theme.Mode) -> go.Figure:
     """The largest cosine between two random row spaces, by rank."""
     figure = blank_figure("How close two random subspaces come", theme.MEDIUM)
     color, x = theme.ACCENT.of(mode), [float(r) for r in found.rank]
@@ -124,7 +124,7 @@ def subspace_chart(found: SubspacesOut, width: int, rank: int, mode: theme.Mode)
     return figure
 
 
-def budget_chart(found: BudgetOut, mode: theme.Mode) -> go.Figure:
+def budget(found: BudgetOut, mode: theme.Mode) -> go.Figure:
     """From power to SNR, in decibels, as steps."""
     figure = blank_figure("Where the signal goes", theme.MEDIUM)
     received = found.power_dbm + found.gain_db
@@ -144,7 +144,7 @@ def budget_chart(found: BudgetOut, mode: theme.Mode) -> go.Figure:
     return figure
 
 
-def seconds_chart(found: BudgetOut, distance_m: float, mode: theme.Mode) -> go.Figure:
+def seconds(found: BudgetOut, distance_m: float, mode: theme.Mode) -> go.Figure:
     """Seconds for the message, by distance."""
     figure = blank_figure("Seconds for the message", theme.MEDIUM)
     scale = fmt.scale_for(found.curve_s[-1], "s")
@@ -163,7 +163,7 @@ def seconds_chart(found: BudgetOut, distance_m: float, mode: theme.Mode) -> go.F
     return figure
 
 
-def growth_chart(found: GrowthOut, step: int, limit: float, mode: theme.Mode) -> go.Figure:
+def growth(found: GrowthOut, step: int, limit: float, mode: theme.Mode) -> go.Figure:
     """Collision rate and power of every merge, those done so far filled."""
     figure = blank_figure("Every merge, in its order", theme.MEDIUM)
     count = len(found.collision)
@@ -189,7 +189,7 @@ def growth_chart(found: GrowthOut, step: int, limit: float, mode: theme.Mode) ->
     return figure
 
 
-def routing_chart(found: RoutingOut, mode: theme.Mode) -> go.Figure:
+def routing(found: RoutingOut, mode: theme.Mode) -> go.Figure:
     """Prompts and prototypes in the plane in which prototypes differ most."""
     figure = blank_figure("Unseen prompts among the prototypes", theme.LARGE)
     for number, task in enumerate(TASK_NAMES):

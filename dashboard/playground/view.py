@@ -18,7 +18,7 @@ from meshtune.dashboard.figures.components import live_chart
 from meshtune.dashboard.inputs import whole_number
 from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.look.words import word
-from meshtune.dashboard.playground import client as playground_client, parts as playground_parts
+from meshtune.dashboard.playground import calls, parts
 from meshtune.dashboard.playground.parts import ARM_TITLES
 
 HERE = state.PLAYGROUND
@@ -156,7 +156,7 @@ def switches(before: AnsweredOut | None, device: int) -> GateIn:
         key=f"play-top-{device}-{count}",
     )
     st.markdown("Experts", help="Switch one off and see who takes over.")
-    names = playground_parts.expert_names(before)
+    names = parts.expert_names(before)
     with st.container(gap="xxsmall", height=300 if count > TOGGLES_SEEN else "content"):
         on = [
             st.toggle(name, value=True, key=f"play-expert-{device}-{count}-{place}")
@@ -179,12 +179,12 @@ def answers(answered: AnsweredOut) -> None:
         if answered.answer is not None:
             st.caption(f"Right answer: {fmt.sentence(answered.answer)}")
     arms = {arm.name: arm for arm in answered.arms}
-    st.html(playground_parts.CARD_CSS)
+    st.html(parts.CARD_CSS)
     with st.grid(5, min_column_width=146, gap="small"):
         for name in ARM_TITLES:
             with st.container(border=True, height="stretch", key=f"arm-{name}"):
                 missing = answered.missing.get(name)
-                st.html(playground_parts.arm_html(arms.get(name), name, missing, mode))
+                st.html(parts.arm_html(arms.get(name), name, missing, mode))
     st.caption(
         f"Merged is the {answered.merged_of}. Every arm says the likeliest token each time. "
         f"Answered in {fmt.seconds(answered.seconds)} after round {answered.rounds_done}."
@@ -204,7 +204,7 @@ def gate(answered: AnsweredOut) -> None:
     if len(answered.gate[0]) > 1:
         picked = st.selectbox("Module", [ALL_MODULES, *answered.modules], key="play-module")
         module = None if picked == ALL_MODULES else picked
-    figure = playground_parts.gate_chart(answered, module)
+    figure = parts.gate_chart(answered, module)
     live_chart(figure, key="play-gate-chart", keep=f"{module}-{len(answered.experts)}")
 
 
@@ -230,7 +230,7 @@ left, right = st.columns([1, 3], gap="medium")
 with left:
     run_id = choose_run(listed)
     try:
-        told = playground_client.look(api(), run_id)
+        told = calls.look(api(), run_id)
     except ApiProblem as trouble:
         unknown.show(trouble.detail, unknown.run_ways(HERE, "run"))
         st.stop()
@@ -257,7 +257,7 @@ with result:
     first = memory_key not in st.session_state
     try:
         with st.spinner("Loading the run: some seconds the first time.", show_time=True):
-            answered = playground_client.ask(api(), body)
+            answered = calls.ask(api(), body)
     except ApiProblem as trouble:
         state.show_problem(trouble, where=wrong)
         st.stop()

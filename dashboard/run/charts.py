@@ -12,7 +12,7 @@ from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.records import LayerRecord
 
 
-def lost_chart(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:
+def lost(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:
     """Forgetting, and own accuracy that each exchange undid, in points."""
     figure = blank_figure(f"{words.FORGETTING.word} on the own task", theme.SMALL)
     color = theme.method_look(config.method.kind).tint.of(mode)
@@ -37,7 +37,7 @@ def lost_chart(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.F
     return figure
 
 
-def collision_chart(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure | None:
+def collision(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure | None:
     """Collision rate by Eq. 19 and as the masks really collide; None in runs that know neither."""
     known = rounds.dropna(subset=["collision_analytic", "collision_real"], how="all")
     if known.empty:
@@ -72,7 +72,7 @@ def collision_chart(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -
     return figure
 
 
-def layers_chart(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure:
+def layers(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure:
     """Density of every module, beside the spectral entropy of its input where that decides."""
     names = [each.module.removeprefix("layers.").removesuffix("_proj") for each in layers]
     figure = blank_figure("Density of each layer", theme.MEDIUM)
@@ -116,7 +116,7 @@ def layers_chart(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure
     return figure
 
 
-def routes_chart(tasks: list[TaskName], shares: list[list[float]], finished: int) -> go.Figure:
+def routes(tasks: list[TaskName], shares: list[list[float]], finished: int) -> go.Figure:
     """Which expert the gate preferred for the questions of each task."""
     titles = [word(task) for task in tasks]
     figure = blank_figure(f"Experts the gate preferred, round {finished}", theme.MEDIUM)

@@ -9,13 +9,13 @@ import tomli_w
 from meshtune.backend.schemas.compare import RunCurves
 from meshtune.backend.schemas.runs import RunDetail
 from meshtune.dashboard import address, door, state, unknown
-from meshtune.dashboard.api import bundles as bundle_client
+from meshtune.dashboard.api import bundles
 from meshtune.dashboard.api.client import ApiClient, ApiProblem, api, carried
-from meshtune.dashboard.compare import client as compare_client
+from meshtune.dashboard.compare.calls import study
 from meshtune.dashboard.figures.components import mark_round
 from meshtune.dashboard.figures.frames import History
 from meshtune.dashboard.look import format as fmt, theme
-from meshtune.dashboard.run import parts as run_parts
+from meshtune.dashboard.run import parts
 from meshtune.dashboard.run.replay import TICK_S, Replay, controls
 from meshtune.engine.records import ENDED, RunStatus
 
@@ -221,7 +221,7 @@ def config_and_downloads(run: RunDetail) -> None:
         )
         st.download_button(
             "Bundle",
-            carried(lambda: bundle_client.taken(api(), run.id)),
+            carried(lambda: bundles.taken(api(), run.id)),
             f"{name}-{run.id}.zip",
             "application/zip",
             icon=":material/deployed_code:",
@@ -303,19 +303,19 @@ def body(run: RunDetail, history: History) -> None:
     """Numbers, pictures and curves, once there is a finished round."""
     rounds = history.round_frame()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        base_id = run_parts.choose_baseline(run)
+        base_id = parts.choose_baseline(run)
     curves, base = studied(run.id, base_id)
     shown = controls(replay, history.last_round_index + 1)
     mark_round(shown if len(rounds) > 1 else None, key="marker")
-    run_parts.numbers(rounds, curves, base, shown)
-    run_parts.round_pictures(run, shown)
-    run_parts.curves_of(run, curves, rounds)
+    parts.numbers(rounds, curves, base, shown)
+    parts.round_pictures(run, shown)
+    parts.curves_of(run, curves, rounds)
 
 
 def studied(run_id: int, base_id: int | None) -> tuple[RunCurves, RunCurves | None]:
     """Curves of the run and of its baseline; asked anew only when something has changed."""
     wanted = [run_id, base_id] if base_id else [run_id]
-    seen = compare_client.study(api(), wanted, st.session_state.get("run-study"))
+    seen = study(api(), wanted, st.session_state.get("run-study"))
     st.session_state["run-study"] = seen
     found = seen.study.runs
     return found[0].curves, found[1].curves if base_id else None

@@ -8,7 +8,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from streamlit.testing.v1 import AppTest
 
 from meshtune.dashboard.look.format import MISSING
-from meshtune.dashboard.run import replay as run_replay
+from meshtune.dashboard.run import replay
 from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import FakeApi, fake_config
@@ -358,7 +358,7 @@ def test_a_browser_that_is_behind_does_not_stop_the_replay(
     open_view: Opener, api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(run_replay, "now", lambda: clock[0])
+    monkeypatch.setattr(replay, "now", lambda: clock[0])
     api.add(fixed=RunStatus.COMPLETED, done=9)
     page = open_view("run", run=1)
     page.button(key="play").click().run()
@@ -400,7 +400,7 @@ def test_play_begins_again_at_the_first_round_and_ends_at_the_last(
     open_view: Opener, api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(run_replay, "now", lambda: clock[0])
+    monkeypatch.setattr(replay, "now", lambda: clock[0])
     api.add(fixed=RunStatus.COMPLETED, done=4)
     page = open_view("run", run=1)
     page.button(key="play").click().run()
