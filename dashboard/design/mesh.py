@@ -8,7 +8,7 @@ import streamlit as st
 from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.design import calls
 from meshtune.dashboard.design.drawing import applied, drawing_of, table_ops
-from meshtune.dashboard.design.state import Design
+from meshtune.dashboard.design.tree import Design
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine.config import RunConfig
