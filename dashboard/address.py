@@ -11,7 +11,6 @@ to another page of the same view would be passed over. So no control of the addr
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 from urllib.parse import parse_qs
 
 import streamlit as st
@@ -34,7 +33,6 @@ PARAMETERS: dict[str, tuple[str, ...]] = {  # that a page knows, by the end of i
     "sweeps": ("sweep", "metric", EVERYWHERE),
 }
 OF_STREAMLIT = {"embed", "embed_options", "theme"}
-T = TypeVar("T")
 
 
 @dataclass
@@ -87,9 +85,9 @@ def parameters() -> dict[str, str]:
     return {name: each[-1] for name, each in given.items() if name.lower() not in OF_STREAMLIT}
 
 
-def asked(name: str, otherwise: str = "") -> str:
-    """A parameter of the address."""
-    return parameters().get(name, otherwise)
+def asked(name: str) -> str:
+    """A parameter of the address; empty where it is not there."""
+    return parameters().get(name, "")
 
 
 def whole_number(text: str) -> int | None:

@@ -40,12 +40,11 @@ class Design:
         """Of the keys of the form's widgets."""
         return f"design-{self.version}"
 
-    def restart(self, tree: dict[str, Any], source: str | None = None) -> None:
+    def restart(self, tree: dict[str, Any]) -> None:
         """Start the form over from another tree; a drawn mesh becomes the drawing."""
         self.tree = self.start = tree
         self.notes = ()
         self.version += 1
-        self.source = self.source if source is None else source
         if self.drawn:
             self.journal.replace(drawn_of(tree) or self.journal.drawing)
 

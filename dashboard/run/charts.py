@@ -72,14 +72,14 @@ def collision(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.F
     return figure
 
 
-def layers(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure:
+def layers(found: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure:
     """Density of every module, beside the spectral entropy of its input where that decides."""
-    names = [each.module.removeprefix("layers.").removesuffix("_proj") for each in layers]
+    names = [each.module.removeprefix("layers.").removesuffix("_proj") for each in found]
     figure = blank_figure("Density of each layer", theme.MEDIUM)
     figure.add_trace(
         go.Bar(
             x=names,
-            y=[100 * each.density for each in layers],
+            y=[100 * each.density for each in found],
             name="Density",
             marker={"color": theme.ACCENT.of(mode)},
             hovertemplate="%{x}: %{y:.1f} %",
@@ -87,11 +87,11 @@ def layers(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure:
     )
     figure.update_yaxes(title={"text": "Share of B trained (%)"}, range=[0, 102])
     figure.update_xaxes(title={"text": "Module: layer and projection"}, tickangle=-90)
-    if any(each.entropy is not None for each in layers):
+    if any(each.entropy is not None for each in found):
         figure.add_trace(
             go.Scatter(
                 x=names,
-                y=[each.entropy for each in layers],
+                y=[each.entropy for each in found],
                 yaxis="y2",
                 name="Spectral entropy of its input",
                 mode="lines+markers",

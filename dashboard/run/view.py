@@ -266,12 +266,10 @@ def live() -> None:
     note = st.container()  # a fixed place: an element that appears above would remount what follows
     client = api()
     run = opened
-    history = state.history_of(run.id, run.config)
+    history = state.history_of(run.id)
     try:
         run = client.run(opened.id)
-        history = state.follow(
-            client, run, run.config, pages=state.PAGES_PER_TICK if active else ALL_PAGES
-        )
+        history = state.follow(client, run, pages=state.PAGES_PER_TICK if active else ALL_PAGES)
         if run.status is RunStatus.QUEUED:
             with note:
                 waiting(client)

@@ -4,15 +4,17 @@ import math
 from itertools import pairwise
 from typing import Any, cast
 
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
 from meshtune.dashboard.figures.curves import XAxis, _with_gaps, task_curves, total_curve
-from meshtune.dashboard.figures.frames import History
+from meshtune.dashboard.figures.frames import TASK_COLUMNS, History
 from meshtune.dashboard.figures.heat import score_heat_map
 from meshtune.dashboard.figures.layout import _spread, step_up
 from meshtune.dashboard.figures.links import LINKS_UP_TO, link_spread
 from meshtune.dashboard.look import theme
+from meshtune.dashboard.run.frames import score_frame
 from meshtune.engine.config import RunConfig
 from tests.support.fake_api import fake_config, fake_plan, fake_record
 
@@ -20,9 +22,16 @@ COSTS: tuple[XAxis, ...] = ("total_bits", "total_airtime_s", "total_energy_j")
 
 
 def history_of(config: RunConfig, rounds: int) -> History:
-    history = History(config)
+    history = History()
     history.extend(fake_record(config, index) for index in range(rounds))
     return history
+
+
+def tasks_of(config: RunConfig, rounds: int) -> pd.DataFrame:
+    """Accuracy of every task after every round."""
+    tasks = config.fleet.present_tasks()
+    rows = [(each, task, 0.5, 0.4) for each in range(1, rounds + 1) for task in tasks]
+    return pd.DataFrame(rows, columns=list(TASK_COLUMNS))
 
 
 def axis_titles(figure: go.Figure) -> tuple[str, str]:
@@ -35,8 +44,7 @@ def xs(figure: go.Figure, trace: int = 0) -> list[float]:
 
 def test_every_chart_says_what_and_in_which_unit() -> None:
     config = fake_config(rounds=6)
-    history = history_of(config, 4)
-    rounds, tasks = history.round_frame(), history.task_frame()
+    rounds, tasks = history_of(config, 4).round_frame(), tasks_of(config, 4)
     figures = [
         task_curves(tasks, "own", config),
         task_curves(tasks, "all", config),
@@ -52,14 +60,14 @@ def test_every_chart_says_what_and_in_which_unit() -> None:
 
 def test_curves_count_finished_rounds_from_one() -> None:
     config = fake_config(rounds=6)
-    figure = task_curves(history_of(config, 3).task_frame(), "own", config)
+    figure = task_curves(tasks_of(config, 3), "own", config)
     assert xs(figure) == [1, 2, 3]
     assert figure.layout.xaxis.range[1] >= config.rounds
 
 
 def test_a_task_keeps_its_colour_and_marker() -> None:
     config = fake_config(rounds=6)
-    figure = task_curves(history_of(config, 3).task_frame(), "own", config)
+    figure = task_curves(tasks_of(config, 3), "own", config)
     for trace, task in zip(figure.data, config.fleet.present_tasks(), strict=True):
         assert trace.line.color == theme.TASKS[task].color
         assert trace.marker.symbol == theme.plotly_symbol(task)
@@ -68,8 +76,8 @@ def test_a_task_keeps_its_colour_and_marker() -> None:
 def test_up_to_four_lines_are_named_at_their_ends_more_in_a_legend() -> None:
     few = fake_config(rounds=6)
     many = fake_config(rounds=6, fleet={"devices": 8}, topology={"kind": "ring"})
-    named = task_curves(history_of(few, 3).task_frame(), "own", few)
-    listed = task_curves(history_of(many, 3).task_frame(), "own", many)
+    named = task_curves(tasks_of(few, 3), "own", few)
+    listed = task_curves(tasks_of(many, 3), "own", many)
     assert len(named.layout.annotations) == 4
     assert named.layout.showlegend is False
     assert not listed.layout.annotations
@@ -94,16 +102,14 @@ def test_rounds_between_evaluations_are_no_gaps_but_lost_rounds_are() -> None:
 
 def test_charts_of_runs_without_rounds_are_empty_not_broken() -> None:
     config = fake_config()
-    history = History(config)
-    task_curves(history.task_frame(), "own", config)
-    total_curve(history.round_frame(), "total_bits", config, "dark")
-    score_heat_map(history.score_frame(), config, "light")
+    task_curves(tasks_of(config, 0), "own", config)
+    total_curve(History().round_frame(), "total_bits", config, "dark")
+    score_heat_map(score_frame(None, config), config, "light")
 
 
 def test_the_heat_map_outlines_every_own_task_and_leaves_gaps() -> None:
     config = fake_config(rounds=6)
-    history = history_of(config, 2)
-    table = history.score_frame()
+    table = score_frame(fake_record(config, 1), config)
     table.iloc[0, 1] = float("nan")
     figure = score_heat_map(table, config, "dark")
     assert len(figure.layout.shapes) == 2 * config.fleet.devices  # a frame of two colours
