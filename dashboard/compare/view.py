@@ -128,25 +128,32 @@ def main() -> None:
         choice = rail.choose(listed)
         tools = st.container(gap="small")
     with right:
-        if not choice.run_ids:
-            st.info(
-                "Choose at least one run or group. Good pairs differ in one thing: the method, "
-                "the density, or the seed.",
-                icon=":material/info:",
-            )
-            suggestion(listed)
-            return
-        try:
-            arms = arms_now(choice, address.asked("ref"))
-        except ApiProblem as trouble:
-            state.show_problem(trouble)
-            return
+        arms = chosen_arms(choice, listed)
+    if not arms:
+        return
     with tools:
         reference = rail.pin_reference(arms)
         screen = Screen()
         downloads(choice, screen)
     with right, state.steady():
         comparison(choice, reference, screen)
+
+
+def chosen_arms(choice: rail.Choice, listed: Mapping[int, Candidate]) -> list[Arm]:
+    """The lines of what is chosen; none, and why, where there is nothing to compare."""
+    if not choice.run_ids:
+        st.info(
+            "Choose at least one run or group. Good pairs differ in one thing: the method, "
+            "the density, or the seed.",
+            icon=":material/info:",
+        )
+        suggestion(listed)
+        return []
+    try:
+        return arms_now(choice, address.asked("ref"))
+    except ApiProblem as trouble:
+        state.show_problem(trouble)
+        return []
 
 
 def suggestion(listed: Mapping[int, Candidate]) -> None:

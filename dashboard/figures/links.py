@@ -67,30 +67,9 @@ def _draw_panel(
 ) -> None:
     suffix = "" if number == 0 else str(number + 1)
     color = theme.ACCENT.of(mode)
-    known = [(link, value) for link in links if (value := panel.of(link)) is not None]
-    values = [panel.scale.of(value) for _, value in known]
-    figure.add_trace(
-        go.Scatter(
-            x=[link.distance_m for link, _ in known],
-            y=values,
-            xaxis=f"x{suffix}",
-            yaxis=f"y{suffix}",
-            name=f"{panel.title} ({panel.scale.unit})",
-            mode="markers",
-            marker={"color": color, "size": 5, "opacity": 0.55},
-            customdata=[f"Device {link.sender} to {link.receiver}" for link, _ in known],
-            hovertemplate=f"%{{customdata}}: %{{y:.3g}} {panel.scale.unit}<extra></extra>",
-        )
-    )
-    low, median, high = (
-        panel.scale.of(value)
-        for value in (panel.spread.low, panel.spread.median, panel.spread.high)
-    )
-    common = {"type": "rect", "xref": f"x{suffix} domain", "x0": 0, "x1": 1, "yref": f"y{suffix}"}
-    fill = faded(color)
-    figure.add_shape(**common, y0=low, y1=high, fillcolor=fill, line={"width": 0}, layer="below")
-    line = {"color": color, "width": 1.5}
-    figure.add_shape(**{**common, "type": "line"}, y0=median, y1=median, line=line, layer="below")
+    values = _draw_dots(figure, panel, links, suffix, color)
+    _draw_band(figure, panel, suffix, color)
+    high = panel.scale.of(panel.spread.high)
     figure.update_layout(
         {
             f"xaxis{suffix}": {
@@ -119,6 +98,41 @@ def _draw_panel(
         showarrow=False,
         font={"size": 12},
     )
+
+
+def _draw_dots(
+    figure: go.Figure, panel: Panel, links: Sequence[PlannedLink], suffix: str, color: str
+) -> list[float]:
+    """A dot for each link that has the quality; gives their heights."""
+    known = [(link, value) for link in links if (value := panel.of(link)) is not None]
+    values = [panel.scale.of(value) for _, value in known]
+    figure.add_trace(
+        go.Scatter(
+            x=[link.distance_m for link, _ in known],
+            y=values,
+            xaxis=f"x{suffix}",
+            yaxis=f"y{suffix}",
+            name=f"{panel.title} ({panel.scale.unit})",
+            mode="markers",
+            marker={"color": color, "size": 5, "opacity": 0.55},
+            customdata=[f"Device {link.sender} to {link.receiver}" for link, _ in known],
+            hovertemplate=f"%{{customdata}}: %{{y:.3g}} {panel.scale.unit}<extra></extra>",
+        )
+    )
+    return values
+
+
+def _draw_band(figure: go.Figure, panel: Panel, suffix: str, color: str) -> None:
+    """The middle 80 % as a band, the median as a line."""
+    low, median, high = (
+        panel.scale.of(value)
+        for value in (panel.spread.low, panel.spread.median, panel.spread.high)
+    )
+    common = {"type": "rect", "xref": f"x{suffix} domain", "x0": 0, "x1": 1, "yref": f"y{suffix}"}
+    fill = faded(color)
+    figure.add_shape(**common, y0=low, y1=high, fillcolor=fill, line={"width": 0}, layer="below")
+    line = {"color": color, "width": 1.5}
+    figure.add_shape(**{**common, "type": "line"}, y0=median, y1=median, line=line, layer="below")
 
 
 def _top(values: Sequence[float], high: float) -> float:

@@ -79,34 +79,42 @@ def question(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
             key="play-source",
         ) == "My own"
     )  # fmt: skip
-    own = told.devices[device]
-    if typed:
-        with st.container(gap="xxsmall"):
-            prompt = st.text_area(
-                "Ask",
-                value=st.session_state.get("play-last-prompt", ""),
-                height=90,
-                placeholder="The embedded model knows the language of its tasks, such as 23 + 45 =",
-                help=f"At most {PROMPT_MOST} characters; the model reads about 100 tokens, a token "
-                "being mostly one letter.",
-                key="play-prompt",
-            )
-        task = st.selectbox(
-            "Task, told to the oracle only",
-            told.tasks,
-            index=None,
-            format_func=word,
-            placeholder="Not told",
-            key=f"play-typed-task-{run_id}",
+    return typed_prompt(told, device, run_id) if typed else test_question(told, device, run_id)
+
+
+def typed_prompt(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
+    """A prompt of one's own; one that is too long is said, and the page stops there."""
+    with st.container(gap="xxsmall"):
+        prompt = st.text_area(
+            "Ask",
+            value=st.session_state.get("play-last-prompt", ""),
+            height=90,
+            placeholder="The embedded model knows the language of its tasks, such as 23 + 45 =",
+            help=f"At most {PROMPT_MOST} characters; the model reads about 100 tokens, a token "
+            "being mostly one letter.",
+            key="play-prompt",
         )
-        if len(prompt) > PROMPT_MOST:
-            st.error(
-                f"This prompt has {len(prompt):,} characters; at most {PROMPT_MOST:,} are read, so "
-                "nothing was asked. Shorten it.",
-                icon=":material/error:",
-            )
-            st.stop()
-        return AskIn(run_id=run_id, device=device, prompt=prompt, task=task)
+    task = st.selectbox(
+        "Task, told to the oracle only",
+        told.tasks,
+        index=None,
+        format_func=word,
+        placeholder="Not told",
+        key=f"play-typed-task-{run_id}",
+    )
+    if len(prompt) > PROMPT_MOST:
+        st.error(
+            f"This prompt has {len(prompt):,} characters; at most {PROMPT_MOST:,} are read, so "
+            "nothing was asked. Shorten it.",
+            icon=":material/error:",
+        )
+        st.stop()
+    return AskIn(run_id=run_id, device=device, prompt=prompt, task=task)
+
+
+def test_question(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
+    """A question of the test part of a task."""
+    own = told.devices[device]
     place = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     task = place.selectbox(
         "Task",
@@ -155,20 +163,25 @@ def switches(before: AnsweredOut | None, device: int) -> GateIn:
         help="The others get weight 0 in a module. All of them: as many as the gate likes.",
         key=f"play-top-{device}-{count}",
     )
-    st.markdown("Experts", help="Switch one off and see who takes over.")
-    names = parts.expert_names(before)
-    with st.container(gap="xxsmall", height=300 if count > TOGGLES_SEEN else "content"):
-        on = [
-            st.toggle(name, value=True, key=f"play-expert-{device}-{count}-{place}")
-            for place, name in enumerate(names)
-        ]
     return GateIn(
         kind=None if kind == AS_TRAINED else kind,
         level=None if level == AS_TRAINED else level,
         blend=None if blend == AS_TRAINED else blend,
         top_k=None if top_k >= count else top_k,
-        off=[place for place in range(count) if not on[place]],
+        off=switched_off(before, device),
     )
+
+
+def switched_off(before: AnsweredOut, device: int) -> list[int]:
+    """A switch for every expert; the places of those that are off."""
+    st.markdown("Experts", help="Switch one off and see who takes over.")
+    names = parts.expert_names(before)
+    with st.container(gap="xxsmall", height=300 if len(names) > TOGGLES_SEEN else "content"):
+        on = [
+            st.toggle(name, value=True, key=f"play-expert-{device}-{len(names)}-{place}")
+            for place, name in enumerate(names)
+        ]
+    return [place for place, kept in enumerate(on) if not kept]
 
 
 def answers(answered: AnsweredOut) -> None:

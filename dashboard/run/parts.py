@@ -54,10 +54,30 @@ def choose_baseline(run: RunDetail) -> int | None:
 
 
 def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, shown: int) -> None:
-    """The six numbers of the run after a round: two results, four costs; against a baseline."""
+    """The numbers of the run after a round."""
+    seen = rounds[rounds["round"] <= shown]
+    # six side by side on a wide screen, three on a narrow one
+    with st.grid(6, min_column_width=174, gap="small"):
+        for quantity, value, under in _tiles(seen, curves, base, shown):
+            st.metric(
+                quantity.word,
+                value,
+                under,
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                help=fmt.sentence(f"{quantity.meaning}; over the rounds so far"),
+                height="stretch",
+            )
+    st.caption(beyond_air(seen))
+
+
+def _tiles(
+    seen: pd.DataFrame, curves: RunCurves, base: RunCurves | None, shown: int
+) -> list[tuple[words.Quantity, str, str]]:
+    """Two results and four costs after a round, each with what it is against a baseline."""
     now = frames.at(curves, shown)
     other = frames.at(base, shown) if base else frames.NOTHING
-    seen = rounds[rounds["round"] <= shown]
     bits, airtime = (float(seen[c].sum()) for c in ("sent_bits", "airtime_s"))
     energy = float(seen["energy_j"].sum())
     waited = seen["round_s"].dropna()
@@ -66,7 +86,7 @@ def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, sho
     def against(difference: str | None, otherwise: str) -> str:
         return f"{difference} to the baseline" if base and difference else otherwise
 
-    tiles = [
+    return [
         (words.OWN_TASK, fmt.percent(now.own), against(_points(now.own, other.own),
          _change(seen, "accuracy_own"))),
         (words.ALL_TASKS, fmt.percent(now.all), against(_points(now.all, other.all),
@@ -80,20 +100,6 @@ def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, sho
         (words.TRANSMIT, fmt.joules(energy), against(_relative(energy, other.energy_j),
          f"{fmt.joules(energy / done)} per round")),
     ]  # fmt: skip
-    # six side by side on a wide screen, three on a narrow one
-    with st.grid(6, min_column_width=174, gap="small"):
-        for quantity, value, under in tiles:
-            st.metric(
-                quantity.word,
-                value,
-                under,
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-                help=fmt.sentence(f"{quantity.meaning}; over the rounds so far"),
-                height="stretch",
-            )
-    st.caption(beyond_air(seen))
 
 
 def _points(value: float | None, other: float | None) -> str | None:

@@ -198,9 +198,24 @@ def events(run: RunDetail) -> None:
     st.dataframe(table, hide_index=True, height=min(220, 38 + 35 * max(1, len(table))))
 
 
-def config_and_downloads(run: RunDetail) -> None:
-    """The whole config, and the records as files."""
+def config_and_data(run: RunDetail) -> None:
+    """The records as files, the whole config, and what the run ran on."""
     st.subheader("Config and data", anchor=False)
+    downloads(run)
+    with st.expander("Config as TOML"):
+        st.code(tomli_w.dumps(run.config.model_dump(mode="json")), language="toml")
+    if run.provenance is not None:
+        with st.expander("Versions and machine"):
+            facts = run.provenance.model_dump().items()
+            st.table(
+                pd.DataFrame(
+                    [(key, fmt.plain(value)) for key, value in facts], columns=["what", "value"]
+                )
+            )
+
+
+def downloads(run: RunDetail) -> None:
+    """The run as files."""
     name = "".join(c if c.isalnum() else "-" for c in run.name).strip("-") or "run"
     with st.container(horizontal=True):
         st.download_button(
@@ -229,16 +244,6 @@ def config_and_downloads(run: RunDetail) -> None:
             help="Config, rounds, checkpoint and adapters in one file. Another Meshtune takes it "
             "at the end of its gallery.",
         )
-    with st.expander("Config as TOML"):
-        st.code(tomli_w.dumps(run.config.model_dump(mode="json")), language="toml")
-    if run.provenance is not None:
-        with st.expander("Versions and machine"):
-            facts = run.provenance.model_dump().items()
-            st.table(
-                pd.DataFrame(
-                    [(key, fmt.plain(value)) for key, value in facts], columns=["what", "value"]
-                )
-            )
 
 
 try:
@@ -321,4 +326,4 @@ def studied(run_id: int, base_id: int | None) -> tuple[RunCurves, RunCurves | No
 
 with state.steady():
     live()
-config_and_downloads(opened)
+config_and_data(opened)
