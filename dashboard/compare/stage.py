@@ -25,8 +25,8 @@ from meshtune.dashboard.compare.arms import (
     differing_fields,
     present_tasks,
 )
-from meshtune.dashboard.figures import html_table
 from meshtune.dashboard.figures.components import live_chart
+from meshtune.dashboard.figures.html_table import html_table
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
 from meshtune.engine.config import TaskName
@@ -244,7 +244,7 @@ def table(
 ) -> None:
     """A small table, and how its columns are computed."""
     with st.container(key=f"compare-{key}", gap="small"):
-        st.html(html_table.html_table(frame, caption, helps))
+        st.html(html_table(frame, caption, helps))
         if helps:
             with st.expander("How these numbers are computed"):
                 st.markdown("\n".join(f"- **{name}**: {text}" for name, text in helps.items()))
