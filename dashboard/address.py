@@ -11,7 +11,6 @@ to another page of the same view would be passed over. So no control of the addr
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 from urllib.parse import parse_qs
 
 import streamlit as st
@@ -20,7 +19,20 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 PLACE = "address"  # of the memory in the session
 VIEW = "address-view"  # and of the view that ran last
 DIGITS_MOST = 9
-T = TypeVar("T")
+EVERYWHERE = "tour"
+PARAMETERS: dict[str, tuple[str, ...]] = {  # that a page knows, by the end of its path
+    "": (EVERYWHERE,),
+    "design": ("preset", "clone", "draft", EVERYWHERE),
+    "run": ("run", "base", EVERYWHERE),
+    "compare": (
+        *("runs", "groups", "seeds", "ref", "x", "metric", "who", "tasks", "level"),
+        EVERYWHERE,
+    ),
+    "playground": ("run", "device", "round", EVERYWHERE),
+    "learn": ("page", EVERYWHERE),
+    "sweeps": ("sweep", "metric", EVERYWHERE),
+}
+OF_STREAMLIT = {"embed", "embed_options", "theme"}
 
 
 @dataclass
@@ -63,17 +75,19 @@ class _Control:
 def parameters() -> dict[str, str]:
     """The address as the browser sent it with this run of the page, and as this run wrote it.
 
+    What Streamlit itself reads is left out.
     `st.query_params` belongs to the session: where a page runs again before its last run is over,
     each would take what the other wrote for what the browser shows.
     """
     running = get_script_run_ctx()
     query = running.query_string if running is not None else ""
-    return {name: each[-1] for name, each in parse_qs(query, keep_blank_values=True).items()}
+    given = parse_qs(query, keep_blank_values=True)
+    return {name: each[-1] for name, each in given.items() if name.lower() not in OF_STREAMLIT}
 
 
-def asked(name: str, otherwise: str = "") -> str:
-    """A parameter of the address."""
-    return parameters().get(name, otherwise)
+def asked(name: str) -> str:
+    """A parameter of the address; empty where it is not there."""
+    return parameters().get(name, "")
 
 
 def whole_number(text: str) -> int | None:

@@ -6,7 +6,7 @@ that charts and map need.
 
 import streamlit as st
 
-from meshtune.dashboard import address, door, tour
+from meshtune.dashboard import address, door, tour, unknown
 from meshtune.dashboard.figures.components import STATIC
 from meshtune.dashboard.look import theme
 from meshtune.dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, SWEEPS, mode
@@ -34,6 +34,7 @@ if inside:
     door.plate()
     tour.panel()
     address.arrived(page.url_path)
+    unknown.parameters(page.url_path)
     page.run()
 else:
     door.sign_in()

@@ -71,23 +71,23 @@ def start_run(client: ApiClient, config: RunConfig) -> None:
     go_to(RUN, run=str(run.id))
 
 
-def history_of(run_id: int, config: RunConfig) -> History:
+def history_of(run_id: int) -> History:
     """The history of a run in this session; the oldest is dropped when there are too many."""
     kept: dict[int, History] = st.session_state.setdefault("histories", {})
-    history = kept.pop(run_id, None) or History(config)
+    history = kept.pop(run_id, None) or History()
     kept[run_id] = history
     while len(kept) > HISTORIES_KEPT:
         kept.pop(next(iter(kept)))
     return history
 
 
-def follow(client: ApiClient, run: RunSummary, config: RunConfig, *, pages: int) -> History:
+def follow(client: ApiClient, run: RunSummary, *, pages: int) -> History:
     """Ask for the rounds after the last one seen, at most `pages` pages of them."""
-    history = history_of(run.id, config)
+    history = history_of(run.id)
     if history.last_round_index + 1 > run.rounds_done:  # the run began again at a checkpoint
         st.session_state["histories"].pop(run.id)
         st.session_state.pop("whole_rounds", None)  # some of them are played again
-        history = history_of(run.id, config)
+        history = history_of(run.id)
     for _ in range(pages):
         if history.last_round_index + 1 >= run.rounds_done:
             break

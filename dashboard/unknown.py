@@ -1,6 +1,7 @@
 """What an address names and nobody knows: one sentence, what is near it, and the way there.
 
-Nothing else is shown then. Another thing under the name that was asked for would be worse.
+Where a value is unknown, nothing else is shown: another thing under the name that was asked for
+would be worse. A parameter that the page does not know changes nothing, and is named.
 """
 
 import re
@@ -10,10 +11,9 @@ from difflib import get_close_matches
 
 import streamlit as st
 
-from meshtune.dashboard import state
+from meshtune.dashboard import address, state
 from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.look import format as fmt
-from meshtune.dashboard.sweeps import client as sweep_client
 
 SHOWN_MOST = 3
 GIVEN_MOST = 60  # characters of what was asked for
@@ -60,6 +60,22 @@ def no_number(what: str, given: str) -> str:
     return f"{what} numbers are whole numbers, not {quoted(given)}"
 
 
+def parameters(view: str) -> None:
+    """Say which parameters of the address this page does not know, and which it knows."""
+    known = address.PARAMETERS[view]
+    odd = [name for name in address.parameters() if name not in known]
+    place = st.container()  # there without a sentence as well, so that nothing below it moves
+    if odd:
+        place.warning(fmt.sentence(odd_ones(odd, known)), icon=":material/warning:")
+
+
+def odd_ones(odd: Sequence[str], known: Sequence[str]) -> str:
+    """The sentence about parameters that a page does not know."""
+    few = ", ".join(map(quoted, odd[:SHOWN_MOST]))
+    more = f" and {len(odd) - SHOWN_MOST} more" if len(odd) > SHOWN_MOST else ""
+    return f"this page does not know {few}{more} in its address; it knows {', '.join(known)}"
+
+
 def preset_ways(given: str, titles: Mapping[str, str]) -> list[Way]:
     """Links to the presets near a name."""
     return [Way(titles[name], state.DESIGN, {"preset": name}) for name in near(given, titles)]
@@ -67,7 +83,7 @@ def preset_ways(given: str, titles: Mapping[str, str]) -> list[Way]:
 
 def run_ways(view: str, parameter: str) -> list[Way]:
     """Links to the newest runs in a view."""
-    return _newest(
+    return newest(
         lambda: [
             Way(f"{run.name} · run {run.id}", view, {parameter: str(run.id)})
             for run in api().runs(limit=SHOWN_MOST).runs
@@ -75,17 +91,8 @@ def run_ways(view: str, parameter: str) -> list[Way]:
     )
 
 
-def sweep_ways(view: str) -> list[Way]:
-    """Links to the newest sweeps."""
-    return _newest(
-        lambda: [
-            Way(f"{sweep.name} #{sweep.id}", view, {"sweep": str(sweep.id)})
-            for sweep in sweep_client.sweeps(api()).sweeps[:SHOWN_MOST]
-        ]
-    )
-
-
-def _newest(ask: Callable[[], list[Way]]) -> list[Way]:
+def newest(ask: Callable[[], list[Way]]) -> list[Way]:
+    """The links that `ask` gives; none while the API is away."""
     try:
         return ask()
     except ApiProblem:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshtune.backend.schemas.compare import (
-    COSTS,
     Accuracy,
     Axis,
     ComparedRun,
@@ -265,8 +264,3 @@ def present_tasks(arms: Sequence[Arm]) -> list[TaskName]:
 def largest_cost(arms: Sequence[Arm], cost: Cost) -> float:
     """The largest cost that any arm has come to."""
     return max((value for arm in arms for value in arm.totals(cost)), default=0.0)
-
-
-def free_costs(arm: Arm) -> list[Cost]:
-    """Costs of which an arm has none, though it has rounds."""
-    return [cost for cost in COSTS if arm.drawn and not any(arm.totals(cost))]

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from meshtune.backend.schemas.compare import POINTS_MAX, Accuracy, Axis, Who
 from meshtune.dashboard.compare.arms import Arm, Band, Column, largest_cost
-from meshtune.dashboard.figures import curves as charts
+from meshtune.dashboard.figures.layout import (
+    LABELS_UP_TO,
+    blank_figure,
+    faded,
+    name_lines,
+    percent_axis,
+    step_up,
+)
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
 from meshtune.engine.config import TaskName
@@ -62,7 +69,7 @@ def comparison(
         figure.layout.yaxis.dtick = None
         figure.update_yaxes(
             title={"text": LOSSES[column]},
-            range=[-charts.step_up(-low) if low < -0.05 else 0, max(10.0, charts.step_up(high))],
+            range=[-step_up(-low) if low < -0.05 else 0, max(10.0, step_up(high))],
             zeroline=low < 0,
         )
         for trace in figure.data:
@@ -105,7 +112,7 @@ def _overlay(
     name, unit = AXES[axis]
     largest = 0.0 if axis == "round" else largest_cost(arms, axis)
     scale = fmt.scale_for(largest, unit)
-    figure = charts.blank_figure(title, theme.MEDIUM)
+    figure = blank_figure(title, theme.MEDIUM)
     reference = next((arm for arm in arms if arm.reference), None)
     against = None if reference is None else _known(reference, bands[reference.key], axis)
     ends: dict[str, tuple[float, str]] = {}
@@ -126,7 +133,7 @@ def _overlay(
         if last is not None:
             ends[arm.short] = (100 * last, color_of(arm, mode))
     figure.add_traces([*shades, *lines])
-    charts.percent_axis(figure)
+    percent_axis(figure)
     label = name if axis == "round" else f"{name}, added up ({scale.unit})"
     planned = max((arm.rounds_total for arm in arms), default=1)
     limit = planned if axis == "round" else scale.of(largest)
@@ -138,8 +145,8 @@ def _overlay(
 def name_ends(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int) -> None:
     """Names at the ends of up to four lines; more are named once, above all charts."""
     figure.update_layout(showlegend=False)
-    if lines <= charts.LABELS_UP_TO:
-        charts.name_lines(figure, ends, lines)
+    if lines <= LABELS_UP_TO:
+        name_lines(figure, ends, lines)
 
 
 def _line(arm: Arm, at: Values, band: Band, mode: theme.Mode, *, silent: bool) -> go.Scatter:
@@ -187,7 +194,7 @@ def _shade(arm: Arm, at: Values, band: Band, mode: theme.Mode) -> go.Scatter:
         x=_plain(np.concatenate([place, place[::-1]]), 6),
         y=_plain(100 * np.concatenate([high, low[::-1]]), 2),
         fill="toself",
-        fillcolor=charts.faded(color_of(arm, mode)),
+        fillcolor=faded(color_of(arm, mode)),
         line={"width": 0},
         mode="lines",
         name=f"{arm.title}, 95 % interval",

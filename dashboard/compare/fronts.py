@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from meshtune.backend.schemas.compare import Accuracy, Axis, Cost
 from meshtune.dashboard.compare.arms import Arm, differing_fields, largest_cost, shown
 from meshtune.dashboard.compare.charts import AXES, METRICS, color_of, name_ends
-from meshtune.dashboard.figures import curves as charts
+from meshtune.dashboard.figures.layout import blank_figure, faded, percent_axis
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
 from meshtune.engine.naming import flat
@@ -56,14 +56,14 @@ def pareto(arms: Sequence[Arm], metric: Accuracy, cost: Cost, mode: theme.Mode) 
     name, unit = AXES[cost]
     scale = fmt.scale_for(largest_cost(arms, cost), unit)
     points = outcomes(arms, metric, cost)
-    figure = charts.blank_figure(f"{METRICS[metric]} and its cost", theme.MEDIUM)
+    figure = blank_figure(f"{METRICS[metric]} and its cost", theme.MEDIUM)
     _draw_front(figure, front(points), scale, mode)
     for each in points:
         if len(each.arm.drawn) > 1:
             figure.add_trace(_seeds(each.arm, metric, cost, scale, mode))
     for each in points:
         figure.add_trace(_mark(each, metric, cost, scale, mode))
-    charts.percent_axis(figure)
+    percent_axis(figure)
     figure.update_xaxes(title={"text": f"{name} in the whole run ({scale.unit})"})
     figure.update_xaxes(rangemode="tozero")
     figure.update_layout(hovermode="closest")
@@ -182,7 +182,7 @@ def levels(
     largest = max((place for each in found for place in each.places), default=0.0)
     scale = fmt.scale_for(largest, unit)
     height = max(theme.MEDIUM, 96 + ROW_PX * len(arms))
-    figure = charts.blank_figure(f"{name} to reach {level} % {METRICS[metric].lower()}", height)
+    figure = blank_figure(f"{name} to reach {level} % {METRICS[metric].lower()}", height)
     rows = [each.arm.short for each in found]
     for row, each in zip(rows, found, strict=True):
         if each.median is not None:
@@ -209,7 +209,7 @@ def _bar(each: Reach, row: str, scale: fmt.Scale, mode: theme.Mode) -> go.Bar:
         orientation="h",
         name=f"{row}, median",
         width=0.5,
-        marker={"color": charts.faded(color_of(each.arm, mode)), "line": {"width": 0}},
+        marker={"color": faded(color_of(each.arm, mode)), "line": {"width": 0}},
         hovertemplate=f"median %{{x:.4g}} {scale.unit}<extra></extra>",
     )
 
@@ -253,7 +253,7 @@ class Coordinate:
 def parallel(arms: Sequence[Arm], mode: theme.Mode) -> go.Figure:
     """Config fields in which the arms differ, then results; a line per arm."""
     axes = coordinates(arms)
-    figure = charts.blank_figure("From config to results", theme.MEDIUM)
+    figure = blank_figure("From config to results", theme.MEDIUM)
     figure.update_layout(hovermode="closest", margin={"l": 34, "r": 34, "t": 64, "b": 34})
     places = list(range(len(axes)))
     for place in places:

@@ -12,7 +12,7 @@ import streamlit as st
 from meshtune.backend.schemas.compare import Candidate
 from meshtune.dashboard import address
 from meshtune.dashboard.api.client import api
-from meshtune.dashboard.compare import client as compare_client
+from meshtune.dashboard.compare import calls
 from meshtune.dashboard.compare.arms import Arm
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine.records import RunStatus
@@ -35,10 +35,10 @@ def candidates() -> dict[int, Candidate]:
     Raises:
         ApiProblem: one of these is not there.
     """
-    listed = {run.id: run for run in compare_client.candidates(api(), LISTED).runs}
+    listed = {run.id: run for run in calls.candidates(api(), LISTED).runs}
     missing = [number for number in wanted_runs() if number not in listed]
     if missing:
-        study = compare_client.study(api(), missing[:COMPARED_MOST]).study
+        study = calls.study(api(), missing[:COMPARED_MOST]).study
         listed |= {each.run.id: each.run for each in study.runs}
     return listed
 

@@ -19,9 +19,9 @@ from plotly.offline import get_plotlyjs
 
 from meshtune.backend.schemas.compare import ComparedRun, Cost, Paired, ReportInput, Shown
 from meshtune.dashboard.compare import (
-    charts as compare_charts,
-    fronts as compare_fronts,
-    tables as compare_tables,
+    charts,
+    fronts,
+    tables,
 )
 from meshtune.dashboard.compare.arms import Arm, arms_of, common_tasks, present_tasks
 from meshtune.dashboard.figures.html_table import html_table
@@ -89,15 +89,15 @@ def _lead(arms: Sequence[Arm]) -> str:
 
 def _sections(arms: Sequence[Arm], paired: Paired, shown: Shown) -> Iterable[str]:
     yield _section("Accuracy", _charts("accuracy_own", "accuracy_all"))
-    yield _table(compare_tables.summary(arms), "Results", compare_tables.SUMMARY_HELP)
+    yield _table(tables.summary(arms), "Results", tables.SUMMARY_HELP)
     yield _section("Accuracy and what it costs", _charts("pareto", "levels"))
-    yield _table(compare_tables.levels(arms, shown.metric, shown.level), "What the level takes")
+    yield _table(tables.levels(arms, shown.metric, shown.level), "What the level takes")
     names = [f"task-{task}" for task in _tasks(arms, shown)]
     who = "of all devices" if shown.who == "all" else "of the devices that hold the task"
     small = _charts(*names, "exchange_loss", "forgetting", small=True)
     yield _section("Every task on its own, and forgetting", f"<p>Accuracy {who}.</p>{small}")
     yield _tests(arms, paired, shown)
-    differing = compare_tables.config_differences(arms)
+    differing = tables.config_differences(arms)
     chart = _charts("parallel") if len(arms) > 1 else ""
     equal = "<p>Nothing but name and seed: these runs have equal configs.</p>"
     table = _table(differing, "Config differences") if len(differing) else equal
@@ -108,15 +108,15 @@ def _tests(arms: Sequence[Arm], paired: Paired, shown: Shown) -> str:
     titles: dict[str, str] = {}
     for arm in arms:
         titles.setdefault(arm.members[0].run.group, arm.label)
-    frame = compare_tables.tests(paired, titles, shown.metric)
+    frame = tables.tests(paired, titles, shown.metric)
     if frame.empty:
         return ""
     told = (
-        f"Paired by seed: {compare_charts.METRICS[shown.metric].lower()} at the end of completed "
+        f"Paired by seed: {charts.METRICS[shown.metric].lower()} at the end of completed "
         f"runs, minus {escape(titles.get(paired.reference, 'the reference'))}. p values are "
         "corrected by Holm for the rows of this table."
     )
-    table = _table(frame, "Paired tests", compare_tables.TESTS_HELP)
+    table = _table(frame, "Paired tests", tables.TESTS_HELP)
     return _section("Is the difference more than luck?", f"<p>{told}</p>{table}")
 
 
@@ -127,7 +127,7 @@ def _provenance(runs: Sequence[ComparedRun]) -> str:
         f"<pre>{escape(json.dumps(each.config, indent=2, sort_keys=True))}</pre></details>"
         for each in runs
     )
-    table = _table(compare_tables.provenance(runs), "Seeds, versions and commits")
+    table = _table(tables.provenance(runs), "Seeds, versions and commits")
     return _section("Seeds, versions, configs", table + configs)
 
 
@@ -143,17 +143,16 @@ def _figures(arms: Sequence[Arm], shown: Shown, mode: theme.Mode) -> dict[str, A
     axis = shown.axis
     cost: Cost = "total_bits" if axis == "round" else axis
     figures: dict[str, go.Figure] = {
-        column: compare_charts.comparison(arms, column, axis, mode)
-        for column in compare_charts.METRICS
+        column: charts.comparison(arms, column, axis, mode) for column in charts.METRICS
     }
-    for column in compare_charts.LOSSES:
-        figures[column] = compare_charts.small_comparison(arms, column, axis, mode)
+    for column in charts.LOSSES:
+        figures[column] = charts.small_comparison(arms, column, axis, mode)
     for task in _tasks(arms, shown):
-        figures[f"task-{task}"] = compare_charts.task_comparison(arms, task, shown.who, axis, mode)
-    figures["pareto"] = compare_fronts.pareto(arms, shown.metric, cost, mode)
-    figures["levels"] = compare_fronts.levels(arms, shown.metric, axis, shown.level, mode)
+        figures[f"task-{task}"] = charts.task_comparison(arms, task, shown.who, axis, mode)
+    figures["pareto"] = fronts.pareto(arms, shown.metric, cost, mode)
+    figures["levels"] = fronts.levels(arms, shown.metric, axis, shown.level, mode)
     if len(arms) > 1:
-        figures["parallel"] = compare_fronts.parallel(arms, mode)
+        figures["parallel"] = fronts.parallel(arms, mode)
     return {name: _payload(figure) for name, figure in figures.items()}
 
 

@@ -14,9 +14,9 @@ from streamlit.delta_generator import DeltaGenerator
 from meshtune.backend.schemas.compare import LEVELS, Accuracy, Axis, Cost, Paired, Shown, Who
 from meshtune.dashboard import address, state
 from meshtune.dashboard.compare import (
-    charts as compare_charts,
-    fronts as compare_fronts,
-    tables as compare_tables,
+    charts,
+    fronts,
+    tables,
 )
 from meshtune.dashboard.compare.arms import (
     BROKEN,
@@ -25,8 +25,8 @@ from meshtune.dashboard.compare.arms import (
     differing_fields,
     present_tasks,
 )
-from meshtune.dashboard.figures import html_table
 from meshtune.dashboard.figures.components import live_chart
+from meshtune.dashboard.figures.html_table import html_table
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
 from meshtune.engine.config import TaskName
@@ -193,7 +193,7 @@ def legend(arms: Sequence[Arm], mode: theme.Mode) -> None:
     items = "".join(
         '<span style="display:inline-flex;align-items:center;gap:7px;margin-right:20px">'
         '<span style="width:26px;border-top:3px '
-        f'{styles.get(arm.dash, "dashed")} {compare_charts.color_of(arm, mode)}"></span>'
+        f'{styles.get(arm.dash, "dashed")} {charts.color_of(arm, mode)}"></span>'
         f"{escape(arm.title)}{' (reference)' if arm.reference else ''}</span>"
         for arm in arms
     )
@@ -234,9 +234,9 @@ def curves(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
     axis = shown.axis
     with st.grid(2, min_column_width=360, gap="medium"):
         for column in ("accuracy_own", "accuracy_all"):
-            make = partial(compare_charts.comparison, arms, column, axis, state.mode())
+            make = partial(charts.comparison, arms, column, axis, state.mode())
             chart(scene, column, make, axis, keep_zoom=axis)
-    table(compare_tables.summary(arms), "Results", "summary", compare_tables.SUMMARY_HELP)
+    table(tables.summary(arms), "Results", "summary", tables.SUMMARY_HELP)
 
 
 def table(
@@ -244,27 +244,27 @@ def table(
 ) -> None:
     """A small table, and how its columns are computed."""
     with st.container(key=f"compare-{key}", gap="small"):
-        st.html(html_table.html_table(frame, caption, helps))
+        st.html(html_table(frame, caption, helps))
         if helps:
             with st.expander("How these numbers are computed"):
                 st.markdown("\n".join(f"- **{name}**: {text}" for name, text in helps.items()))
 
 
-def fronts(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
+def against_cost(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
     """Accuracy against cost, and what a level takes."""
     mode = state.mode()
     axis, metric, level = shown.axis, shown.metric, shown.level
     cost: Cost = "total_bits" if axis == "round" else axis
     with st.grid(2, min_column_width=360, gap="medium"):
-        pareto = partial(compare_fronts.pareto, arms, metric, cost, mode)
+        pareto = partial(fronts.pareto, arms, metric, cost, mode)
         chart(scene, "pareto", pareto, metric, cost, keep_zoom=f"{metric}-{cost}")
-        levels = partial(compare_fronts.levels, arms, metric, axis, level, mode)
+        levels = partial(fronts.levels, arms, metric, axis, level, mode)
         chart(scene, "levels", levels, metric, axis, str(level), keep_zoom=f"{metric}-{axis}")
     st.caption(
         "Left: small dots are runs, marks are means with 95 % intervals; nothing on the band is "
         "beaten in accuracy at no more cost. Right: dots are runs, bars their median."
     )
-    table(compare_tables.levels(arms, metric, level), f"What {level} % takes", "level-table")
+    table(tables.levels(arms, metric, level), f"What {level} % takes", "level-table")
 
 
 def per_task(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
@@ -272,10 +272,10 @@ def per_task(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
     mode, axis, who = state.mode(), shown.axis, shown.who
     with st.grid(3, min_column_width=240, gap="medium"):
         for task in shown.tasks:
-            make = partial(compare_charts.task_comparison, arms, task, who, axis, mode)
+            make = partial(charts.task_comparison, arms, task, who, axis, mode)
             chart(scene, task, make, axis, who, keep_zoom=f"{axis}-{who}")
         for column in ("exchange_loss", "forgetting"):
-            make = partial(compare_charts.small_comparison, arms, column, axis, mode)
+            make = partial(charts.small_comparison, arms, column, axis, mode)
             chart(scene, column, make, axis, keep_zoom=axis)
 
 
@@ -283,7 +283,7 @@ def significance(paired: Paired, arms: Sequence[Arm], metric: Accuracy) -> None:
     """Paired tests of the groups against that of the reference."""
     st.subheader("Is the difference more than luck?", anchor=False)
     titles = group_titles(arms)
-    name = compare_charts.METRICS[metric].lower()
+    name = charts.METRICS[metric].lower()
     if not any(test.metric == metric for test in paired.tests):
         st.info(
             "A test needs a second group: choose runs of another config with the same seeds.",
@@ -296,8 +296,8 @@ def significance(paired: Paired, arms: Sequence[Arm], metric: Accuracy) -> None:
         "A test needs at least 2 common seeds. p values are corrected by Holm for the rows of "
         "this table, not for looking at several accuracies."
     )
-    found = compare_tables.tests(paired, titles, metric)
-    table(found, "Paired tests", "tests", compare_tables.TESTS_HELP)
+    found = tables.tests(paired, titles, metric)
+    table(found, "Paired tests", "tests", tables.TESTS_HELP)
 
 
 def group_titles(arms: Sequence[Arm]) -> dict[str, str]:
@@ -312,18 +312,18 @@ def configs(arms: Sequence[Arm], scene: str) -> None:
     """What differs in the configs, as lines to the results and as a table."""
     st.subheader("What differs in the configs", anchor=False)
     if len(arms) > 1:
-        chart(scene, "parallel", partial(compare_fronts.parallel, arms, state.mode()))
+        chart(scene, "parallel", partial(fronts.parallel, arms, state.mode()))
     if not differing_fields([arm.members[0].config for arm in arms]):
         st.caption("Nothing but name and seed: these runs have equal configs.")
     else:
-        table(compare_tables.config_differences(arms, shared=True), "Config differences", "configs")
-        rest = compare_tables.config_differences(arms, shared=False)
+        table(tables.config_differences(arms, shared=True), "Config differences", "configs")
+        rest = tables.config_differences(arms, shared=False)
         if len(rest):
             with st.expander(f"{fmt.count(len(rest), 'field')} that not all of them have"):
                 table(rest, "Fields of some", "some-configs")
     with st.expander("Seeds, versions and commits", icon=":material/fingerprint:"):
         runs = [each for arm in arms for each in arm.members]
-        table(compare_tables.provenance(runs), "Seeds, versions and commits", "provenance")
+        table(tables.provenance(runs), "Seeds, versions and commits", "provenance")
 
 
 @dataclass
@@ -365,7 +365,7 @@ def draw(arms: Sequence[Arm], paired: Paired, note: DeltaGenerator, tag: str) ->
         legend(drawn, state.mode())
         curves(drawn, shown, scene)
     with costs:
-        fronts(drawn, shown, scene)
+        against_cost(drawn, shown, scene)
     with small:
         per_task(drawn, shown, scene)
     significance(paired, drawn, metric)

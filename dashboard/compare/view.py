@@ -12,13 +12,13 @@ from meshtune.backend.schemas.compare import Candidate, Paired
 from meshtune.dashboard import address, state, unknown
 from meshtune.dashboard.api.client import ApiProblem, api, carried
 from meshtune.dashboard.compare import (
-    client as compare_client,
-    rail as compare_rail,
-    report as compare_report,
-    stage as compare_stage,
+    calls,
+    rail,
+    report,
+    stage,
 )
 from meshtune.dashboard.compare.arms import Arm, arms_of
-from meshtune.dashboard.compare.client import Seen, TableFormat
+from meshtune.dashboard.compare.calls import Seen, TableFormat
 from meshtune.dashboard.compare.stage import Screen
 from meshtune.dashboard.figures import html_table
 from meshtune.dashboard.figures.components import copy_link
@@ -43,18 +43,18 @@ STYLE = """<style>
 
 def study_of(run_ids: tuple[int, ...]) -> Seen:
     """The study of these runs; asked for again, sent only if something has changed."""
-    seen = compare_client.study(api(), run_ids, st.session_state.get("compare-seen"))
+    seen = calls.study(api(), run_ids, st.session_state.get("compare-seen"))
     st.session_state["compare-seen"] = seen
     return seen
 
 
-def arms_now(choice: compare_rail.Choice, reference: str) -> list[Arm]:
+def arms_now(choice: rail.Choice, reference: str) -> list[Arm]:
     """The lines of the comparison as things stand."""
     study = study_of(choice.run_ids).study
     return arms_of(study.runs, reference or None, together=choice.together)
 
 
-def downloads(choice: compare_rail.Choice, screen: Screen) -> None:
+def downloads(choice: rail.Choice, screen: Screen) -> None:
     """Link, report and tables of what is shown.
 
     The browser asks for a file in a thread that knows no session, so all comes from `screen`.
@@ -81,7 +81,7 @@ def downloads(choice: compare_rail.Choice, screen: Screen) -> None:
     for column, (form, label, mime) in zip(st.columns(2, gap="small"), forms, strict=True):
         column.download_button(
             label,
-            partial(compare_client.table, api(), choice.run_ids, form),
+            partial(calls.table, api(), choice.run_ids, form),
             f"comparison.{form}",
             mime,
             icon=":material/download:",
@@ -97,19 +97,19 @@ def report_of(screen: Screen) -> str:
     """The report of what the page shows now."""
     if screen.paired is None:
         raise ValueError("nothing is shown yet, so there is no report")
-    return compare_report.page(screen.arms, screen.paired, screen.shown)
+    return report.page(screen.arms, screen.paired, screen.shown)
 
 
-def paired_of(choice: compare_rail.Choice, arms: Sequence[Arm]) -> Paired:
+def paired_of(choice: rail.Choice, arms: Sequence[Arm]) -> Paired:
     """Groups and tests against the reference."""
-    return compare_client.paired(api(), choice.run_ids, arms[0].lead)
+    return calls.paired(api(), choice.run_ids, arms[0].lead)
 
 
 def main() -> None:
     """Rail on the left, the comparison on the right."""
     st.title("Compare runs", anchor=False)
     try:
-        listed = compare_rail.candidates()
+        listed = rail.candidates()
     except ApiProblem as trouble:
         state.to_the_door(trouble)
         unknown.show(trouble.detail, unknown.run_ways(state.COMPARE, "runs"))
@@ -123,35 +123,42 @@ def main() -> None:
     chips = f"<style>span[data-tag-index] * {{ color: {ink} !important; }}</style>"
     st.html(STYLE + html_table.STYLE + chips)
     with st.container(key="compare-layout"):
-        rail, stage = st.columns([1, 3.4], gap="medium")
-    with rail:
-        choice = compare_rail.choose(listed)
+        left, right = st.columns([1, 3.4], gap="medium")
+    with left:
+        choice = rail.choose(listed)
         tools = st.container(gap="small")
-    with stage:
-        if not choice.run_ids:
-            st.info(
-                "Choose at least one run or group. Good pairs differ in one thing: the method, "
-                "the density, or the seed.",
-                icon=":material/info:",
-            )
-            suggestion(listed)
-            return
-        try:
-            arms = arms_now(choice, address.asked("ref"))
-        except ApiProblem as trouble:
-            state.show_problem(trouble)
-            return
+    with right:
+        arms = chosen_arms(choice, listed)
+    if not arms:
+        return
     with tools:
-        reference = compare_rail.pin_reference(arms)
+        reference = rail.pin_reference(arms)
         screen = Screen()
         downloads(choice, screen)
-    with stage, state.steady():
+    with right, state.steady():
         comparison(choice, reference, screen)
+
+
+def chosen_arms(choice: rail.Choice, listed: Mapping[int, Candidate]) -> list[Arm]:
+    """The lines of what is chosen; none, and why, where there is nothing to compare."""
+    if not choice.run_ids:
+        st.info(
+            "Choose at least one run or group. Good pairs differ in one thing: the method, "
+            "the density, or the seed.",
+            icon=":material/info:",
+        )
+        suggestion(listed)
+        return []
+    try:
+        return arms_now(choice, address.asked("ref"))
+    except ApiProblem as trouble:
+        state.show_problem(trouble)
+        return []
 
 
 def suggestion(listed: Mapping[int, Candidate]) -> None:
     """The newest groups of seeds at one click."""
-    newest = list(compare_rail.seed_groups(listed))[-SUGGESTED:]
+    newest = list(rail.seed_groups(listed))[-SUGGESTED:]
     if not newest:
         return
 
@@ -162,7 +169,7 @@ def suggestion(listed: Mapping[int, Candidate]) -> None:
     st.button(label, icon=":material/stacked_line_chart:", on_click=take)
 
 
-def comparison(choice: compare_rail.Choice, reference: str, screen: Screen) -> None:
+def comparison(choice: rail.Choice, reference: str, screen: Screen) -> None:
     """Charts and tables, told to `screen`; asks again while runs are under way."""
     runs = study_of(choice.run_ids).study.runs
     under_way = any(each.run.status not in ENDED for each in runs)
@@ -179,7 +186,7 @@ def comparison(choice: compare_rail.Choice, reference: str, screen: Screen) -> N
         members = [each for arm in arms for each in arm.members]
         if under_way and all(each.run.status in ENDED for each in members):
             st.rerun()  # no more questions
-        shown = compare_stage.draw(arms, paired, note, st.session_state["compare-seen"].tag)
+        shown = stage.draw(arms, paired, note, st.session_state["compare-seen"].tag)
         screen.arms, screen.paired = arms, paired
         screen.shown = shown.model_copy(update={"together": choice.together})
 

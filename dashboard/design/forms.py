@@ -4,74 +4,27 @@ The form reads and gives a plain tree of values, valid or not. Validation stays 
 `Form.show_errors` puts each message below the widget it is about.
 """
 
-import inspect
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from math import inf, isfinite
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import pandas as pd
 import streamlit as st
-from annotated_types import Ge, Gt, Le, Lt, MaxLen, MultipleOf
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from streamlit.delta_generator import DeltaGenerator
 
+from meshtune.dashboard.design.fields import Spec, defaults, kind_of_model, said_of, spec_of
+from meshtune.dashboard.design.scales import from_shown, shown_scale, step_of, to_shown
 from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.look.words import word
 
-Kind = Literal[
-    "constant", "int", "float", "text", "choice", "choices", "rows", "pairs", "branch", "union"
-]
 # Choices shown side by side, if their names take one line together; others go into a list.
 SEGMENTS_UP_TO = 4
 SEGMENT_LETTERS = 46
 SEGMENT_PADDING = 4  # around each, in letters
 JS_WHOLE_MAX = 2**53 - 1  # what a browser counts without gaps
-SCALED_UNITS = {"Hz", "bit/s"}  # shown with the prefix that suits the default
-FINE_UNITS = {"dB", "dBm"}  # stepped by one
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a form must know of one field."""
-
-    kind: Kind
-    title: str
-    help: str
-    unit: str
-    our_choice: bool
-    low: float | None
-    high: float | None
-    most: int | None
-    multiple_of: int | None
-    options: tuple[Any, ...]
-    models: tuple[type[BaseModel], ...]
-
-
-def spec_of(info: FieldInfo, name: str) -> Spec:
-    """The spec of a model field."""
-    kind, options, models = _kind_of(info.annotation, info.discriminator is not None)
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-    lows = [m.ge if isinstance(m, Ge) else m.gt for m in info.metadata if isinstance(m, Ge | Gt)]
-    highs = [m.le if isinstance(m, Le) else m.lt for m in info.metadata if isinstance(m, Le | Lt)]
-    return Spec(
-        kind=kind,
-        title=info.title or name.replace("_", " ").capitalize(),
-        help=info.description or "",
-        unit=str(extra.get("unit", "")),
-        our_choice=bool(extra.get("our_choice", False)),
-        low=_number(lows),
-        high=_number(highs),
-        most=next((m.max_length for m in info.metadata if isinstance(m, MaxLen)), None),
-        multiple_of=next(
-            (int(str(m.multiple_of)) for m in info.metadata if isinstance(m, MultipleOf)), None
-        ),
-        options=options,
-        models=models,
-    )
 
 
 def _at(tree: Mapping[str, Any], dotted: str) -> Any:
@@ -82,108 +35,10 @@ def _at(tree: Mapping[str, Any], dotted: str) -> Any:
     return found
 
 
-def _number(bounds: Sequence[object]) -> float | None:
-    return next((float(bound) for bound in bounds if isinstance(bound, int | float)), None)
-
-
-def _kind_of(
-    annotation: Any, discriminated: bool
-) -> tuple[Kind, tuple[Any, ...], tuple[type[BaseModel], ...]]:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ("choice" if len(inner) > 1 else "constant"), inner, ()
-    if discriminated and origin in (Union, types.UnionType):
-        return "union", (), inner
-    if origin is tuple and inner[-1] is Ellipsis:
-        return _rows_of(inner[0])
-    if isinstance(annotation, type):
-        if issubclass(annotation, BaseModel):
-            return "branch", (), (annotation,)
-        plain: dict[type, Kind] = {int: "int", float: "float", str: "text"}
-        if annotation in plain:
-            return plain[annotation], (), ()
-    raise TypeError(
-        f"the form has no widget for {annotation}; add one in dashboard/design/forms.py"
-    )
-
-
-def _rows_of(item: Any) -> tuple[Kind, tuple[Any, ...], tuple[type[BaseModel], ...]]:
-    if get_origin(item) is Literal:
-        return "choices", get_args(item), ()
-    if isinstance(item, type) and issubclass(item, BaseModel):
-        return "rows", (), (item,)
-    if get_args(item) == (int, int):
-        return "pairs", (), ()
-    raise TypeError(
-        f"the form has no widget for a list of {item}; add one in dashboard/design/forms.py"
-    )
-
-
-def kind_of_model(model: type[BaseModel]) -> str:
-    """The value of the `kind` that names a member of a union."""
-    return str(model.model_fields["kind"].default)
-
-
-def said_of(model: type[BaseModel]) -> str:
-    """What a model says of itself: the first paragraph of its docstring, on one line."""
-    return " ".join((inspect.getdoc(model) or "").partition("\n\n")[0].split())
-
-
 def side_by_side(names: Sequence[str]) -> bool:
     """Whether choices of these names are few and short enough for one line."""
     letters = sum(len(name) + SEGMENT_PADDING for name in names)
     return len(names) <= SEGMENTS_UP_TO and letters <= SEGMENT_LETTERS
-
-
-def defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """The tree of a model's defaults; fields without one are left out."""
-    tree: dict[str, Any] = {}
-    for name, info in model.model_fields.items():
-        value = info.get_default(call_default_factory=True, validated_data={})
-        if isinstance(value, BaseModel):
-            tree[name] = value.model_dump(mode="json")
-        elif isinstance(value, tuple):
-            tree[name] = [
-                v.model_dump(mode="json") if isinstance(v, BaseModel) else v for v in value
-            ]
-            tree[name] = [list(v) if isinstance(v, tuple) else v for v in tree[name]]
-        elif not info.is_required():
-            tree[name] = value
-    return tree
-
-
-# ---------- numbers in the unit a person writes ----------
-
-
-def shown_scale(spec: Spec, value: float) -> fmt.Scale:
-    """The unit in which a number field is edited; hertz become MHz or GHz."""
-    if spec.unit not in SCALED_UNITS:
-        return fmt.Scale(1.0, spec.unit)
-    return fmt.scale_for(value, spec.unit)
-
-
-def to_shown(value: float, scale: fmt.Scale) -> float:
-    """`value` in the edited unit, without binary dust."""
-    return float(Decimal(repr(value)) / Decimal(repr(scale.factor)))
-
-
-def from_shown(value: float, scale: fmt.Scale) -> float:
-    """The edited number in the base unit, without binary dust."""
-    return float(Decimal(repr(value)) * Decimal(repr(scale.factor)))
-
-
-def step_of(spec: Spec, value: float) -> float:
-    """One press of plus or minus: one unit of the first digit, or 1 dB."""
-    if spec.unit in FINE_UNITS:
-        return 1.0
-    if value == 0:
-        return 0.01 if spec.high is not None and spec.high <= 1 else 1.0
-    power = int(f"{abs(value):e}".split("e")[1])
-    leading = abs(value) / 10.0**power
-    return float(f"1e{power if leading >= 2 else power - 1}")
-
-
-# ---------- widgets ----------
 
 
 @dataclass
@@ -417,18 +272,6 @@ class Form:
         return st.data_editor(
             table, key=key, num_rows="dynamic", column_config=columns, height=220, hide_index=False
         )
-
-
-def whole_number(
-    place: DeltaGenerator, label: str, low: int, high: int, *, key: str, told: str | None = None
-) -> int:
-    """A whole number between bounds; what is none is said below, and the page stops there."""
-    given = place.number_input(label, value=low, step=1, key=key, help=told)
-    if given is None or not low <= given <= high:
-        said = "is empty" if given is None else f"must be from {low:,} to {high:,}, not {given:,}"
-        st.error(f"{label} {said}; give it another value.", icon=":material/error:")
-        st.stop()
-    return given
 
 
 def _whole(value: Any) -> int | None:

@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from meshtune.dashboard.api.client import ApiProblem, api
-from meshtune.dashboard.design import client as draft_client
+from meshtune.dashboard.design import calls
 from meshtune.dashboard.design.drawing import applied, drawing_of, table_ops
-from meshtune.dashboard.design.state import Design
+from meshtune.dashboard.design.tree import Design
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine.config import RunConfig
@@ -47,7 +47,7 @@ def suggest(design: Design) -> None:
     )
     if st.button("Suggest", type="primary", key="suggest"):
         try:
-            design.steps = draft_client.clusters(api(), chained(design), limit)
+            design.steps = calls.clusters(api(), chained(design), limit)
         except (ApiProblem, ValueError) as problem:
             st.error(fmt.sentence(str(problem)))
     if design.steps is None:
@@ -92,11 +92,11 @@ def files(design: Design) -> None:
         st.session_state["mesh-taken"] = given.file_id
         take(design, given.getvalue())
     drawing = design.journal.drawing
-    texts: dict[draft_client.MeshFormat, str] = {"json": "JSON", "graphml": "GraphML"}
+    texts: dict[calls.MeshFormat, str] = {"json": "JSON", "graphml": "GraphML"}
     for form, title in texts.items():
         st.download_button(
             f"Save as {title}",
-            partial(draft_client.mesh_text, api(), form, drawing.topology(), drawing.tasks()),
+            partial(calls.mesh_text, api(), form, drawing.topology(), drawing.tasks()),
             f"mesh.{form}",
             "text/plain",
             key=f"save-{form}",
@@ -110,7 +110,7 @@ def take(design: Design, content: bytes) -> None:
         st.error("The file is larger than 1 MB; a mesh of 256 devices needs far less.")
         return
     try:
-        mesh = draft_client.mesh_of(api(), text_of(content))
+        mesh = calls.mesh_of(api(), text_of(content))
     except UnicodeDecodeError:
         st.error("The file is no text in UTF-8 or UTF-16; save it as UTF-8.")
         return

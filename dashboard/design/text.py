@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 import tomli_w
 
-from meshtune.dashboard.design.state import Design
+from meshtune.dashboard.design.tree import Design
 from meshtune.dashboard.look import format as fmt
 from meshtune.engine.config import RunConfig
 from meshtune.engine.texts import plain

@@ -12,18 +12,18 @@ from meshtune.backend.schemas.runs import PresetOut
 from meshtune.dashboard import address, door, state, unknown
 from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.design import (
-    client as draft_client,
+    calls,
+    drafts,
     editor,
-    mesh as design_mesh,
+    mesh,
     plans,
-    state as under,
-    text as design_text,
+    text,
 )
 from meshtune.dashboard.design.drawing import drawing_of_plan
 from meshtune.dashboard.design.forms import Form
-from meshtune.dashboard.design.state import Design
-from meshtune.dashboard.figures import curves as charts
+from meshtune.dashboard.design.tree import Design, named
 from meshtune.dashboard.figures.components import live_chart
+from meshtune.dashboard.figures.links import link_spread
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine.config import RunConfig, plain_errors
 
@@ -58,7 +58,7 @@ def take_preset(key: str, shown: str | None) -> None:
     name = st.session_state[key]
     if name not in (None, shown):
         st.query_params.from_dict({"preset": name})
-        address.trail(under.OWN).write(f"preset {name}")
+        address.trail(drafts.OWN).write(f"preset {name}")
 
 
 def planned(design: Design, config: RunConfig) -> list[tuple[str, str]]:
@@ -80,7 +80,7 @@ def look_of(design: Design, config: RunConfig | None) -> editor.Look:
     curve = None
     if config is not None:
         try:
-            curve = draft_client.link_curve(config)
+            curve = calls.link_curve(config)
         except ApiProblem:
             curve = None  # the plan says what is wrong
     same = design.plan is not None and config == design.planned
@@ -92,8 +92,8 @@ def look_of(design: Design, config: RunConfig | None) -> editor.Look:
 def where(wrong: list[tuple[str, str]]) -> str:
     """Which groups of the form hold the fields that are wrong; a closed group hides them."""
     groups = {branch: group for group, branches in GROUPS.items() for branch in branches}
-    named = [(groups.get(field.partition(".")[0]), field) for field, _ in wrong]
-    return ", ".join(f"`{field}` in {group}" for group, field in named if group)
+    found = [(groups.get(field.partition(".")[0]), field) for field, _ in wrong]
+    return ", ".join(f"`{field}` in {group}" for group, field in found if group)
 
 
 def tiles(found: list[plans.Tile]) -> None:
@@ -124,7 +124,7 @@ def panel(design: Design) -> None:
         tiles(plans.cost_tiles(plan, config))
         st.markdown("**The mesh**")
         tiles(plans.mesh_tiles(plan))
-        links = charts.link_spread(plan, state.mode())
+        links = link_spread(plan, state.mode())
         if links is None:
             st.caption("Over the ideal medium every message arrives, at once and for nothing.")
             return
@@ -193,7 +193,7 @@ def start(design: Design, config: RunConfig, form: Form, place: Any) -> None:
     try:
         source = design.origin if design.draft_id else design.source
         origin = source.removeprefix("run ")
-        wanted = state.told_apart(api(), under.named(design, config))
+        wanted = state.told_apart(api(), named(design, config))
         created = api().create(wanted, cloned_from=int(origin) if origin.isdigit() else None)
     except ApiProblem as refused:
         homeless = form.show_errors(list(refused.fields.items()))
@@ -208,7 +208,7 @@ def keep(design: Design, place: Any) -> None:
     if not door.may("run"):
         return  # it stays in this session
     try:
-        under.autosave(design)
+        drafts.autosave(design)
     except ApiProblem as problem:
         if not design.clash:
             state.show_problem(problem, where=place)
@@ -217,7 +217,7 @@ def keep(design: Design, place: Any) -> None:
     with place.container(horizontal=True, vertical_alignment="center"):
         st.warning("This draft was changed elsewhere, perhaps in another tab. Nothing is saved.")
         if st.button("Load theirs", key="load-theirs"):
-            st.session_state.pop(under.OWN)
+            st.session_state.pop(drafts.OWN)
             st.rerun()
         if st.button("Save mine as a new draft", key="save-mine"):
             design.draft_id, design.draft_version, design.clash = None, None, False
@@ -227,7 +227,7 @@ def keep(design: Design, place: Any) -> None:
 def nothing(sentence: str) -> None:
     """The address names nothing that can be designed: say so, with nothing to run."""
     st.title("Design a run", anchor=False)
-    kind, _, name = under.asked().partition(" ")
+    kind, _, name = drafts.asked().partition(" ")
     if kind == "run":
         ways, lead = unknown.run_ways(state.DESIGN, "clone"), "The newest, to clone:"
     else:
@@ -240,8 +240,8 @@ def nothing(sentence: str) -> None:
 presets: dict[str, PresetOut] = {}
 try:
     presets = {preset.name: preset for preset in api().presets()}
-    design = under.opened(presets)
-except under.UnknownSource as trouble:
+    design = drafts.opened(presets)
+except drafts.UnknownSource as trouble:
     nothing(str(trouble))
     st.stop()
 except ApiProblem as trouble:
@@ -277,7 +277,7 @@ with left:
 with trouble_place:
     config, wrong = checked(design)
 with map_place:
-    design_mesh.tools(design)
+    mesh.tools(design)
     editor.topology_editor(
         design.journal,
         key=EDITOR,
@@ -289,9 +289,9 @@ with map_place:
         st.caption("The plan below is of the last valid config.")
 with below:
     panel(design)
-    design_mesh.tables(design)
-    design_text.box(design, config)
-if config is not None and (given := under.named(design, config).name) != config.name:
+    mesh.tables(design)
+    text.box(design, config)
+if config is not None and (given := named(design, config).name) != config.name:
     form.note("name", f"As the name was left alone, the run will be called *{fmt.literal(given)}*.")
 for name, message in form.show_errors(wrong):
     trouble_place.error(f"{name}: {message}", icon=":material/error:")

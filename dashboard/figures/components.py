@@ -73,16 +73,15 @@ def mount(name: str, place: str, **arguments: Any) -> Any:
     return _component(name, place)(**arguments)
 
 
-def live_chart(figure: go.Figure, *, key: str, keep: str = "keep", marks: bool = False) -> None:
+def live_chart(figure: go.Figure, *, key: str, keep: str = "keep") -> None:
     """Draw `figure` in place; zoom and hidden traces stay while `keep` stays.
 
     Args:
         figure: from `curves`; its height is reserved, its title names the saved files.
         key: identity of the chart on its page.
         keep: changes when the axes change their meaning, which drops the zoom.
-        marks: show the round that `mark_round` names; for charts over rounds.
     """
-    draw_chart({**chart_data(figure), "keep": keep, "marks": marks}, key=key)
+    draw_chart({**chart_data(figure), "keep": keep, "marks": False}, key=key)
 
 
 def chart_data(figure: go.Figure) -> dict[str, Any]:
@@ -99,7 +98,10 @@ def chart_data(figure: go.Figure) -> dict[str, Any]:
 
 
 def draw_chart(data: dict[str, Any], *, key: str) -> None:
-    """Draw what `chart_data` gave, with `keep` and `marks` as in `live_chart`."""
+    """Draw what `chart_data` gave, with `keep` as in `live_chart`.
+
+    `marks` says whether it shows the round that `mark_round` names.
+    """
     _component("chart", "mt-chart")(key=key, height=data["height"], data=data)
 
 

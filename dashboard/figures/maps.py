@@ -1,29 +1,18 @@
-"""What the network map shows: a plan before the run, the messages of a round during it. Pure."""
+"""What the network map shows: the messages of a round; and the still picture of a mesh. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
 from meshtune.engine.config import TaskName
-from meshtune.engine.planning.values import Plan, PlannedLink
+from meshtune.engine.planning.values import Plan
 from meshtune.engine.records import DeviceRecord, LinkRecord, RoundRecord
 
 Half = dict[str, Any]
 ABSENT = "absent"  # stands where the task of a device would say how it is drawn
 FLOWING_PAIRS = 200
-
-
-def plan_map(plan: Plan, mode: theme.Mode) -> dict[str, Any]:
-    """The mesh of a config: links by their mean SNR."""
-    places = [(device.task, device.x_m, device.y_m) for device in plan.devices]
-    links = {(link.receiver, link.sender): link for link in plan.links}
-    nodes = [
-        node(index, task, (x, y), _degree(links, index))
-        for index, (task, x, y) in enumerate(places)
-    ]
-    return _payload(nodes, _pairs(links, lambda link: _planned_half(link, mode)), mode, lost=False)
 
 
 def round_map(
@@ -46,7 +35,7 @@ def round_map(
         nodes.append(shown)
     most = max((link.payload_bits for link in record.links), default=0)
     pairs = _pairs(links, lambda link: _sent_half(link, most, mode))
-    payload = _payload(nodes, pairs, mode, lost=True)
+    payload = _payload(nodes, pairs, mode)
     payload["hulls"] = hulls([device.cluster for device in record.devices])
     # So many moving dots would cost frames on a machine without a graphics card.
     payload["quiet"] = len(pairs) > FLOWING_PAIRS
@@ -102,10 +91,6 @@ def slowest_device(record: RoundRecord) -> int | None:
     return slowest[0] if len(slowest) == 1 and len(busy_s) > 1 else None
 
 
-def _degree(links: Iterable[tuple[int, int]], device: int) -> list[str]:
-    return [fmt.count(sum(sender == device for _, sender in links), "link")]
-
-
 def node(
     index: int, task: TaskName, place: tuple[float, float], lines: list[str]
 ) -> dict[str, Any]:
@@ -139,20 +124,6 @@ def _pairs(links: Mapping[tuple[int, int], Any], half: Callable[[Any], Half]) ->
     return entries
 
 
-def _planned_half(link: PlannedLink, mode: theme.Mode) -> Half:
-    share = 1.0 if link.mean_snr_db is None else theme.snr_share(link.mean_snr_db)
-    lines = [f"Device {link.sender} to {link.receiver}", f"distance {fmt.metres(link.distance_m)}"]
-    if link.mean_snr_db is None:
-        lines.append("ideal: arrives at once")
-    else:
-        lines.append(f"mean SNR {fmt.decibel(link.mean_snr_db)}")
-        lines.append(f"mean rate {fmt.rate(link.mean_rate_bit_s)}")
-    if link.outage_prob is not None:
-        lines.append(f"lost {fmt.chance(link.outage_prob)} of the time")
-    color = theme.snr_color(link.mean_snr_db, mode)
-    return {"color": color, "width": round(1.5 + 2.5 * share, 2), "lost": False, "tip": lines}
-
-
 def _sent_half(link: LinkRecord, most_bits: int, mode: theme.Mode) -> Half:
     share = link.payload_bits / most_bits if most_bits else 0.0
     arrived = "delivered" if link.delivered else "lost"
@@ -175,9 +146,7 @@ def _sent_half(link: LinkRecord, most_bits: int, mode: theme.Mode) -> Half:
     }
 
 
-def _payload(
-    nodes: list[dict[str, Any]], pairs: list[Half], mode: theme.Mode, *, lost: bool
-) -> dict[str, Any]:
+def _payload(nodes: list[dict[str, Any]], pairs: list[Half], mode: theme.Mode) -> dict[str, Any]:
     present = [task for task in theme.TASKS if any(each["task"] == task for each in nodes)]
     low, high = theme.SNR_RANGE_DB
     colors = [theme.SNR_WEAK.of(mode), theme.SNR_STRONG.of(mode)]
@@ -193,7 +162,7 @@ def _payload(
             "low": round(low),
             "high": round(high),
             "colors": colors,
-            "lost": theme.BAD.of(mode) if lost else None,
+            "lost": theme.BAD.of(mode),
         }
         if pairs
         else None,

@@ -4,7 +4,7 @@ import streamlit as st
 
 from meshtune.backend.schemas.runs import RunSummary
 from meshtune.dashboard import door, state
-from meshtune.dashboard.api import bundles as bundle_client
+from meshtune.dashboard.api import bundles
 from meshtune.dashboard.api.client import ApiClient, ApiProblem, api
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
@@ -143,7 +143,7 @@ def bring_in(client: ApiClient) -> None:
             return
         try:
             with st.spinner("Checking and storing the bundle ..."):
-                run = bundle_client.bring_in(client, file.getvalue())
+                run = bundles.bring_in(client, file.getvalue())
         except ApiProblem as problem:
             state.show_problem(problem)
             return

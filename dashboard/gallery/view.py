@@ -8,7 +8,7 @@ from meshtune.backend.schemas.runs import PresetOut
 from meshtune.dashboard import door, state
 from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.figures.maps import picture_svg
-from meshtune.dashboard.gallery import runs as gallery_runs
+from meshtune.dashboard.gallery import runs
 from meshtune.dashboard.gallery.pictures import result_line, result_svg, result_text, side_by_side
 from meshtune.dashboard.look import format as fmt
 from meshtune.engine.planning.values import Plan
@@ -102,4 +102,4 @@ for group, members in groupby(presets, key=lambda preset: preset.group):
             card(each)
 
 st.header("Recent runs", anchor=False)
-gallery_runs.recent_runs(any_live=bool(live))
+runs.recent_runs(any_live=bool(live))

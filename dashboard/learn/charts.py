@@ -10,7 +10,7 @@ from meshtune.backend.schemas.learn import (
     RoutingOut,
     SubspacesOut,
 )
-from meshtune.dashboard.figures import curves as charts
+from meshtune.dashboard.figures.layout import blank_figure, faded
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine.config import TASK_NAMES
@@ -29,9 +29,9 @@ def _legend(figure: go.Figure) -> go.Figure:
     return figure
 
 
-def interference_chart(found: InterferenceOut, mode: theme.Mode) -> go.Figure:
+def interference(found: InterferenceOut, mode: theme.Mode) -> go.Figure:
     """What the other adapter adds, by its weight."""
-    figure = charts.blank_figure("What the other adapter adds to your answer", theme.MEDIUM)
+    figure = blank_figure("What the other adapter adds to your answer", theme.MEDIUM)
     color = theme.ACCENT.of(mode)
     figure.add_trace(
         _line(found.weight, [100 * e for e in found.error], "Interference", color).update(
@@ -43,9 +43,9 @@ def interference_chart(found: InterferenceOut, mode: theme.Mode) -> go.Figure:
     return figure
 
 
-def collision_chart(found: CollisionsOut, devices: int, mode: theme.Mode) -> go.Figure:
+def collision(found: CollisionsOut, devices: int, mode: theme.Mode) -> go.Figure:
     """Eq. 19 and what a device feels, by the size of the cluster."""
-    figure = charts.blank_figure("Collisions in a cluster", theme.MEDIUM)
+    figure = blank_figure("Collisions in a cluster", theme.MEDIUM)
     x = [float(n) for n in found.devices]
     percent = [[100 * v for v in values] for values in (found.analytic, found.felt)]
     figure.add_trace(_line(x, percent[0], "Of all entries (Eq. 19)", theme.MUTED.of(mode), "dash"))
@@ -66,9 +66,9 @@ def collision_chart(found: CollisionsOut, devices: int, mode: theme.Mode) -> go.
     return _legend(figure)
 
 
-def holders_chart(found: CollisionsOut, mode: theme.Mode) -> go.Figure:
+def holders(found: CollisionsOut, mode: theme.Mode) -> go.Figure:
     """A small B: who holds which entry."""
-    figure = charts.blank_figure("A small B in one draw", theme.MEDIUM)
+    figure = blank_figure("A small B in one draw", theme.MEDIUM)
     colors = [
         theme.PANEL.of(mode),
         theme.SNR_WEAK.of(mode),
@@ -103,14 +103,14 @@ def holders_chart(found: CollisionsOut, mode: theme.Mode) -> go.Figure:
     return figure
 
 
-def subspace_chart(found: SubspacesOut, width: int, rank: int, mode: theme.Mode) -> go.Figure:
+def subspace(found: SubspacesOut, width: int, rank: int, mode: theme.Mode) -> go.Figure:
     """The largest cosine between two random row spaces, by rank."""
-    figure = charts.blank_figure("How close two random subspaces come", theme.MEDIUM)
+    figure = blank_figure("How close two random subspaces come", theme.MEDIUM)
     color, x = theme.ACCENT.of(mode), [float(r) for r in found.rank]
     figure.add_trace(_line(x, found.high, "Highest of 12 draws", color).update(line={"width": 0}))
     figure.add_trace(
         _line(x, found.low, "Lowest of 12 draws", color).update(
-            line={"width": 0}, fill="tonexty", fillcolor=charts.faded(color)
+            line={"width": 0}, fill="tonexty", fillcolor=faded(color)
         )
     )
     figure.add_trace(_line(x, found.mean, "Mean", color))
@@ -124,9 +124,9 @@ def subspace_chart(found: SubspacesOut, width: int, rank: int, mode: theme.Mode)
     return figure
 
 
-def budget_chart(found: BudgetOut, mode: theme.Mode) -> go.Figure:
+def budget(found: BudgetOut, mode: theme.Mode) -> go.Figure:
     """From power to SNR, in decibels, as steps."""
-    figure = charts.blank_figure("Where the signal goes", theme.MEDIUM)
+    figure = blank_figure("Where the signal goes", theme.MEDIUM)
     received = found.power_dbm + found.gain_db
     figure.add_trace(
         go.Bar(
@@ -144,9 +144,9 @@ def budget_chart(found: BudgetOut, mode: theme.Mode) -> go.Figure:
     return figure
 
 
-def seconds_chart(found: BudgetOut, distance_m: float, mode: theme.Mode) -> go.Figure:
+def seconds(found: BudgetOut, distance_m: float, mode: theme.Mode) -> go.Figure:
     """Seconds for the message, by distance."""
-    figure = charts.blank_figure("Seconds for the message", theme.MEDIUM)
+    figure = blank_figure("Seconds for the message", theme.MEDIUM)
     scale = fmt.scale_for(found.curve_s[-1], "s")
     y = [scale.of(value) for value in found.curve_s]
     figure.add_trace(_line(found.distance_m, y, "Time on air", theme.ACCENT.of(mode)))
@@ -163,9 +163,9 @@ def seconds_chart(found: BudgetOut, distance_m: float, mode: theme.Mode) -> go.F
     return figure
 
 
-def growth_chart(found: GrowthOut, step: int, limit: float, mode: theme.Mode) -> go.Figure:
+def growth(found: GrowthOut, step: int, limit: float, mode: theme.Mode) -> go.Figure:
     """Collision rate and power of every merge, those done so far filled."""
-    figure = charts.blank_figure("Every merge, in its order", theme.MEDIUM)
+    figure = blank_figure("Every merge, in its order", theme.MEDIUM)
     count = len(found.collision)
     color = theme.ACCENT.of(mode)
     figure.add_trace(
@@ -189,9 +189,9 @@ def growth_chart(found: GrowthOut, step: int, limit: float, mode: theme.Mode) ->
     return figure
 
 
-def routing_chart(found: RoutingOut, mode: theme.Mode) -> go.Figure:
+def routing(found: RoutingOut, mode: theme.Mode) -> go.Figure:
     """Prompts and prototypes in the plane in which prototypes differ most."""
-    figure = charts.blank_figure("Unseen prompts among the prototypes", theme.LARGE)
+    figure = blank_figure("Unseen prompts among the prototypes", theme.LARGE)
     for number, task in enumerate(TASK_NAMES):
         look, symbol = theme.TASKS[task], theme.plotly_symbol(task)
         mine = [i for i, each in enumerate(found.task) if each == task]

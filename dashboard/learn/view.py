@@ -15,10 +15,10 @@ from meshtune.backend.schemas.learn import (
 )
 from meshtune.dashboard import address, state, unknown
 from meshtune.dashboard.api.client import ApiProblem
-from meshtune.dashboard.design.forms import whole_number
 from meshtune.dashboard.figures.components import live_chart, network_map
-from meshtune.dashboard.learn import charts as drawn, parts as learn_parts
-from meshtune.dashboard.learn.client import asked
+from meshtune.dashboard.inputs import whole_number
+from meshtune.dashboard.learn import charts, parts
+from meshtune.dashboard.learn.calls import asked
 from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.look.theme import MEDIUM
 
@@ -47,12 +47,10 @@ def interference() -> None:
     found = asked(InterferenceOut, rank=rank, density=density, orthogonal=apart, width=MODEL_WIDTH)
     at = found.error[-1] * weight
     with st.grid(3, min_column_width=150, gap="small"):
-        learn_parts.tile("Cosine of the updates", f"{found.update_cosine:.2f}", "0 = orthogonal")
-        learn_parts.tile(
-            "Nearest directions", f"{found.principal_cosine:.2f}", "cosine of A's rows"
-        )
-        learn_parts.tile("Added to your answer", fmt.percent(at, 0), "of its size")
-    live_chart(drawn.interference_chart(found, state.mode()), key="learn-interference")
+        parts.tile("Cosine of the updates", f"{found.update_cosine:.2f}", "0 = orthogonal")
+        parts.tile("Nearest directions", f"{found.principal_cosine:.2f}", "cosine of A's rows")
+        parts.tile("Added to your answer", fmt.percent(at, 0), "of its size")
+    live_chart(charts.interference(found, state.mode()), key="learn-interference")
 
 
 def collision() -> None:
@@ -63,8 +61,8 @@ def collision() -> None:
     seed = whole_number(c, "Draw", 0, 10_000, key="collision-seed")
     found = asked(CollisionsOut, devices=devices, density=density, seed=int(seed))
     with st.grid(2, min_column_width=380, gap="medium"):
-        live_chart(drawn.collision_chart(found, devices, state.mode()), key="learn-collision")
-        live_chart(drawn.holders_chart(found, state.mode()), key="learn-holders")
+        live_chart(charts.collision(found, devices, state.mode()), key="learn-collision")
+        live_chart(charts.holders(found, state.mode()), key="learn-holders")
 
 
 def subspaces() -> None:
@@ -73,7 +71,7 @@ def subspaces() -> None:
     width = a.slider("Width of the layer", 16, 256, MODEL_WIDTH, 8, key="subspaces-width")
     rank = b.slider("Your rank r", 1, 64, 8, key="subspaces-rank")
     found = asked(SubspacesOut, width=width)
-    live_chart(drawn.subspace_chart(found, width, rank, state.mode()), key="learn-subspaces")
+    live_chart(charts.subspace(found, width, rank, state.mode()), key="learn-subspaces")
 
 
 def link() -> None:
@@ -91,12 +89,12 @@ def link() -> None:
         payload_bits=payload * 1e6,
     )
     with st.grid(3, min_column_width=150, gap="small"):
-        learn_parts.tile("SNR", fmt.decibel(found.snr_db), "received above noise (M3)")
-        learn_parts.tile("Rate", fmt.rate(found.rate_bit_s), "mean over fading")
-        learn_parts.tile("Time on air", fmt.seconds(found.seconds), "payload by rate (M4)")
+        parts.tile("SNR", fmt.decibel(found.snr_db), "received above noise (M3)")
+        parts.tile("Rate", fmt.rate(found.rate_bit_s), "mean over fading")
+        parts.tile("Time on air", fmt.seconds(found.seconds), "payload by rate (M4)")
     with st.grid(2, min_column_width=380, gap="medium"):
-        live_chart(drawn.budget_chart(found, state.mode()), key="learn-budget")
-        live_chart(drawn.seconds_chart(found, float(distance), state.mode()), key="learn-seconds")
+        live_chart(charts.budget(found, state.mode()), key="learn-budget")
+        live_chart(charts.seconds(found, float(distance), state.mode()), key="learn-seconds")
 
 
 def clusters() -> None:
@@ -111,8 +109,8 @@ def clusters() -> None:
         st.info("No pair may merge: even two devices would collide more than is allowed.")
     step = d.slider("Merge", 0, merges, merges, key=f"clusters-step-{merges}") if merges else 0
     with st.grid(2, min_column_width=380, gap="medium"):
-        network_map(learn_parts.growth_map(found, step), key="learn-map", height=MEDIUM)
-        live_chart(drawn.growth_chart(found, step, limit, state.mode()), key="learn-growth")
+        network_map(parts.growth_map(found, step), key="learn-map", height=MEDIUM)
+        live_chart(charts.growth(found, step, limit, state.mode()), key="learn-growth")
 
 
 def routing() -> None:
@@ -125,7 +123,7 @@ def routing() -> None:
         f"**{fmt.percent(found.right_fraction)}** of {count} unseen prompts go to the expert of "
         "their task, computed now on the embedded model."
     )
-    live_chart(drawn.routing_chart(found, state.mode()), key="learn-routing")
+    live_chart(charts.routing(found, state.mode()), key="learn-routing")
 
 
 LESSONS: dict[str, Lesson] = {

@@ -5,7 +5,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from meshtune.backend.schemas.playground import AnsweredOut, ArmName, ArmOut
-from meshtune.dashboard.figures import curves as charts
+from meshtune.dashboard.figures.layout import blank_figure
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 
@@ -91,17 +91,12 @@ def gate_chart(answered: AnsweredOut, module: str | None) -> go.Figure:
     """Weights: experts against tokens in one module, or against modules in the mean of tokens."""
     names = expert_names(answered)
     by_token = module is not None and len(answered.gate[0]) > 1
-    if by_token:
-        rows = answered.gate[answered.modules.index(str(module))]
-        x = [f"{place} {shown(token)}" for place, token in enumerate(answered.tokens)]
-        title = f"Weight of each expert for each token, {module}"
-    else:
-        rows = [_mean(tokens) for tokens in answered.gate]
-        x = [short(name) for name in answered.modules]
-        title = "Weight of each expert in each module"
+    x, rows = _for_tokens(answered, str(module)) if by_token else _for_modules(answered)
+    each = f"for each token, {module}" if by_token else "in each module"
+    title = f"Weight of each expert {each}"
     z = [[row[expert] for row in rows] for expert in range(len(names))]
     height = min(theme.LARGE, theme.SMALL - 40 + 26 * len(names))
-    figure = charts.blank_figure(title, max(theme.SMALL, height))
+    figure = blank_figure(title, max(theme.SMALL, height))
     figure.add_trace(
         go.Heatmap(
             x=x,
@@ -130,6 +125,17 @@ def gate_chart(answered: AnsweredOut, module: str | None) -> go.Figure:
     figure.update_yaxes(title={"text": "Expert"}, autorange="reversed", showgrid=False)
     figure.update_layout(hovermode="closest", margin={"l": 130, "r": 76, "b": 84})
     return figure
+
+
+def _for_tokens(answered: AnsweredOut, module: str) -> tuple[list[str], list[list[float]]]:
+    """The tokens of the prompt, and the weights of the experts for each of them."""
+    tokens = [f"{place} {shown(token)}" for place, token in enumerate(answered.tokens)]
+    return tokens, answered.gate[answered.modules.index(module)]
+
+
+def _for_modules(answered: AnsweredOut) -> tuple[list[str], list[list[float]]]:
+    """The modules, and the weights of the experts in each of them."""
+    return [short(name) for name in answered.modules], [_mean(each) for each in answered.gate]
 
 
 def _mean(tokens: list[list[float]]) -> list[float]:

@@ -14,11 +14,11 @@ from meshtune.backend.schemas.playground import (
 from meshtune.backend.schemas.runs import RunSummary
 from meshtune.dashboard import address, state, unknown
 from meshtune.dashboard.api.client import ApiProblem, api
-from meshtune.dashboard.design.forms import whole_number
 from meshtune.dashboard.figures.components import live_chart
+from meshtune.dashboard.inputs import whole_number
 from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.look.words import word
-from meshtune.dashboard.playground import client as playground_client, parts as playground_parts
+from meshtune.dashboard.playground import calls, parts
 from meshtune.dashboard.playground.parts import ARM_TITLES
 
 HERE = state.PLAYGROUND
@@ -79,34 +79,42 @@ def question(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
             key="play-source",
         ) == "My own"
     )  # fmt: skip
-    own = told.devices[device]
-    if typed:
-        with st.container(gap="xxsmall"):
-            prompt = st.text_area(
-                "Ask",
-                value=st.session_state.get("play-last-prompt", ""),
-                height=90,
-                placeholder="The embedded model knows the language of its tasks, such as 23 + 45 =",
-                help=f"At most {PROMPT_MOST} characters; the model reads about 100 tokens, a token "
-                "being mostly one letter.",
-                key="play-prompt",
-            )
-        task = st.selectbox(
-            "Task, told to the oracle only",
-            told.tasks,
-            index=None,
-            format_func=word,
-            placeholder="Not told",
-            key=f"play-typed-task-{run_id}",
+    return typed_prompt(told, device, run_id) if typed else test_question(told, device, run_id)
+
+
+def typed_prompt(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
+    """A prompt of one's own; one that is too long is said, and the page stops there."""
+    with st.container(gap="xxsmall"):
+        prompt = st.text_area(
+            "Ask",
+            value=st.session_state.get("play-last-prompt", ""),
+            height=90,
+            placeholder="The embedded model knows the language of its tasks, such as 23 + 45 =",
+            help=f"At most {PROMPT_MOST} characters; the model reads about 100 tokens, a token "
+            "being mostly one letter.",
+            key="play-prompt",
         )
-        if len(prompt) > PROMPT_MOST:
-            st.error(
-                f"This prompt has {len(prompt):,} characters; at most {PROMPT_MOST:,} are read, so "
-                "nothing was asked. Shorten it.",
-                icon=":material/error:",
-            )
-            st.stop()
-        return AskIn(run_id=run_id, device=device, prompt=prompt, task=task)
+    task = st.selectbox(
+        "Task, told to the oracle only",
+        told.tasks,
+        index=None,
+        format_func=word,
+        placeholder="Not told",
+        key=f"play-typed-task-{run_id}",
+    )
+    if len(prompt) > PROMPT_MOST:
+        st.error(
+            f"This prompt has {len(prompt):,} characters; at most {PROMPT_MOST:,} are read, so "
+            "nothing was asked. Shorten it.",
+            icon=":material/error:",
+        )
+        st.stop()
+    return AskIn(run_id=run_id, device=device, prompt=prompt, task=task)
+
+
+def test_question(told: PlaygroundOut, device: int, run_id: int) -> AskIn:
+    """A question of the test part of a task."""
+    own = told.devices[device]
     place = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     task = place.selectbox(
         "Task",
@@ -155,20 +163,25 @@ def switches(before: AnsweredOut | None, device: int) -> GateIn:
         help="The others get weight 0 in a module. All of them: as many as the gate likes.",
         key=f"play-top-{device}-{count}",
     )
-    st.markdown("Experts", help="Switch one off and see who takes over.")
-    names = playground_parts.expert_names(before)
-    with st.container(gap="xxsmall", height=300 if count > TOGGLES_SEEN else "content"):
-        on = [
-            st.toggle(name, value=True, key=f"play-expert-{device}-{count}-{place}")
-            for place, name in enumerate(names)
-        ]
     return GateIn(
         kind=None if kind == AS_TRAINED else kind,
         level=None if level == AS_TRAINED else level,
         blend=None if blend == AS_TRAINED else blend,
         top_k=None if top_k >= count else top_k,
-        off=[place for place in range(count) if not on[place]],
+        off=switched_off(before, device),
     )
+
+
+def switched_off(before: AnsweredOut, device: int) -> list[int]:
+    """A switch for every expert; the places of those that are off."""
+    st.markdown("Experts", help="Switch one off and see who takes over.")
+    names = parts.expert_names(before)
+    with st.container(gap="xxsmall", height=300 if len(names) > TOGGLES_SEEN else "content"):
+        on = [
+            st.toggle(name, value=True, key=f"play-expert-{device}-{len(names)}-{place}")
+            for place, name in enumerate(names)
+        ]
+    return [place for place, kept in enumerate(on) if not kept]
 
 
 def answers(answered: AnsweredOut) -> None:
@@ -179,12 +192,12 @@ def answers(answered: AnsweredOut) -> None:
         if answered.answer is not None:
             st.caption(f"Right answer: {fmt.sentence(answered.answer)}")
     arms = {arm.name: arm for arm in answered.arms}
-    st.html(playground_parts.CARD_CSS)
+    st.html(parts.CARD_CSS)
     with st.grid(5, min_column_width=146, gap="small"):
         for name in ARM_TITLES:
             with st.container(border=True, height="stretch", key=f"arm-{name}"):
                 missing = answered.missing.get(name)
-                st.html(playground_parts.arm_html(arms.get(name), name, missing, mode))
+                st.html(parts.arm_html(arms.get(name), name, missing, mode))
     st.caption(
         f"Merged is the {answered.merged_of}. Every arm says the likeliest token each time. "
         f"Answered in {fmt.seconds(answered.seconds)} after round {answered.rounds_done}."
@@ -204,7 +217,7 @@ def gate(answered: AnsweredOut) -> None:
     if len(answered.gate[0]) > 1:
         picked = st.selectbox("Module", [ALL_MODULES, *answered.modules], key="play-module")
         module = None if picked == ALL_MODULES else picked
-    figure = playground_parts.gate_chart(answered, module)
+    figure = parts.gate_chart(answered, module)
     live_chart(figure, key="play-gate-chart", keep=f"{module}-{len(answered.experts)}")
 
 
@@ -230,7 +243,7 @@ left, right = st.columns([1, 3], gap="medium")
 with left:
     run_id = choose_run(listed)
     try:
-        told = playground_client.look(api(), run_id)
+        told = calls.look(api(), run_id)
     except ApiProblem as trouble:
         unknown.show(trouble.detail, unknown.run_ways(HERE, "run"))
         st.stop()
@@ -257,7 +270,7 @@ with result:
     first = memory_key not in st.session_state
     try:
         with st.spinner("Loading the run: some seconds the first time.", show_time=True):
-            answered = playground_client.ask(api(), body)
+            answered = calls.ask(api(), body)
     except ApiProblem as trouble:
         state.show_problem(trouble, where=wrong)
         st.stop()

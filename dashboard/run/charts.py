@@ -3,8 +3,8 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from meshtune.dashboard.figures import curves as charts
 from meshtune.dashboard.figures.frames import thinned
+from meshtune.dashboard.figures.layout import LABELS_UP_TO, blank_figure, round_axis, step_up
 from meshtune.dashboard.look import theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine import quantities as words
@@ -12,9 +12,9 @@ from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.records import LayerRecord
 
 
-def lost_chart(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:
+def lost(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:
     """Forgetting, and own accuracy that each exchange undid, in points."""
-    figure = charts.blank_figure(f"{words.FORGETTING.word} on the own task", theme.SMALL)
+    figure = blank_figure(f"{words.FORGETTING.word} on the own task", theme.SMALL)
     color = theme.method_look(config.method.kind).tint.of(mode)
     lines = {"forgetting": ("Below the best so far", color, "solid")}
     if frame["exchange_loss"].notna().any():
@@ -31,19 +31,19 @@ def lost_chart(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.F
             )
         )
     figure.update_yaxes(title={"text": "Own task, lost (pt)"}, rangemode="tozero")
-    charts.round_axis(figure, config.rounds)
+    round_axis(figure, config.rounds)
     figure.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
     figure.update_layout(showlegend=len(lines) > 1, margin={"t": 56 if len(lines) > 1 else 36})
     return figure
 
 
-def collision_chart(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure | None:
+def collision(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure | None:
     """Collision rate by Eq. 19 and as the masks really collide; None in runs that know neither."""
     known = rounds.dropna(subset=["collision_analytic", "collision_real"], how="all")
     if known.empty:
         return None
     rows = thinned(known, "collision_real")
-    figure = charts.blank_figure("Collision of experts in a cluster", theme.SMALL)
+    figure = blank_figure("Collision of experts in a cluster", theme.SMALL)
     arms = {
         "collision_analytic": ("From densities (Eq. 19)", theme.MUTED.of(mode), "dash"),
         "collision_real": ("As the masks are", theme.ACCENT.of(mode), "solid"),
@@ -61,9 +61,9 @@ def collision_chart(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -
         )
     most = 100 * float(known[["collision_analytic", "collision_real"]].max().max())
     figure.update_yaxes(
-        title={"text": "Entries of B (%)"}, range=[0, max(charts.step_up(most * 1.05), 1.0)]
+        title={"text": "Entries of B (%)"}, range=[0, max(step_up(most * 1.05), 1.0)]
     )
-    charts.round_axis(figure, config.rounds)
+    round_axis(figure, config.rounds)
     figure.update_layout(
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
@@ -72,14 +72,14 @@ def collision_chart(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -
     return figure
 
 
-def layers_chart(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure:
+def layers(found: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure:
     """Density of every module, beside the spectral entropy of its input where that decides."""
-    names = [each.module.removeprefix("layers.").removesuffix("_proj") for each in layers]
-    figure = charts.blank_figure("Density of each layer", theme.MEDIUM)
+    names = [each.module.removeprefix("layers.").removesuffix("_proj") for each in found]
+    figure = blank_figure("Density of each layer", theme.MEDIUM)
     figure.add_trace(
         go.Bar(
             x=names,
-            y=[100 * each.density for each in layers],
+            y=[100 * each.density for each in found],
             name="Density",
             marker={"color": theme.ACCENT.of(mode)},
             hovertemplate="%{x}: %{y:.1f} %",
@@ -87,11 +87,11 @@ def layers_chart(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure
     )
     figure.update_yaxes(title={"text": "Share of B trained (%)"}, range=[0, 102])
     figure.update_xaxes(title={"text": "Module: layer and projection"}, tickangle=-90)
-    if any(each.entropy is not None for each in layers):
+    if any(each.entropy is not None for each in found):
         figure.add_trace(
             go.Scatter(
                 x=names,
-                y=[each.entropy for each in layers],
+                y=[each.entropy for each in found],
                 yaxis="y2",
                 name="Spectral entropy of its input",
                 mode="lines+markers",
@@ -116,10 +116,10 @@ def layers_chart(layers: tuple[LayerRecord, ...], mode: theme.Mode) -> go.Figure
     return figure
 
 
-def routes_chart(tasks: list[TaskName], shares: list[list[float]], finished: int) -> go.Figure:
+def routes(tasks: list[TaskName], shares: list[list[float]], finished: int) -> go.Figure:
     """Which expert the gate preferred for the questions of each task."""
     titles = [word(task) for task in tasks]
-    figure = charts.blank_figure(f"Experts the gate preferred, round {finished}", theme.MEDIUM)
+    figure = blank_figure(f"Experts the gate preferred, round {finished}", theme.MEDIUM)
     figure.add_trace(
         go.Heatmap(
             x=titles,
@@ -143,5 +143,5 @@ def routes_chart(tasks: list[TaskName], shares: list[list[float]], finished: int
     figure.update_xaxes(title={"text": "Task of the expert", "standoff": 4}, showgrid=False)
     figure.update_yaxes(title={"text": "Task asked"}, autorange="reversed", showgrid=False)
     figure.update_layout(hovermode="closest", margin={"l": 110, "r": 76, "b": 84})
-    figure.update_xaxes(tickangle=-35 if len(tasks) > charts.LABELS_UP_TO else 0)
+    figure.update_xaxes(tickangle=-35 if len(tasks) > LABELS_UP_TO else 0)
     return figure

@@ -9,10 +9,12 @@ from meshtune.backend.schemas.compare import RunCurves
 from meshtune.backend.schemas.runs import RunDetail
 from meshtune.dashboard import address, state
 from meshtune.dashboard.api.client import api
-from meshtune.dashboard.figures import curves as charts, maps
+from meshtune.dashboard.figures import maps
 from meshtune.dashboard.figures.components import chart_data, draw_chart, live_chart, network_map
+from meshtune.dashboard.figures.curves import task_curves, total_curve
+from meshtune.dashboard.figures.heat import score_heat_map
 from meshtune.dashboard.look import format as fmt, theme
-from meshtune.dashboard.run import charts as run_charts, frames as run_frames
+from meshtune.dashboard.run import charts, frames
 from meshtune.engine import quantities as words
 from meshtune.engine.records import RoundRecord
 
@@ -26,7 +28,7 @@ def choose_baseline(run: RunDetail) -> int | None:
     plain = client.runs(limit=LISTED, method=theme.REFERENCE_METHOD).runs
     others = {other.id: other for other in client.runs(limit=LISTED).runs if other.id != run.id}
     others |= {other.id: other for other in plain if other.id != run.id}
-    fair = run_frames.baseline_of(run, plain)
+    fair = frames.baseline_of(run, plain)
     key = f"base-{run.id}"
 
     def base_of(given: str) -> int | None:
@@ -52,10 +54,30 @@ def choose_baseline(run: RunDetail) -> int | None:
 
 
 def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, shown: int) -> None:
-    """The six numbers of the run after a round: two results, four costs; against a baseline."""
-    now = run_frames.at(curves, shown)
-    other = run_frames.at(base, shown) if base else run_frames.NOTHING
+    """The numbers of the run after a round."""
     seen = rounds[rounds["round"] <= shown]
+    # six side by side on a wide screen, three on a narrow one
+    with st.grid(6, min_column_width=174, gap="small"):
+        for quantity, value, under in _tiles(seen, curves, base, shown):
+            st.metric(
+                quantity.word,
+                value,
+                under,
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                help=fmt.sentence(f"{quantity.meaning}; over the rounds so far"),
+                height="stretch",
+            )
+    st.caption(beyond_air(seen))
+
+
+def _tiles(
+    seen: pd.DataFrame, curves: RunCurves, base: RunCurves | None, shown: int
+) -> list[tuple[words.Quantity, str, str]]:
+    """Two results and four costs after a round, each with what it is against a baseline."""
+    now = frames.at(curves, shown)
+    other = frames.at(base, shown) if base else frames.NOTHING
     bits, airtime = (float(seen[c].sum()) for c in ("sent_bits", "airtime_s"))
     energy = float(seen["energy_j"].sum())
     waited = seen["round_s"].dropna()
@@ -64,7 +86,7 @@ def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, sho
     def against(difference: str | None, otherwise: str) -> str:
         return f"{difference} to the baseline" if base and difference else otherwise
 
-    tiles = [
+    return [
         (words.OWN_TASK, fmt.percent(now.own), against(_points(now.own, other.own),
          _change(seen, "accuracy_own"))),
         (words.ALL_TASKS, fmt.percent(now.all), against(_points(now.all, other.all),
@@ -78,20 +100,6 @@ def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, sho
         (words.TRANSMIT, fmt.joules(energy), against(_relative(energy, other.energy_j),
          f"{fmt.joules(energy / done)} per round")),
     ]  # fmt: skip
-    # six side by side on a wide screen, three on a narrow one
-    with st.grid(6, min_column_width=174, gap="small"):
-        for quantity, value, under in tiles:
-            st.metric(
-                quantity.word,
-                value,
-                under,
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-                help=fmt.sentence(f"{quantity.meaning}; over the rounds so far"),
-                height="stretch",
-            )
-    st.caption(beyond_air(seen))
 
 
 def _points(value: float | None, other: float | None) -> str | None:
@@ -136,17 +144,17 @@ def round_pictures(run: RunDetail, shown: int) -> None:
     """The map and the heat map after a round."""
     mode, config = state.mode(), run.config
     record = state.whole_round(api(), run.id, shown - 1)
-    evaluated = run_frames.evaluated_before(config, shown)
+    evaluated = frames.evaluated_before(config, shown)
     scored = record if evaluated == shown else state.whole_round(api(), run.id, evaluated - 1)
     with st.grid(2, min_column_width=420, gap="medium"):
         with st.container():
             st.markdown(round_line(shown, record))
             if record is not None:
-                own = run_frames.own_scores(scored, config)
+                own = frames.own_scores(scored, config)
                 payload = maps.round_map(record, own, mode)
                 network_map(payload, key="run-map", height=theme.MEDIUM + 60)
         with st.container():
-            heat = charts.score_heat_map(run_frames.score_frame(scored, config), config, mode)
+            heat = score_heat_map(frames.score_frame(scored, config), config, mode)
             live_chart(heat, key="heat")
             if scored is not None and evaluated != shown:
                 st.caption(f"Round {shown} was not evaluated; these are the scores of {evaluated}.")
@@ -155,11 +163,11 @@ def round_pictures(run: RunDetail, shown: int) -> None:
 
 def state_of_routes(scored: RoundRecord | None, evaluated: int) -> None:
     """Which expert answered which task; a sentence where no gate ranks experts."""
-    tasks, shares = run_frames.routes_table(scored)
+    tasks, shares = frames.routes_table(scored)
     place = st.container(key="routes")
     if tasks:
         with place:
-            live_chart(run_charts.routes_chart(tasks, shares, evaluated), key="routes-chart")
+            live_chart(charts.routes(tasks, shares, evaluated), key="routes-chart")
     elif scored is not None:
         place.caption(
             "Which expert the gate preferred is known of rounds in which a gate that is not told "
@@ -186,15 +194,15 @@ def _curve_charts(
     run: RunDetail, curves: RunCurves, rounds: pd.DataFrame
 ) -> dict[str, dict[str, Any]]:
     mode, config = state.mode(), run.config
-    tasks = run_frames.task_frame(curves)
+    tasks = frames.task_frame(curves)
     found = {
-        "own": charts.task_curves(tasks, "own", config),
-        "all": charts.task_curves(tasks, "all", config),
-        "bits": charts.total_curve(rounds, "total_bits", config, mode),
-        "airtime": charts.total_curve(rounds, "total_airtime_s", config, mode),
-        "energy": charts.total_curve(rounds, "total_energy_j", config, mode),
-        "lost": run_charts.lost_chart(run_frames.lost_frame(curves), config, mode),
-        "collision": run_charts.collision_chart(rounds, config, mode),
+        "own": task_curves(tasks, "own", config),
+        "all": task_curves(tasks, "all", config),
+        "bits": total_curve(rounds, "total_bits", config, mode),
+        "airtime": total_curve(rounds, "total_airtime_s", config, mode),
+        "energy": total_curve(rounds, "total_energy_j", config, mode),
+        "lost": charts.lost(frames.lost_frame(curves), config, mode),
+        "collision": charts.collision(rounds, config, mode),
     }
     drawn = {
         key: {**chart_data(figure), "keep": "keep", "marks": True}
@@ -203,6 +211,6 @@ def _curve_charts(
     }
     first = state.whole_round(api(), run.id, 0)
     if first is not None and first.layers:
-        layers = chart_data(run_charts.layers_chart(first.layers, mode))
+        layers = chart_data(charts.layers(first.layers, mode))
         drawn["layers"] = {**layers, "keep": "keep", "marks": False}
     return drawn

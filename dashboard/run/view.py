@@ -9,13 +9,13 @@ import tomli_w
 from meshtune.backend.schemas.compare import RunCurves
 from meshtune.backend.schemas.runs import RunDetail
 from meshtune.dashboard import address, door, state, unknown
-from meshtune.dashboard.api import bundles as bundle_client
+from meshtune.dashboard.api import bundles
 from meshtune.dashboard.api.client import ApiClient, ApiProblem, api, carried
-from meshtune.dashboard.compare import client as compare_client
+from meshtune.dashboard.compare.calls import study
 from meshtune.dashboard.figures.components import mark_round
 from meshtune.dashboard.figures.frames import History
 from meshtune.dashboard.look import format as fmt, theme
-from meshtune.dashboard.run import parts as run_parts
+from meshtune.dashboard.run import parts
 from meshtune.dashboard.run.replay import TICK_S, Replay, controls
 from meshtune.engine.records import ENDED, RunStatus
 
@@ -198,9 +198,24 @@ def events(run: RunDetail) -> None:
     st.dataframe(table, hide_index=True, height=min(220, 38 + 35 * max(1, len(table))))
 
 
-def config_and_downloads(run: RunDetail) -> None:
-    """The whole config, and the records as files."""
+def config_and_data(run: RunDetail) -> None:
+    """The records as files, the whole config, and what the run ran on."""
     st.subheader("Config and data", anchor=False)
+    downloads(run)
+    with st.expander("Config as TOML"):
+        st.code(tomli_w.dumps(run.config.model_dump(mode="json")), language="toml")
+    if run.provenance is not None:
+        with st.expander("Versions and machine"):
+            facts = run.provenance.model_dump().items()
+            st.table(
+                pd.DataFrame(
+                    [(key, fmt.plain(value)) for key, value in facts], columns=["what", "value"]
+                )
+            )
+
+
+def downloads(run: RunDetail) -> None:
+    """The run as files."""
     name = "".join(c if c.isalnum() else "-" for c in run.name).strip("-") or "run"
     with st.container(horizontal=True):
         st.download_button(
@@ -221,7 +236,7 @@ def config_and_downloads(run: RunDetail) -> None:
         )
         st.download_button(
             "Bundle",
-            carried(lambda: bundle_client.taken(api(), run.id)),
+            carried(lambda: bundles.taken(api(), run.id)),
             f"{name}-{run.id}.zip",
             "application/zip",
             icon=":material/deployed_code:",
@@ -229,16 +244,6 @@ def config_and_downloads(run: RunDetail) -> None:
             help="Config, rounds, checkpoint and adapters in one file. Another Meshtune takes it "
             "at the end of its gallery.",
         )
-    with st.expander("Config as TOML"):
-        st.code(tomli_w.dumps(run.config.model_dump(mode="json")), language="toml")
-    if run.provenance is not None:
-        with st.expander("Versions and machine"):
-            facts = run.provenance.model_dump().items()
-            st.table(
-                pd.DataFrame(
-                    [(key, fmt.plain(value)) for key, value in facts], columns=["what", "value"]
-                )
-            )
 
 
 try:
@@ -266,12 +271,10 @@ def live() -> None:
     note = st.container()  # a fixed place: an element that appears above would remount what follows
     client = api()
     run = opened
-    history = state.history_of(run.id, run.config)
+    history = state.history_of(run.id)
     try:
         run = client.run(opened.id)
-        history = state.follow(
-            client, run, run.config, pages=state.PAGES_PER_TICK if active else ALL_PAGES
-        )
+        history = state.follow(client, run, pages=state.PAGES_PER_TICK if active else ALL_PAGES)
         if run.status is RunStatus.QUEUED:
             with note:
                 waiting(client)
@@ -303,19 +306,19 @@ def body(run: RunDetail, history: History) -> None:
     """Numbers, pictures and curves, once there is a finished round."""
     rounds = history.round_frame()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        base_id = run_parts.choose_baseline(run)
+        base_id = parts.choose_baseline(run)
     curves, base = studied(run.id, base_id)
     shown = controls(replay, history.last_round_index + 1)
     mark_round(shown if len(rounds) > 1 else None, key="marker")
-    run_parts.numbers(rounds, curves, base, shown)
-    run_parts.round_pictures(run, shown)
-    run_parts.curves_of(run, curves, rounds)
+    parts.numbers(rounds, curves, base, shown)
+    parts.round_pictures(run, shown)
+    parts.curves_of(run, curves, rounds)
 
 
 def studied(run_id: int, base_id: int | None) -> tuple[RunCurves, RunCurves | None]:
     """Curves of the run and of its baseline; asked anew only when something has changed."""
     wanted = [run_id, base_id] if base_id else [run_id]
-    seen = compare_client.study(api(), wanted, st.session_state.get("run-study"))
+    seen = study(api(), wanted, st.session_state.get("run-study"))
     st.session_state["run-study"] = seen
     found = seen.study.runs
     return found[0].curves, found[1].curves if base_id else None
@@ -323,4 +326,4 @@ def studied(run_id: int, base_id: int | None) -> tuple[RunCurves, RunCurves | No
 
 with state.steady():
     live()
-config_and_downloads(opened)
+config_and_data(opened)

@@ -1,23 +1,11 @@
 """How to start the dashboard: its command line. Light: imports nothing heavy."""
 
-import sys
 from pathlib import Path
 
 HOST = "127.0.0.1"
 ENTRY = Path(__file__).with_name("server.py")
-HEALTH_PATH = "/_stcore/health"  # answers `ok` once the server listens
 API_URL_VARIABLE = "MESHTUNE_API_URL"
 DEFAULT_API_URL = "http://127.0.0.1:8701"
-
-
-def arguments(port: int, api_url: str, host: str = HOST) -> list[str]:
-    """Command line that serves the dashboard on `port`, in front of the API at `api_url`."""
-    return [
-        *(sys.executable, "-m", "meshtune.dashboard"),
-        f"--port={port}",
-        f"--host={host}",
-        f"--api-url={api_url}",
-    ]
 
 
 def streamlit_arguments(port: int, host: str) -> list[str]:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from meshtune.backend.schemas.runs import PresetOut
 from meshtune.backend.schemas.sweeps import CellOut, EstimateOut, RowOut, SweepDetail
-from meshtune.dashboard.figures import curves as charts
+from meshtune.dashboard.figures.layout import blank_figure
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine.naming import flat
@@ -265,7 +265,7 @@ def metric_chart(sweep: SweepDetail, mode: theme.Mode) -> go.Figure | None:
     if not sweep.metric.startswith("accuracy"):
         scale = fmt.scale_for(largest, UNITS[sweep.metric])
     title = METRIC_TITLES[sweep.metric]
-    figure = charts.blank_figure(title, theme.MEDIUM)
+    figure = blank_figure(title, theme.MEDIUM)
     palette = [look.color for look in theme.TASKS.values()]
     for number, (name, rows) in enumerate(list(lines.items())[:LINES_MOST]):
         color = theme.ACCENT.of(mode) if len(lines) == 1 else palette[number % len(palette)]

@@ -11,7 +11,7 @@ from meshtune.dashboard import address, door, state, unknown
 from meshtune.dashboard.api.client import ApiProblem, api, carried
 from meshtune.dashboard.figures.components import live_chart
 from meshtune.dashboard.look import format as fmt
-from meshtune.dashboard.sweeps import client as sweep_client, parts as sweep_parts
+from meshtune.dashboard.sweeps import calls, parts
 from meshtune.engine.config import plain_errors
 from meshtune.engine.quantities import QUANTITIES
 from meshtune.engine.records import ENDED
@@ -39,7 +39,7 @@ COLUMN_HELP = {
 def overview() -> None:
     """The newest sweeps, and a form to start another."""
     try:
-        listed = sweep_client.sweeps(api()).sweeps
+        listed = calls.sweeps(api()).sweeps
         presets = {preset.name: preset for preset in api().presets()}
     except ApiProblem as problem:
         state.show_problem(problem)
@@ -61,14 +61,14 @@ def line(sweep: SweepSummary) -> None:
     """One sweep in the list."""
     name, facts, when = st.columns([3, 6, 1], vertical_alignment="center", gap="small")
     name.page_link(
-        HERE, label=f"{sweep_parts.literal(sweep.name)} #{sweep.id}",
+        HERE, label=f"{parts.literal(sweep.name)} #{sweep.id}",
         query_params={"sweep": str(sweep.id)},
     )  # fmt: skip
     varied = ", ".join(f"`{field}`" for field in sweep.fields) or "seeds"
     stopped = " · stopped" if sweep.stopped_at else ""
     facts.caption(
         f"{varied} · {fmt.count(sweep.cells, 'cell')}: "
-        f"{sweep_parts.statuses_text(sweep.statuses)}{stopped}"
+        f"{parts.statuses_text(sweep.statuses)}{stopped}"
     )
     when.caption(fmt.ago(sweep.created_at))
 
@@ -90,7 +90,7 @@ def start_form(presets: dict[str, PresetOut]) -> None:
                 key="sweep-seeds",
                 help="n seeds: 0 to n - 1. Intervals need at least two.",
             )
-        fields = sweep_parts.fields_of(presets[chosen])
+        fields = parts.fields_of(presets[chosen])
         axes = dict([*axis("first", fields, FIRST_FIELD), *axis("second", fields, None)])
         tree = {"name": name, "preset": chosen, "axes": axes, "seeds": seeds}
         begin(tree | sampling())
@@ -137,7 +137,7 @@ def axis(place: str, fields: dict[str, Any], start: str | None) -> list[tuple[st
             help="For example 0.001, 0.01, 0.1 or lora_gossip, so_lora. A range is 0.001 .. 0.1, "
             "and 0.001 .. 0.1 in 7 has seven steps.",
         )
-    return [(field, sweep_parts.axis_values(text))] if text.strip() else []
+    return [(field, parts.axis_values(text))] if text.strip() else []
 
 
 def begin(tree: dict[str, Any]) -> None:
@@ -162,7 +162,7 @@ def begin(tree: dict[str, Any]) -> None:
     ):
         return
     try:
-        created = sweep_client.start(api(), spec)
+        created = calls.start(api(), spec)
     except ApiProblem as problem:
         state.show_problem(problem, where=told)
         return
@@ -178,6 +178,16 @@ def refuse(sentence: str) -> None:
 # One of them
 
 
+def newest() -> list[unknown.Way]:
+    """Links to the newest sweeps."""
+    return unknown.newest(
+        lambda: [
+            unknown.Way(f"{sweep.name} #{sweep.id}", HERE, {"sweep": str(sweep.id)})
+            for sweep in calls.sweeps(api(), unknown.SHOWN_MOST).sweeps
+        ]
+    )
+
+
 def chosen_metric() -> Metric:
     """By what the best is chosen; kept in the address."""
     address.follow(
@@ -188,7 +198,7 @@ def chosen_metric() -> Metric:
             "Metric",
             list(METRICS),
             required=True,
-            format_func=sweep_parts.METRIC_WORDS.__getitem__,
+            format_func=parts.METRIC_WORDS.__getitem__,
             key="sweep-metric",
             help="Accuracies are best when high, costs when low.",
         )
@@ -209,13 +219,13 @@ def whole(sweep_id: int) -> None:
         on_click=st.query_params.clear,
     )
     try:
-        sweep = sweep_client.sweep(api(), sweep_id)
+        sweep = calls.sweep(api(), sweep_id)
     except ApiProblem as problem:
         state.to_the_door(problem)
-        unknown.show(problem.detail, unknown.sweep_ways(HERE))
+        unknown.show(problem.detail, newest())
         return
     under_way = not sweep.statuses.keys() <= OVER
-    st.subheader(f"{sweep_parts.literal(sweep.name)} #{sweep.id}", anchor=False)
+    st.subheader(f"{parts.literal(sweep.name)} #{sweep.id}", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         metric = chosen_metric()
         buttons(sweep, under_way=under_way)
@@ -224,7 +234,7 @@ def whole(sweep_id: int) -> None:
     def live() -> None:
         place = st.container()
         try:
-            now = sweep_client.sweep(api(), sweep_id, metric)
+            now = calls.sweep(api(), sweep_id, metric)
         except ApiProblem as problem:
             state.show_problem(problem, where=place)
             return
@@ -245,14 +255,14 @@ def buttons(sweep: SweepDetail, *, under_way: bool) -> None:
         **door.lock("run", help="Finished runs are kept."),
     ):
         try:
-            sweep_client.stop(api(), sweep.id)
+            calls.stop(api(), sweep.id)
         except ApiProblem as problem:
             state.show_problem(problem)
         else:
             st.rerun()
     st.download_button(
         "Table as CSV",
-        carried(lambda: sweep_client.table_csv(api(), sweep.id)),
+        carried(lambda: calls.table_csv(api(), sweep.id)),
         f"sweep-{sweep.id}.csv",
         "text/csv",
         icon=":material/download:",
@@ -266,21 +276,21 @@ def results(sweep: SweepDetail) -> None:
     stopped = f" · stopped {fmt.ago(sweep.stopped_at)}" if sweep.stopped_at else ""
     st.caption(f"{fmt.count(sweep.cells, 'cell')} · begun {fmt.ago(sweep.created_at)}{stopped}")
     best_line(sweep)
-    st.html(sweep_parts.legend_html(sweep.statuses, mode))
-    chart = sweep_parts.metric_chart(sweep, mode)
+    st.html(parts.legend_html(sweep.statuses, mode))
+    chart = parts.metric_chart(sweep, mode)
     with st.grid(2 if chart is not None else 1, min_column_width=420, gap="medium"):
-        st.html(sweep_parts.cells_html(sweep, mode))
+        st.html(parts.cells_html(sweep, mode))
         if chart is not None:
             live_chart(chart, key="sweep-chart", keep=sweep.metric)
     st.dataframe(
-        sweep_parts.table_frame(sweep),
+        parts.table_frame(sweep),
         hide_index=True,
         key="sweep-table",
         column_config={
             name: st.column_config.TextColumn(help=text) for name, text in COLUMN_HELP.items()
         },
     )
-    runs = sweep_parts.to_compare(sweep)
+    runs = parts.to_compare(sweep)
     if len(runs) > 1:
         st.page_link(
             state.COMPARE,
@@ -296,9 +306,9 @@ def best_line(sweep: SweepDetail) -> None:
         st.info("No run is completed yet, so there is no best one.", icon=":material/schedule:")
         return
     found = sweep.best.metrics[sweep.metric]
-    title = sweep_parts.METRIC_TITLES[sweep.metric]
-    values = sweep_parts.literal(sweep_parts.values_text(sweep.best.values))
-    estimate = sweep_parts.estimate_text(sweep.metric, found)
+    title = parts.METRIC_TITLES[sweep.metric]
+    values = parts.literal(parts.values_text(sweep.best.values))
+    estimate = parts.estimate_text(sweep.metric, found)
     st.markdown(
         f"**Best so far:** {values} :gray[{title} {estimate}, n = {found.count}]",
         help="Highest mean of an accuracy, lowest of a cost; ± is the 95 % interval over seeds.",
@@ -311,6 +321,6 @@ number = address.whole_number(wanted)
 if number is not None:
     whole(number)
 elif wanted:
-    unknown.show(unknown.no_number("sweep", wanted), unknown.sweep_ways(HERE))
+    unknown.show(unknown.no_number("sweep", wanted), newest())
 else:
     overview()

@@ -25,9 +25,9 @@ from playwright.sync_api import (
 )
 
 from meshtune.backend.schemas.runs import RunCreate
-from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from tests.support.builders import tiny_config
 from tests.support.fake_api import FakeApi, served
+from tests.support.pages import HEALTH_PATH, arguments
 from tests.support.ports import free_port
 
 CHROMIUM = next(

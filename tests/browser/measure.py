@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from meshtune.dashboard.serving.launch import HEALTH_PATH
 from meshtune.engine.config import RunConfig
 from tests.browser.beside import beside, cost_of_service, stored
 from tests.browser.conftest import CHROMIUM, FLAGS, settled, whole
 from tests.browser.lines import WAIT_S, Line, edits
 from tests.browser.opening import opened
 from tests.support.comparison import fill
+from tests.support.pages import HEALTH_PATH
 from tests.support.ports import free_port
 
 DEVICES = 100

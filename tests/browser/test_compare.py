@@ -16,7 +16,6 @@ from playwright.sync_api import Browser, Page, expect
 from pyarrow import parquet
 
 from meshtune.backend.settings import Settings, open_store
-from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from meshtune.engine.records import RunStatus
 from tests.browser.conftest import (
     OpenPage,
@@ -27,6 +26,7 @@ from tests.browser.conftest import (
 )
 from tests.support.comparison import arm_config, complete, fill
 from tests.support.fake_api import FakeApi, fake_config
+from tests.support.pages import HEALTH_PATH, arguments
 from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

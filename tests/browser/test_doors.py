@@ -8,8 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from tests.browser.conftest import OpenPage, process, wait_for
+from tests.support.pages import HEALTH_PATH, arguments
 from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

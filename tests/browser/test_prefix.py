@@ -11,10 +11,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from meshtune.engine.records import RunStatus
 from tests.browser.conftest import OpenPage, process, settled, wait_for
 from tests.support.fake_api import FakeApi, fake_config, served
+from tests.support.pages import HEALTH_PATH, arguments
 from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

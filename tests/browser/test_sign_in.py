@@ -10,13 +10,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from meshtune.backend.settings import Settings, open_store
-from meshtune.dashboard.serving.launch import HEALTH_PATH, arguments
 from meshtune.db import tokens
 from meshtune.db.session import writing
 from meshtune.db.tokens import Scope
 from meshtune.engine.records import RunStatus
 from tests.browser.conftest import OpenPage, process, settled, wait_for
 from tests.support.builders import stored_run, tiny_config
+from tests.support.pages import HEALTH_PATH, arguments
 from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from meshtune import dashboard
 from meshtune.backend.schemas.runs import FieldProblem, PresetOut
-from meshtune.dashboard.design.forms import spec_of
+from meshtune.dashboard.design.fields import spec_of
 from meshtune.engine.config import RunConfig
 from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener

@@ -1,12 +1,14 @@
 """Run: every state of a run has its screen."""
 
 import time
+from typing import Any
 
 import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from streamlit.testing.v1 import AppTest
 
 from meshtune.dashboard.look.format import MISSING
-from meshtune.dashboard.run import replay as run_replay
+from meshtune.dashboard.run import replay
 from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import FakeApi, fake_config
@@ -16,6 +18,12 @@ def said(page: AppTest) -> str:
     """All text of the page."""
     parts = [*page.markdown, *page.caption, *page.info, *page.warning, *page.error, *page.title]
     return " ".join(str(each.value) for each in parts).replace("\u00a0", " ")
+
+
+def slider(page: AppTest) -> Any:
+    """The slider over the rounds."""
+    (found,) = [each for each in page.slider if each.label == "Round"]
+    return found
 
 
 def drawn(page: AppTest) -> int:
@@ -313,7 +321,7 @@ def test_another_round_is_shown_with_its_own_numbers(open_view: Opener, api: Fak
     api.add(fixed=RunStatus.COMPLETED, done=20)
     page = open_view("run", run=1)
     last = {each.label: each.value for each in page.metric}
-    page.slider(key="round-1").set_value(5).run()
+    slider(page).set_value(5).run()
     assert not page.exception
     then = {each.label: each.value for each in page.metric}
     assert then["Bits sent"] != last["Bits sent"]
@@ -324,20 +332,84 @@ def test_another_round_is_shown_with_its_own_numbers(open_view: Opener, api: Fak
     assert {each.label: each.value for each in page.metric} == last
 
 
+def late(page: AppTest, *states: WidgetState) -> None:
+    """The page runs with what a browser sent that had not drawn the last run of it."""
+    shown = page._tree.get_widget_states().widgets
+    kept = [each for each in shown if each.id != slider(page).proto.id]
+    page._run(WidgetStates(widgets=[*kept, *states]))
+    assert not page.exception
+
+
+def test_a_browser_that_is_behind_does_not_stop_the_following(
+    open_view: Opener, api: FakeApi
+) -> None:
+    run = api.add(fake_config(rounds=20), fixed=RunStatus.RUNNING, done=4)
+    page = open_view("run", run=1)
+    behind = slider(page)._widget_state
+    run.done = 5
+    page.run()
+    late(page, behind)
+    run.done = 6
+    page.run()
+    assert slider(page).value == 6
+
+
+def test_a_browser_that_is_behind_does_not_stop_the_replay(
+    open_view: Opener, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(replay, "now", lambda: clock[0])
+    api.add(fixed=RunStatus.COMPLETED, done=9)
+    page = open_view("run", run=1)
+    page.button(key="play").click().run()
+    for _ in range(2):
+        behind = slider(page)._widget_state
+        clock[0] += 1.0
+        page.run()
+        late(page, behind)
+    assert page.button(key="play").label == "Stop"
+    assert slider(page).value == 5
+
+
+def test_latest_is_not_undone_by_the_choice_before_it(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=9)
+    page = open_view("run", run=1)
+    slider(page).set_value(3).run()
+    behind = slider(page)._widget_state
+    page.button(key="to-Latest").click().run()
+    late(page, behind)
+    assert slider(page).value == 9
+
+
+def test_a_slider_that_was_just_replaced_can_still_be_moved(
+    open_view: Opener, api: FakeApi
+) -> None:
+    run = api.add(fake_config(rounds=20), fixed=RunStatus.RUNNING, done=4)
+    page = open_view("run", run=1)
+    chosen = slider(page).set_value(2)._widget_state
+    run.done = 5
+    page._run(WidgetStates())
+    late(page, chosen)
+    assert slider(page).value == 2
+    run.done = 6
+    page.run()
+    assert slider(page).value == 2
+
+
 def test_play_begins_again_at_the_first_round_and_ends_at_the_last(
     open_view: Opener, api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(run_replay, "now", lambda: clock[0])
+    monkeypatch.setattr(replay, "now", lambda: clock[0])
     api.add(fixed=RunStatus.COMPLETED, done=4)
     page = open_view("run", run=1)
     page.button(key="play").click().run()
     assert page.button(key="play").label == "Stop"
-    seen = [page.slider(key="round-1").value]
+    seen = [slider(page).value]
     while page.button(key="play").label == "Stop":
         clock[0] += 0.5
         page.run()
-        seen.append(page.slider(key="round-1").value)
+        seen.append(slider(page).value)
     assert seen == [1, 2, 3, 4]
     assert page.button(key="play").label == "Play"
 

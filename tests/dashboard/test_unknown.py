@@ -1,9 +1,13 @@
 """An address that names nothing: an error, what is near, and nothing that could be run."""
 
+import ast
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from meshtune.dashboard import unknown
+from meshtune import dashboard
+from meshtune.dashboard import address, unknown
 from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import Opener
 from tests.support.fake_api import PRESETS, FakeApi, fake_config
@@ -119,3 +123,48 @@ def test_an_unknown_page_of_learn_is_said(open_view: Opener) -> None:
 def test_parts_of_a_link_that_are_no_runs_are_named(open_view: Opener) -> None:
     page = open_view("compare", runs="2,x,-3")
     assert any("x, -3" in each.value for each in page.warning)
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(("view", "known"), address.PARAMETERS.items())
+def test_an_unknown_parameter_is_named_beside_those_that_a_page_knows(
+    open_view: Opener, view: str, known: tuple[str, ...]
+) -> None:
+    page = open_view(view or "gallery", rnu=1, embed="true", embed_options="show_toolbar")
+    (said,) = [each.value for each in page.warning if "does not know" in each.value]
+    assert "“rnu”" in said
+    assert said.endswith(f"it knows {', '.join(known)}.")
+    assert "embed" not in said
+
+
+@pytest.mark.usefixtures("two")
+def test_known_parameters_and_those_of_streamlit_pass(open_view: Opener) -> None:
+    page = open_view("run", run=1, base=2, embed="true", theme="dark")
+    assert not page.warning
+
+
+def test_odd_names_are_few_short_and_no_markup(open_view: Opener) -> None:
+    page = open_view("gallery", **{"[a](b)": 1, "x" * 99: 1, "c": 1, "d": 1, "e": 1})
+    (said,) = [each.value for each in page.warning]
+    assert r"“\[a\](b)”, “x" in said
+    assert "…”, “c” and 2 more in its address" in said
+
+
+def read_in(folder: Path) -> set[str]:
+    """Names of parameters in the calls that read the address."""
+    calls = [
+        node
+        for file in folder.glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("address.")
+    ]
+    place = {"address.asked": 0, "address.follow": 1}
+    names = [each.args[place[ast.unparse(each.func)]] for each in calls
+             if ast.unparse(each.func) in place]  # fmt: skip
+    return {each.value for each in names if isinstance(each, ast.Constant)}
+
+
+@pytest.mark.parametrize("view", sorted({*address.PARAMETERS} - {"", "design"}))
+def test_a_page_knows_what_its_code_reads(view: str) -> None:
+    folder = Path(dashboard.__file__).with_name(view)
+    assert {*address.PARAMETERS[view]} - {address.EVERYWHERE} == read_in(folder)

@@ -15,7 +15,7 @@ import yaml
 from meshtune.backend.commands.runs import app
 from meshtune.backend.routes.health import router as health
 from meshtune.backend.settings import Settings
-from meshtune.dashboard.serving.launch import HEALTH_PATH
+from tests.support.pages import HEALTH_PATH
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

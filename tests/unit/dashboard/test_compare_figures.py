@@ -10,12 +10,12 @@ from scipy import stats
 from meshtune.backend.schemas.compare import AXES, COSTS, ComparedRun, Study
 from meshtune.dashboard.api.client import ApiClient
 from meshtune.dashboard.compare import (
-    charts as compare_charts,
-    fronts as compare_fronts,
-    tables as compare_tables,
+    charts,
+    fronts,
+    tables,
 )
 from meshtune.dashboard.compare.arms import Arm, arms_of, common_tasks, present_tasks
-from meshtune.dashboard.compare.client import Seen, study
+from meshtune.dashboard.compare.calls import Seen, study
 from meshtune.dashboard.look import theme
 from meshtune.engine.records import RunStatus
 from tests.support.fake_api import FakeApi, fake_config, served
@@ -106,16 +106,16 @@ def test_groups_of_one_method_are_named_by_what_differs() -> None:
 def test_every_chart_says_what_and_in_which_unit(arms: list[Arm]) -> None:
     for axis in AXES:
         figures = [
-            *(compare_charts.comparison(arms, c, axis, "dark") for c in compare_charts.COMPARED),
-            compare_charts.task_comparison(arms, "reading", "own", axis, "light"),
-            compare_fronts.levels(arms, "accuracy_all", axis, 30, "light"),
+            *(charts.comparison(arms, c, axis, "dark") for c in charts.COMPARED),
+            charts.task_comparison(arms, "reading", "own", axis, "light"),
+            fronts.levels(arms, "accuracy_all", axis, 30, "light"),
         ]
         for figure in figures:
             assert figure.layout.title.text
             x = figure.layout.xaxis.title.text
             assert x == "Rounds finished" if axis == "round" else "(" in x
     for cost in COSTS:
-        figure = compare_fronts.pareto(arms, "accuracy_all", cost, "light")
+        figure = fronts.pareto(arms, "accuracy_all", cost, "light")
         assert "(" in figure.layout.xaxis.title.text
         assert "(%)" in figure.layout.yaxis.title.text
 
@@ -123,7 +123,7 @@ def test_every_chart_says_what_and_in_which_unit(arms: list[Arm]) -> None:
 def test_the_reference_is_drawn_first_and_grey_and_others_say_the_difference(
     arms: list[Arm],
 ) -> None:
-    figure = compare_charts.comparison(arms, "accuracy_own", "round", "light")
+    figure = charts.comparison(arms, "accuracy_own", "round", "light")
     first, second, _ = lines(figure)
     assert first.line.color == theme.MUTED.light
     assert all("pt" not in words for words in first.customdata)
@@ -133,7 +133,7 @@ def test_the_reference_is_drawn_first_and_grey_and_others_say_the_difference(
 
 
 def test_an_interval_is_drawn_around_its_mean(arms: list[Arm]) -> None:
-    figure = compare_charts.comparison(arms, "accuracy_all", "round", "light")
+    figure = charts.comparison(arms, "accuracy_all", "round", "light")
     shades = [each for each in figure.data if each.fill == "toself"]
     assert len(shades) == 3
     for shade, line in zip(shades, lines(figure), strict=True):
@@ -144,7 +144,7 @@ def test_an_interval_is_drawn_around_its_mean(arms: list[Arm]) -> None:
 
 
 def test_losses_are_drawn_in_points(arms: list[Arm]) -> None:
-    figure = compare_charts.comparison(arms, "exchange_loss", "round", "light")
+    figure = charts.comparison(arms, "exchange_loss", "round", "light")
     assert "(pt)" in figure.layout.yaxis.title.text
     assert all("pt" in each.hovertemplate for each in lines(figure))
     assert max(lines(figure)[0].y) == pytest.approx(8.0, abs=0.1)  # as the stand-in has it
@@ -152,7 +152,7 @@ def test_losses_are_drawn_in_points(arms: list[Arm]) -> None:
 
 def test_an_arm_that_sends_nothing_is_a_level_on_cost_axes(arms: list[Arm]) -> None:
     for axis in ("total_bits", "total_airtime_s", "total_energy_j"):
-        figure = compare_charts.comparison(arms, "accuracy_own", axis, "light")
+        figure = charts.comparison(arms, "accuracy_own", axis, "light")
         silent = trace(figure, "Local only (n = 3) (sends nothing)")
         assert silent.y[0] == silent.y[1]
         assert silent.x[1] >= max(trace(figure, arms[0].title).x)
@@ -173,7 +173,7 @@ def test_a_missing_evaluation_is_a_gap(runs: list[ComparedRun]) -> None:
         }
     )
     run = runs[0].model_copy(update={"curves": holed})
-    figure = compare_charts.comparison(
+    figure = charts.comparison(
         arms_of([run], None, together=True), "accuracy_own", "round", "light"
     )
     (line,) = lines(figure)
@@ -182,14 +182,14 @@ def test_a_missing_evaluation_is_a_gap(runs: list[ComparedRun]) -> None:
 
 
 def test_small_charts_keep_the_ends_and_few_points() -> None:
-    places = compare_charts._thinned(np.sin(np.arange(300.0)), 90)
+    places = charts._thinned(np.sin(np.arange(300.0)), 90)
     assert len(places) == 90
     assert (places[0], places[-1]) == (0, 299)
 
 
 def test_the_front_is_what_nothing_beats(arms: list[Arm]) -> None:
-    def outcome(cost: float, accuracy: float) -> compare_fronts.Outcome:
-        return compare_fronts.Outcome(arms[0], cost, accuracy)
+    def outcome(cost: float, accuracy: float) -> fronts.Outcome:
+        return fronts.Outcome(arms[0], cost, accuracy)
 
     cheap, good, worse, dear = (
         outcome(1, 0.3),
@@ -197,33 +197,33 @@ def test_the_front_is_what_nothing_beats(arms: list[Arm]) -> None:
         outcome(3, 0.5),
         outcome(4, 0.7),
     )
-    assert compare_fronts.front([dear, worse, good, cheap]) == [cheap, good, dear]
-    assert compare_fronts.front([outcome(1, 0.3), outcome(1, 0.4)])[0].accuracy == 0.4
-    assert compare_fronts.front([]) == []
+    assert fronts.front([dear, worse, good, cheap]) == [cheap, good, dear]
+    assert fronts.front([outcome(1, 0.3), outcome(1, 0.4)])[0].accuracy == 0.4
+    assert fronts.front([]) == []
 
 
 def test_runs_that_never_arrive_count_as_later_than_all_others(arms: list[Arm]) -> None:
-    reach = compare_fronts.Reach
+    reach = fronts.Reach
     assert reach(arms[0], (3.0, 5.0), 3).median == 5.0
     assert reach(arms[0], (3.0, 5.0), 4).median is None
     assert reach(arms[0], (3.0, 5.0), 2).median == 4.0
     assert reach(arms[0], (), 0).median is None
     assert reach(arms[0], (3.0,), 3).told == "1 of 3 reach it"
     assert reach(arms[0], (), 1).told == "not reached"
-    figure = compare_fronts.levels(arms, "accuracy_all", "round", 99, "light")
+    figure = fronts.levels(arms, "accuracy_all", "round", 99, "light")
     said = [note.text for note in figure.layout.annotations]
     assert said == ["not reached"] * 3
 
 
 def test_coordinates_are_the_shared_differing_fields_and_the_results(arms: list[Arm]) -> None:
-    axes = compare_fronts.coordinates(arms)
+    axes = fronts.coordinates(arms)
     assert [axis.title for axis in axes] == [
         "Method", "Own task", "All tasks", "Bits sent", "Airtime", "Transmit energy",
     ]  # fmt: skip
     assert all(h is None or 0 <= h <= 1 for axis in axes for h in axis.heights)
-    figure = compare_fronts.parallel(arms, "dark")
+    figure = fronts.parallel(arms, "dark")
     assert len(figure.data) == 3
-    numbers = compare_fronts._field("training.learning_rate", [0.001, 0.1, 0.01])
+    numbers = fronts._field("training.learning_rate", [0.001, 0.1, 0.01])
     assert numbers.heights == pytest.approx((0.0, 1.0, 0.5))  # by ratios
 
 
@@ -235,12 +235,12 @@ def test_arms_without_rounds_are_empty_not_broken(runs: list[ComparedRun]) -> No
     arms = arms_of([*waiting, *runs], None, together=False)
     assert sum(not arm.drawn for arm in arms) == 1
     for axis in AXES:
-        for column in compare_charts.COMPARED:
-            compare_charts.comparison(arms, column, axis, "light")
-        compare_fronts.levels(arms, "accuracy_own", axis, 50, "light")
+        for column in charts.COMPARED:
+            charts.comparison(arms, column, axis, "light")
+        fronts.levels(arms, "accuracy_own", axis, 50, "light")
     alone = arms_of(waiting, None, together=True)
-    compare_fronts.pareto(alone, "accuracy_all", "total_bits", "light")
-    assert compare_tables.summary(alone).empty
+    fronts.pareto(alone, "accuracy_all", "total_bits", "light")
+    assert tables.summary(alone).empty
     assert present_tasks(alone) == []
     assert common_tasks(arms)
 
@@ -256,7 +256,7 @@ def test_a_study_is_kept_while_nothing_changes() -> None:
 def test_up_to_four_lines_are_named_at_their_ends_more_above_all_charts(
     runs: list[ComparedRun], arms: list[Arm]
 ) -> None:
-    few = compare_charts.comparison(arms, "accuracy_all", "round", "light")
+    few = charts.comparison(arms, "accuracy_all", "round", "light")
     assert [note.text.rpartition("</span> ")[2] for note in few.layout.annotations] == [
         "Plain LoRA",
         "SO-LoRA",
@@ -264,8 +264,8 @@ def test_up_to_four_lines_are_named_at_their_ends_more_above_all_charts(
     ]
     many = arms_of(runs, None, together=False)
     for figure in (
-        compare_charts.comparison(many, "accuracy_all", "round", "light"),
-        compare_fronts.pareto(many, "accuracy_all", "total_bits", "light"),
+        charts.comparison(many, "accuracy_all", "round", "light"),
+        fronts.pareto(many, "accuracy_all", "total_bits", "light"),
     ):
         assert not figure.layout.annotations
         assert figure.layout.showlegend is False

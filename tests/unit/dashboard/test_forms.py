@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field
 from streamlit.testing.v1 import AppTest
 
-from meshtune.dashboard.design import forms
+from meshtune.dashboard.design import fields, forms, scales
 from meshtune.engine import config as c
 from meshtune.engine.methods.local.config import Local
 from meshtune.engine.methods.so_lora.config import SoLora
@@ -17,20 +17,20 @@ def models_of(model: type[BaseModel]) -> set[type[BaseModel]]:
     """The model and every model below it."""
     found = {model}
     for name, info in model.model_fields.items():
-        for inner in forms.spec_of(info, name).models:
+        for inner in fields.spec_of(info, name).models:
             found |= models_of(inner)
     return found
 
 
-def spec(model: type[BaseModel], name: str) -> forms.Spec:
-    return forms.spec_of(model.model_fields[name], name)
+def spec(model: type[BaseModel], name: str) -> fields.Spec:
+    return fields.spec_of(model.model_fields[name], name)
 
 
 def test_every_field_of_the_config_has_a_widget() -> None:
     kinds = {
         spec(model, name).kind for model in models_of(c.RunConfig) for name in model.model_fields
     }
-    assert kinds == set(get_args(forms.Kind))
+    assert kinds == set(get_args(fields.Kind))
 
 
 def test_a_type_without_a_widget_is_refused_in_words() -> None:
@@ -51,13 +51,13 @@ def test_bounds_unit_and_label_come_from_the_model() -> None:
 
 @pytest.mark.parametrize("value", [20e6, 3.5e9, 2.3e6, 123.0, 1e-3, 7.4, 19_999_999.999])
 def test_a_number_survives_the_unit_it_is_edited_in(value: float) -> None:
-    scale = forms.shown_scale(spec(c.PaperChannel, "bandwidth_hz"), value)
-    assert forms.from_shown(forms.to_shown(value, scale), scale) == value
+    scale = scales.shown_scale(spec(c.PaperChannel, "bandwidth_hz"), value)
+    assert scales.from_shown(scales.to_shown(value, scale), scale) == value
 
 
 def test_bandwidth_is_edited_in_megahertz_and_metres_stay_metres() -> None:
-    assert forms.shown_scale(spec(c.PaperChannel, "bandwidth_hz"), 20e6).unit == "MHz"
-    assert forms.shown_scale(spec(c.Ring, "radius_m"), 5000.0).unit == "m"
+    assert scales.shown_scale(spec(c.PaperChannel, "bandwidth_hz"), 20e6).unit == "MHz"
+    assert scales.shown_scale(spec(c.Ring, "radius_m"), 5000.0).unit == "m"
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_bandwidth_is_edited_in_megahertz_and_metres_stay_metres() -> None:
 def test_one_press_is_a_sensible_step(
     model: type[BaseModel], name: str, value: float, step: float
 ) -> None:
-    assert forms.step_of(spec(model, name), value) == pytest.approx(step)
+    assert scales.step_of(spec(model, name), value) == pytest.approx(step)
 
 
 @pytest.mark.parametrize("model", [*get_args(get_args(c.Topology)[0]), SoLora, c.Fleet])
 def test_defaults_of_a_branch_are_a_valid_tree(model: type[BaseModel]) -> None:
-    assert model.model_validate(forms.defaults(model)) == model()
+    assert model.model_validate(fields.defaults(model)) == model()
 
 
 def form_script() -> None:

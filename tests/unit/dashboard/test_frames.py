@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from meshtune.dashboard.figures.frames import History, config_differences, last_of, thinned
+from meshtune.dashboard.figures.frames import History, thinned
 from meshtune.engine.naming import flat
 from meshtune.engine.records import RoundRecord, ScoreRecord
 from tests.support.fake_api import fake_config, fake_record
@@ -25,7 +25,7 @@ def record_with(
 
 @pytest.fixture
 def history() -> History:
-    return History(fake_config(fleet={"devices": 2, "tasks": ["reading", "addition"]}))
+    return History()
 
 
 def test_rounds_are_counted_from_one_and_costs_add_up(history: History) -> None:
@@ -51,55 +51,16 @@ def test_a_page_that_comes_twice_counts_once(history: History) -> None:
     history.extend(page)
     history.extend(page)
     assert len(history.round_frame()) == 4
-    assert len(history.task_frame()) == 4
-
-
-def test_own_accuracy_of_a_task_is_of_the_devices_that_hold_it(history: History) -> None:
-    scores = {(0, "reading"): 0.9, (1, "reading"): 0.1, (0, "addition"): 0.2, (1, "addition"): 0.6}
-    history.extend([record_with(0, scores)])
-    rows = history.task_frame().set_index("task")
-    assert rows.loc["reading", "own"] == pytest.approx(0.9)
-    assert rows.loc["reading", "all"] == pytest.approx(0.5)
-    assert rows.loc["addition", "own"] == pytest.approx(0.6)
-
-
-def test_forgetting_is_the_distance_to_the_best_so_far(history: History) -> None:
-    for index, accuracy in enumerate([0.5, 0.8, 0.6, 0.9]):
-        history.extend([record_with(index, {(0, "reading"): accuracy})])
-    assert list(history.round_frame()["forgetting"]) == pytest.approx([0, 0, 0.2, 0])
-
-
-def test_what_an_exchange_undid_is_before_minus_after(history: History) -> None:
-    undone = record_with(0, {(0, "reading"): 0.5})
-    known = undone.model_copy(update={"extra": {"accuracy_own_before_exchange": 0.75}})
-    unknown = record_with(1, {(0, "reading"): 0.5}).model_copy(update={"extra": {}})
-    history.extend([known, unknown])
-    losses = history.round_frame()["exchange_loss"]
-    assert losses.iloc[0] == pytest.approx(0.25)
-    assert pd.isna(losses.iloc[1])
 
 
 def test_a_round_without_evaluation_is_missing_not_zero(history: History) -> None:
     history.extend([record_with(0, {(0, "reading"): 0.5}), record_with(1, {})])
     frame = history.round_frame()
     assert pd.isna(frame["accuracy_own"].iloc[1])
-    assert pd.isna(frame["forgetting"].iloc[1])
-    assert last_of(frame, "accuracy_own") == pytest.approx(0.5)
-    assert list(history.task_frame()["round"]) == [1]
 
 
-def test_the_score_table_has_a_place_for_every_device_and_task(history: History) -> None:
-    assert history.score_frame().isna().all(axis=None)
-    history.extend([record_with(0, {(1, "addition"): 0.25})])
-    table = history.score_frame()
-    assert table.loc[1, "addition"] == pytest.approx(0.25)
-    assert table.isna().sum(axis=None) == 3
-
-
-def test_an_empty_history_gives_empty_frames(history: History) -> None:
+def test_an_empty_history_gives_an_empty_frame(history: History) -> None:
     assert history.round_frame().empty
-    assert history.task_frame().empty
-    assert last_of(history.round_frame(), "accuracy_own") is None
 
 
 def test_thinning_keeps_ends_and_extremes() -> None:
@@ -111,19 +72,6 @@ def test_thinning_keeps_ends_and_extremes() -> None:
     assert {0, 1234, 4321, 4999} <= set(few["round"])
     assert few["round"].is_monotonic_increasing
     assert thinned(frame.head(10), "y", most=400).equals(frame.head(10))
-
-
-def test_only_what_differs_is_listed() -> None:
-    one, other = fake_config(seed=1), fake_config(seed=2, method={"kind": "local"}, name="other")
-    table = config_differences({"a": one, "b": other})
-    assert "seed" in table.index
-    assert list(table.loc["method.kind"]) == ["so_lora", "local"]
-    assert list(table.loc["method.density"]) == [0.5, None]
-    assert not {"name", "rounds", "fleet.devices"} & set(table.index)
-
-
-def test_equal_configs_differ_in_nothing() -> None:
-    assert config_differences({"a": fake_config(), "b": fake_config(name="b")}).empty
 
 
 def test_a_tree_is_flattened_to_dotted_names() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from meshtune.backend.schemas.runs import PresetOut
 from meshtune.backend.schemas.sweeps import CellOut, EstimateOut, RowOut, SweepDetail
 from meshtune.dashboard.look.format import MISSING
-from meshtune.dashboard.sweeps import parts as sweep_parts
+from meshtune.dashboard.sweeps import parts
 from meshtune.engine.presets import load_preset, preset_names
 from meshtune.engine.records import RunStatus
 from meshtune.engine.sweep import METRICS, SweepSpec, cells
@@ -61,15 +61,15 @@ def detail(rows: list[RowOut], **values: Any) -> SweepDetail:
 
 
 def test_every_status_of_a_run_has_a_square_of_its_own() -> None:
-    assert {*map(str, RunStatus), "deleted"} == set(sweep_parts.SQUARES)
-    signs = [look.sign for look in sweep_parts.SQUARES.values()]
+    assert {*map(str, RunStatus), "deleted"} == set(parts.SQUARES)
+    signs = [look.sign for look in parts.SQUARES.values()]
     assert len(set(signs)) == len(signs)
 
 
 @given(st.lists(st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)))
 def test_values_of_a_line_are_read_as_they_are_written(values) -> None:
     line = ", ".join(str(v).lower() if isinstance(v, bool) else repr(v) for v in values)
-    assert sweep_parts.listed_values(line) == values
+    assert parts.listed_values(line) == values
 
 
 @pytest.mark.parametrize(
@@ -84,17 +84,17 @@ def test_values_of_a_line_are_read_as_they_are_written(values) -> None:
     ],
 )
 def test_what_is_no_value_of_toml_is_text(line: str, values: list[Any]) -> None:
-    assert sweep_parts.listed_values(line) == values
+    assert parts.listed_values(line) == values
 
 
 @given(st.text())
 def test_any_line_is_read(line: str) -> None:
-    assert isinstance(sweep_parts.listed_values(line), list)
+    assert isinstance(parts.listed_values(line), list)
 
 
 @pytest.mark.parametrize("name", preset_names()[:3])
 def test_each_field_of_a_preset_can_be_varied_by_its_own_value(name: str) -> None:
-    fields = sweep_parts.fields_of(PresetOut(**vars(load_preset(name))))
+    fields = parts.fields_of(PresetOut(**vars(load_preset(name))))
     assert "training.learning_rate" in fields
     assert not {"name", "seed"} & set(fields)
     for field, value in fields.items():
@@ -105,29 +105,29 @@ def test_each_field_of_a_preset_can_be_varied_by_its_own_value(name: str) -> Non
 
 def test_names_of_fields_are_short_where_that_is_clear() -> None:
     fields = ["training.batch_size", "method.density", "fleet.density", "method.kind"]
-    assert list(sweep_parts.labels(fields).values()) == [
+    assert list(parts.labels(fields).values()) == [
         "batch_size", "method.density", "fleet.density", "method.kind",
     ]  # fmt: skip
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1))
 def test_nothing_of_a_value_is_read_as_markup(text: str) -> None:
-    drawn = sweep_parts.cells_html(detail([row({"method.kind": text}, 0.5)]), "light")
+    drawn = parts.cells_html(detail([row({"method.kind": text}, 0.5)]), "light")
     assert "<" not in re.sub(r"</?(div|table|thead|tbody|tr|th|td|a|span)\b[^<>]*>", "", drawn)
-    assert f"kind {sweep_parts.value_text('method.kind', text)}, seed 0" in unescape(drawn)
-    assert re.search(r"(?<!\\)[<*_`$\[]", sweep_parts.literal(text)) is None
+    assert f"kind {parts.value_text('method.kind', text)}, seed 0" in unescape(drawn)
+    assert re.search(r"(?<!\\)[<*_`$\[]", parts.literal(text)) is None
 
 
 def test_a_cell_without_a_run_leads_nowhere() -> None:
     sweep = detail([row({"rounds": 1}, None)])
     gone = sweep.states[0].model_copy(update={"run_id": None, "status": "deleted"})
-    assert "href" not in sweep_parts.square_html(gone, "dark")
-    assert 'href="run?run=1"' in sweep_parts.square_html(sweep.states[0], "dark")
+    assert "href" not in parts.square_html(gone, "dark")
+    assert 'href="run?run=1"' in parts.square_html(sweep.states[0], "dark")
 
 
 def test_the_table_marks_the_best_and_leaves_gaps_where_nothing_is_known() -> None:
     rows = [row({"rounds": 1}, 0.5), row({"rounds": 2}, None), row({"method.kind": "local"}, 0.25)]
-    frame = sweep_parts.table_frame(detail(rows))
+    frame = parts.table_frame(detail(rows))
     assert list(frame["Best"]) == ["★", "", ""]
     assert list(frame["rounds"]) == ["1", "2", MISSING]
     assert [text.replace("\u00a0", " ") for text in frame["All tasks"]] == [
@@ -136,16 +136,16 @@ def test_the_table_marks_the_best_and_leaves_gaps_where_nothing_is_known() -> No
 
 
 def test_the_interval_of_a_single_run_is_not_shown() -> None:
-    text = sweep_parts.estimate_text("accuracy_own", estimate(0.5, None))
+    text = parts.estimate_text("accuracy_own", estimate(0.5, None))
     assert text.replace("\u00a0", " ") == "50.0 %"
-    text = sweep_parts.estimate_text("sent_bits", estimate(2e6, 1e5))
+    text = parts.estimate_text("sent_bits", estimate(2e6, 1e5))
     assert text.replace("\u00a0", " ") == "2.00 ± 0.10 Mbit"
 
 
 def test_runs_to_compare_are_one_per_combination_best_first() -> None:
     rows = [row({"rounds": n}, n / 20) for n in range(1, 13)]
-    assert sweep_parts.to_compare(detail(rows)) == [12, 11, 10, 9, 8, 7, 6, 5]
-    assert sweep_parts.to_compare(detail(rows, goal="min"))[:2] == [1, 2]
+    assert parts.to_compare(detail(rows)) == [12, 11, 10, 9, 8, 7, 6, 5]
+    assert parts.to_compare(detail(rows, goal="min"))[:2] == [1, 2]
 
 
 def test_the_chart_has_a_line_per_second_value_and_intervals() -> None:
@@ -154,7 +154,7 @@ def test_the_chart_has_a_line_per_second_value_and_intervals() -> None:
         for rate in (0.1, 0.001, 0.01)
         for kind in ("local", "lora_gossip")
     ]
-    figure = sweep_parts.metric_chart(detail(rows), "light")
+    figure = parts.metric_chart(detail(rows), "light")
     assert figure is not None
     assert [trace.name for trace in figure.data] == ["Local only", "Plain LoRA gossip"]
     assert list(figure.data[0].x) == [0.001, 0.01, 0.1]
@@ -169,20 +169,20 @@ def test_the_chart_has_a_line_per_second_value_and_intervals() -> None:
     ("values", "kind"), [([1, 2], "linear"), ([0, 100], "linear"), (["a", 1], "category")]
 )
 def test_the_axis_suits_the_values(values: list[Any], kind: str) -> None:
-    figure = sweep_parts.metric_chart(detail([row({"x": v}, 0.5) for v in values]), "dark")
+    figure = parts.metric_chart(detail([row({"x": v}, 0.5) for v in values]), "dark")
     assert figure is not None
     assert figure.layout.xaxis.type == kind
     assert not figure.layout.showlegend
 
 
 def test_without_axes_or_results_there_is_no_chart() -> None:
-    assert sweep_parts.metric_chart(detail([row({}, 0.5)]), "light") is None
-    assert sweep_parts.metric_chart(detail([row({"rounds": 1}, None)]), "light") is None
+    assert parts.metric_chart(detail([row({}, 0.5)]), "light") is None
+    assert parts.metric_chart(detail([row({"rounds": 1}, None)]), "light") is None
 
 
 def test_costs_are_drawn_in_a_handy_unit() -> None:
     sweep = detail([row({"rounds": n}, 2e6 * n) for n in (1, 2)], metric="sent_bits")
-    figure = sweep_parts.metric_chart(sweep, "light")
+    figure = parts.metric_chart(sweep, "light")
     assert figure is not None
     assert figure.layout.yaxis.title.text == "Bits sent (Mbit)"
     assert list(figure.data[0].y) == [2.0, 4.0]
@@ -198,9 +198,9 @@ def test_costs_are_drawn_in_a_handy_unit() -> None:
     ],
 )
 def test_two_numbers_with_dots_between_are_a_range(text: str, span: dict[str, object]) -> None:
-    assert sweep_parts.axis_values(text) == span
+    assert parts.axis_values(text) == span
 
 
 @pytest.mark.parametrize("text", ["a .. b", "1, 2", "../x", "1 ..", "0.1 .. nan in"])
 def test_other_text_is_a_list_of_values(text: str) -> None:
-    assert sweep_parts.axis_values(text) == sweep_parts.listed_values(text)
+    assert parts.axis_values(text) == parts.listed_values(text)

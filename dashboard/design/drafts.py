@@ -1,4 +1,4 @@
-"""What is under design in this session: the tree of the form, the drawing, and its draft."""
+"""Where a design comes from and where it is kept: the address, the session, the store."""
 
 import json
 import threading
@@ -11,126 +11,12 @@ from meshtune.backend.schemas.drafts import DraftOut
 from meshtune.backend.schemas.runs import PresetOut
 from meshtune.dashboard import address, unknown
 from meshtune.dashboard.api.client import ApiProblem, api
-from meshtune.dashboard.design import client as draft_client
-from meshtune.dashboard.design.drawing import Drawing, Journal, applied, drawing_of
-from meshtune.dashboard.look.words import word
-from meshtune.engine.config import TASK_NAMES, RunConfig
-from meshtune.engine.naming import changed_name, flat, value_text
-from meshtune.engine.planning.values import Plan
+from meshtune.dashboard.design import calls
+from meshtune.dashboard.design.tree import Design
+from meshtune.engine.config import RunConfig
 
 OWN = "design"  # place of the session
 KEEPER = "design-keeper"  # and of what keeps its drafts
-
-
-@dataclass
-class Design:
-    """One config on its way. A new `version` starts the form over from `tree`."""
-
-    source: str  # where it came from: "preset NAME", "run 3", "draft 4"
-    tree: dict[str, Any]
-    version: int = 1
-    start: dict[str, Any] = field(default_factory=dict)  # what the form's widgets began with
-    journal: Journal = field(default_factory=lambda: Journal(Drawing()))
-    plan: Plan | None = None  # the last one
-    planned: RunConfig | None = None  # and its config
-    kept: dict[str, Any] | None = None  # tree as the draft has it
-    draft_id: int | None = None
-    draft_version: int | None = None
-    steps: Any = None  # suggested clusters, until the mesh changes
-    clash: bool = False  # the draft was changed elsewhere
-    notes: tuple[str, ...] = ()  # what the file of the mesh left open, until the mesh changes
-    origin: str = ""  # the source before it became a draft
-    begun: dict[str, Any] = field(default_factory=dict)  # of the preset or run it began with
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the mesh is drawn by hand."""
-        return bool(self.tree.get("topology", {}).get("kind") == "drawn")
-
-    @property
-    def prefix(self) -> str:
-        """Of the keys of the form's widgets."""
-        return f"design-{self.version}"
-
-    def restart(self, tree: dict[str, Any], source: str | None = None) -> None:
-        """Start the form over from another tree; a drawn mesh becomes the drawing."""
-        self.tree = self.start = tree
-        self.notes = ()
-        self.version += 1
-        self.source = self.source if source is None else source
-        if self.drawn:
-            self.journal.replace(drawn_of(tree) or self.journal.drawing)
-
-    def draw(self) -> None:
-        """The mesh was changed by hand: it is the topology now, with the tasks as painted."""
-        drawing = self.journal.drawing
-        fleet = {"devices": len(drawing.devices), "tasks": drawing.tasks()}
-        new = not self.drawn
-        old = self.tree.get("fleet", {})
-        fleet_changed = any(old.get(name) != value for name, value in fleet.items())
-        self.tree = {
-            **self.tree,
-            "topology": drawing.topology(),
-            "fleet": {**old, **fleet},
-        }
-        if new or fleet_changed:  # other widgets
-            self.start = self.tree
-            self.version += 1
-
-    def follow_form(self) -> None:
-        """Devices or tasks were changed in the form: the drawing follows."""
-        fleet, drawing = self.tree["fleet"], self.journal.drawing
-        devices, tasks = fleet.get("devices"), fleet.get("tasks")
-        if not isinstance(devices, int) or not tasks or devices < 1:
-            return
-        changed = drawing
-        if devices < len(drawing.devices):
-            gone = [device.key for device in drawing.devices[devices:]]
-            changed = applied(changed, {"op": "remove", "ids": gone})
-        for number in range(len(changed.devices), devices):
-            changed = _grown(changed, number, tasks[number % len(tasks)])
-        for number, device in enumerate(changed.devices):
-            task = tasks[number % len(tasks)]
-            if task in TASK_NAMES and device.task != task:
-                changed = applied(changed, {"op": "task", "ids": [device.key], "task": task})
-        if changed != drawing:
-            self.journal.replace(changed)
-        self.tree = {**self.tree, "topology": self.journal.drawing.topology()}
-
-
-def _grown(drawing: Drawing, number: int, task: str) -> Drawing:
-    """With one more device beside the last one, and linked to it."""
-    last = drawing.devices[-1]
-    used = {int(d.key) for d in drawing.devices if d.key.isdecimal()}
-    key = str(max([number - 1, *used]) + 1)
-    spot = {"x": last.x_m + 10.0, "y": last.y_m}
-    added = applied(drawing, {"op": "add", "id": key, "task": task, **spot})
-    return applied(added, {"op": "link", "a": last.key, "b": key})
-
-
-def drawn_of(tree: dict[str, Any]) -> Drawing | None:
-    """The drawing that a tree holds; None if it cannot be drawn."""
-    try:
-        config = RunConfig.model_validate(tree)
-    except ValueError:
-        places, fleet = tree.get("topology", {}).get("positions"), tree.get("fleet", {})
-        try:
-            spots = [(float(p["x_m"]), float(p["y_m"])) for p in places or ()]
-            tasks = [task for task in fleet.get("tasks", ()) if task in TASK_NAMES]
-            pairs = [(int(a), int(b)) for a, b in tree["topology"].get("links", ())]
-        except (TypeError, ValueError, KeyError):
-            return None
-        inside = [p for p in pairs if min(p) >= 0 and max(p) < len(spots)]
-        return drawing_of(spots, tasks or list(TASK_NAMES), inside) if spots else None
-    topology = config.topology
-    if topology.kind != "drawn":
-        return None
-    spots = [(point.x_m, point.y_m) for point in topology.positions]
-    tasks = [config.fleet.task_of(i) for i in range(len(spots))]
-    return drawing_of(spots, tasks, topology.links)
-
-
-# From and to the address
 
 
 class UnknownSource(Exception):
@@ -195,25 +81,6 @@ def _opened_anew(presets: dict[str, PresetOut]) -> Design:
     return design
 
 
-def named(design: Design, config: RunConfig) -> RunConfig:
-    """The config, named by what was changed if its name was left as it was."""
-    try:
-        begun = RunConfig.model_validate(design.begun or config)
-    except ValueError:
-        return config
-    if config.name != begun.name:
-        return config
-    before, after = (flat(each.model_dump(mode="json")) for each in (begun, config))
-    return config.model_copy(
-        update={"name": changed_name(begun.name, before, after, told=_value_word)}
-    )
-
-
-def _value_word(name: str, value: Any) -> str:
-    branches = name.removesuffix(".kind").split(".")
-    return word(value, branches[-1]) if isinstance(value, str) else value_text(name, value)
-
-
 def asked() -> str:
     """What the address names: "preset NAME", "run 3", "draft 4", or nothing."""
     for name in ("draft", "clone", "preset"):
@@ -236,7 +103,7 @@ def _tree_of(source: str, presets: dict[str, PresetOut]) -> tuple[dict[str, Any]
     kind, _, name = source.partition(" ")
     number = address.whole_number(name)
     if kind == "draft" and number is not None:
-        draft = draft_client.load(api(), number)
+        draft = calls.load(api(), number)
         return draft.tree, draft
     if kind == "run" and number is not None:
         run = api().run(number)
@@ -302,14 +169,14 @@ def _sent(design: Design, tree: dict[str, Any]) -> DraftOut:
     sent = keeper().sent
     sent.add(_written(tree))
     try:
-        draft = draft_client.keep(api(), tree, design.draft_id, design.draft_version)
+        draft = calls.keep(api(), tree, design.draft_id, design.draft_version)
     except ApiProblem as problem:
         if problem.error != "DraftChanged" or design.draft_id is None:
             raise
-        theirs = draft_client.load(api(), design.draft_id)
+        theirs = calls.load(api(), design.draft_id)
         if _written(theirs.tree) not in sent:
             raise
-        draft = draft_client.keep(api(), tree, theirs.id, theirs.version)
+        draft = calls.keep(api(), tree, theirs.id, theirs.version)
     sent.clear()
     return draft
 

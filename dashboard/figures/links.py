@@ -1,0 +1,140 @@
+"""The links of a plan by their distance. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from meshtune.dashboard.figures.layout import blank_figure, faded
+from meshtune.dashboard.look import format as fmt, theme
+from meshtune.engine.planning.values import Plan, PlannedLink, Spread
+
+LINKS_UP_TO = 400  # dots per panel; of more links, every so many is drawn
+PANEL_GAP = 0.13  # between panels, as a share of the width
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quality of the links: what to draw and in which unit."""
+
+    title: str
+    scale: fmt.Scale
+    spread: Spread
+    of: Callable[[PlannedLink], float | None]
+    from_zero: bool = False
+
+
+def link_spread(plan: Plan, mode: theme.Mode) -> go.Figure | None:
+    """Mean SNR, mean rate and loss of every link by distance; the middle 80 % are shaded.
+
+    None if the channel knows no radio.
+    """
+    panels = _panels(plan)
+    if not panels:
+        return None
+    every = max(1, -(-len(plan.links) // LINKS_UP_TO))
+    links = sorted(plan.links, key=lambda link: link.distance_m)[::every]
+    figure = blank_figure("Links by distance", theme.SMALL)
+    width = (1 - PANEL_GAP * (len(panels) - 1)) / len(panels)
+    for number, panel in enumerate(panels):
+        left = number * (width + PANEL_GAP)
+        _draw_panel(figure, panel, links, number, (left, left + width), mode)
+    figure.update_layout(showlegend=False, hovermode="closest", margin={"t": 56, "b": 40, "l": 40})
+    return figure
+
+
+def _panels(plan: Plan) -> list[Panel]:
+    panels = []
+    if plan.snr_db is not None:
+        scale = fmt.Scale(1.0, "dB")
+        panels.append(Panel("SNR", scale, plan.snr_db, lambda link: link.mean_snr_db))
+    if plan.rate_bit_s is not None:
+        scale = fmt.scale_for(plan.rate_bit_s.high, "bit/s")
+        panels.append(Panel("Rate", scale, plan.rate_bit_s, lambda link: link.mean_rate_bit_s))
+    if plan.outage_prob is not None:
+        scale = fmt.Scale(0.01, "%")
+        panels.append(Panel("Lost", scale, plan.outage_prob, lambda link: link.outage_prob, True))
+    return panels
+
+
+def _draw_panel(
+    figure: go.Figure,
+    panel: Panel,
+    links: Sequence[PlannedLink],
+    number: int,
+    domain: tuple[float, float],
+    mode: theme.Mode,
+) -> None:
+    suffix = "" if number == 0 else str(number + 1)
+    color = theme.ACCENT.of(mode)
+    values = _draw_dots(figure, panel, links, suffix, color)
+    _draw_band(figure, panel, suffix, color)
+    high = panel.scale.of(panel.spread.high)
+    figure.update_layout(
+        {
+            f"xaxis{suffix}": {
+                "domain": list(domain),
+                "anchor": f"y{suffix}",
+                "title": {"text": "Distance (m)", "standoff": 4},
+                "rangemode": "tozero",
+                "nticks": 4,
+                "showgrid": False,
+            },
+            f"yaxis{suffix}": {
+                "anchor": f"x{suffix}",
+                "nticks": 5,
+                **({"range": [0, _top(values, high)]} if panel.from_zero else {}),
+            },
+        }
+    )
+    figure.add_annotation(
+        text=f"{panel.title} ({panel.scale.unit})",
+        x=domain[0],
+        y=1,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 12},
+    )
+
+
+def _draw_dots(
+    figure: go.Figure, panel: Panel, links: Sequence[PlannedLink], suffix: str, color: str
+) -> list[float]:
+    """A dot for each link that has the quality; gives their heights."""
+    known = [(link, value) for link in links if (value := panel.of(link)) is not None]
+    values = [panel.scale.of(value) for _, value in known]
+    figure.add_trace(
+        go.Scatter(
+            x=[link.distance_m for link, _ in known],
+            y=values,
+            xaxis=f"x{suffix}",
+            yaxis=f"y{suffix}",
+            name=f"{panel.title} ({panel.scale.unit})",
+            mode="markers",
+            marker={"color": color, "size": 5, "opacity": 0.55},
+            customdata=[f"Device {link.sender} to {link.receiver}" for link, _ in known],
+            hovertemplate=f"%{{customdata}}: %{{y:.3g}} {panel.scale.unit}<extra></extra>",
+        )
+    )
+    return values
+
+
+def _draw_band(figure: go.Figure, panel: Panel, suffix: str, color: str) -> None:
+    """The middle 80 % as a band, the median as a line."""
+    low, median, high = (
+        panel.scale.of(value)
+        for value in (panel.spread.low, panel.spread.median, panel.spread.high)
+    )
+    common = {"type": "rect", "xref": f"x{suffix} domain", "x0": 0, "x1": 1, "yref": f"y{suffix}"}
+    fill = faded(color)
+    figure.add_shape(**common, y0=low, y1=high, fillcolor=fill, line={"width": 0}, layer="below")
+    line = {"color": color, "width": 1.5}
+    figure.add_shape(**{**common, "type": "line"}, y0=median, y1=median, line=line, layer="below")
+
+
+def _top(values: Sequence[float], high: float) -> float:
+    """The end of an axis from zero that holds the values and the band, and one unit at least."""
+    return max(1.0, 1.05 * max([high, *values]))
