@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import accumulate
 from typing import Any
 
 from pydantic import ValidationError
@@ -85,42 +84,6 @@ class Only:
     method: str | None = None
     text: str | None = None  # somewhere in name, method, note or reason; capitals do not matter
     deleted: bool = False  # those that were deleted, instead of those that were not
-
-
-class Total(StrEnum):
-    """A number per round that runs are compared by; `total_` ones add up over the rounds so far."""
-
-    TRAIN_LOSS = "train_loss"
-    ACCURACY_OWN = "accuracy_own"
-    ACCURACY_ALL = "accuracy_all"
-    CONSENSUS_DISTANCE = "consensus_distance"
-    DELIVERED_FRACTION = "delivered_fraction"
-    SENT_BITS = "sent_bits"
-    AIRTIME_S = "airtime_s"
-    ENERGY_J = "energy_j"
-    RECEIVE_J = "receive_j"
-    COMPUTE_J = "compute_j"
-    ROUND_S = "round_s"
-    WALL_S = "wall_s"
-    TOTAL_BITS = "total_bits"
-    TOTAL_AIRTIME_S = "total_airtime_s"
-    TOTAL_ENERGY_J = "total_energy_j"
-
-
-_SUM_OF = {
-    Total.TOTAL_BITS: Total.SENT_BITS,
-    Total.TOTAL_AIRTIME_S: Total.AIRTIME_S,
-    Total.TOTAL_ENERGY_J: Total.ENERGY_J,
-}
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Totals of one run over its rounds; every list is as long as `round_index`."""
-
-    run: Run
-    round_index: list[int]
-    values: dict[Total, list[float | None]]
 
 
 # Creating and reading
@@ -311,44 +274,6 @@ def _record(run_id: int, row: dict[str, Any]) -> RoundRecord:
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise UnreadableRound(run_id, row["round_index"], field) from error
-
-
-def curves(
-    session: Session, run_ids: Sequence[int], fields: Sequence[Total], *, every: int = 1
-) -> list[Curves]:
-    """Totals of several runs over their rounds, in the order asked; every `every`-th and the last.
-
-    Raises:
-        RunNotFound: one of them does not exist.
-    """
-    chosen = [get(session, run_id) for run_id in dict.fromkeys(run_ids)]
-    needed = list(dict.fromkeys(_SUM_OF.get(each, each) for each in fields))
-    columns = [getattr(Round, each.value) for each in needed]
-    return [_curves(session, run, columns, fields, every) for run in chosen]
-
-
-def _curves(
-    session: Session, run: Run, columns: Sequence[Any], fields: Sequence[Total], every: int
-) -> Curves:
-    rows = session.execute(
-        select(Round.round_index, *columns)
-        .where(Round.run_id == run.id)
-        .order_by(Round.round_index)
-    ).all()
-    read: dict[str, Sequence[Any]] = dict(
-        zip(
-            ("round_index", *(column.key for column in columns)),
-            zip(*rows, strict=True) if rows else [()] * (1 + len(columns)),
-            strict=True,
-        )
-    )
-    kept = [place for place in range(len(rows)) if place % every == 0 or place == len(rows) - 1]
-    values: dict[Total, list[float | None]] = {}
-    for each in fields:
-        column = read[_SUM_OF.get(each, each)]
-        whole = list(accumulate(column)) if each in _SUM_OF else column
-        values[each] = [whole[place] for place in kept]
-    return Curves(run, [read["round_index"][place] for place in kept], values)
 
 
 def seconds_left(session: Session, run: Run) -> float | None:

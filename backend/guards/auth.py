@@ -68,7 +68,6 @@ SCOPES: dict[tuple[str, str], Needs | None] = {
     ("POST", "/runs/import"): Needs.ADMIN,
     ("GET", "/runs/{run_id}/events/stream"): Needs.READ,
     ("GET", "/events/stream"): Needs.READ,
-    ("GET", "/compare"): Needs.READ,
     ("GET", "/compare/candidates"): Needs.READ,
     ("GET", "/compare/study"): Needs.READ,
     ("GET", "/compare/paired"): Needs.READ,

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from meshtune.backend.schemas.runs import CurvesOut, RunDetail, RunEventOut, RunSummary
+from meshtune.backend.schemas.runs import RunDetail, RunEventOut, RunSummary
 from meshtune.db import runs
 from meshtune.db.models import Run, RunEvent, Wanted
 from meshtune.engine.records import Provenance, RunStatus
@@ -68,22 +68,6 @@ def detail(session: Session, run: Run) -> RunDetail:
         events=[event_of(event) for event in runs.events(session, run.id)],
         progress=run.progress,
         seconds_left=runs.seconds_left(session, run),
-    )
-
-
-def curves(found: runs.Curves) -> CurvesOut:
-    """A run in a comparison."""
-    run = found.run
-    return CurvesOut(
-        id=run.id,
-        name=run.name,
-        method=run.method,
-        seed=run.seed,
-        status=run.status,
-        rounds_done=run.rounds_done,
-        rounds_total=run.rounds_total,
-        round_index=found.round_index,
-        values={field.value: values for field, values in found.values.items()},
     )
 
 

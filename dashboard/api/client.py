@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -12,7 +12,6 @@ import streamlit as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from meshtune.backend.schemas.runs import (
-    Comparison,
     Health,
     PlanOut,
     PresetOut,
@@ -118,11 +117,6 @@ class ApiClient:
         """Rounds of a run with an index above `after`: every so many of them, and the last."""
         params: dict[str, Any] = {"after": after, "limit": limit, "detail": detail, "every": every}
         return self._model(RoundPage, "GET", f"/runs/{run_id}/rounds", params=params)
-
-    def compare(self, run_ids: Sequence[int], fields: Sequence[str], every: int = 1) -> Comparison:
-        """Totals of several runs over their rounds."""
-        params = {"run": list(run_ids), "field": list(fields), "every": every}
-        return self._model(Comparison, "GET", "/compare", params=params)
 
     def cancel(self, run_id: int) -> RunDetail:
         """Ask a run to stop for good, within the step it is doing now."""

@@ -11,10 +11,9 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from meshtune.db import runs
+from meshtune.db import curves, runs
 from meshtune.db.errors import IllegalTransition, RunNotFound
 from meshtune.db.models import Round, Run, RunEvent, Wanted
-from meshtune.db.runs import Total
 from meshtune.db.session import open_engine, reading, upgrade, writing
 from meshtune.engine.records import ENDED, LEGAL_MOVES, RunStatus
 from tests.support.builders import (
@@ -342,36 +341,9 @@ def test_every_so_many_rounds_are_those_of_all_and_the_last(store: Engine, every
     assert later == [each for each in kept if each.round_index > 4]
 
 
-@pytest.mark.parametrize("every", [1, 3])
-def test_curves_are_the_totals_of_the_rounds(store: Engine, every: int) -> None:
-    config = tiny_config(rounds=8)
-    long = stored_run(store, config, rounds=8, status=RunStatus.COMPLETED)
-    short, empty = stored_run(store, config, rounds=2), stored_run(store, config)
-    with reading(store) as session:
-        found = runs.curves(session, [empty, long, short, long], list(Total), every=every)
-        assert [each.run.id for each in found] == [empty, long, short]
-        assert all(values == [] for values in found[0].values.values())
-        for each in found[1:]:
-            records = runs.rounds(session, each.run.id)
-            kept = [r for r in records if r.round_index % every == 0 or r is records[-1]]
-            assert each.round_index == [r.round_index for r in kept]
-            for total in Total:
-                values = each.values[total]
-                if total.startswith("total_"):
-                    single = {"total_bits": "sent_bits"}.get(total, total.removeprefix("total_"))
-                    sums = [
-                        sum(getattr(r, single) for r in records[: k.round_index + 1]) for k in kept
-                    ]
-                    assert values == pytest.approx(sums)
-                else:
-                    assert values == [getattr(r, total) for r in kept]
-        with pytest.raises(RunNotFound):
-            runs.curves(session, [long, 99], [Total.WALL_S])
-
-
 @pytest.mark.sqlite
 def test_curves_never_touch_the_lists_of_rounds(store: Engine) -> None:
-    columns = ", ".join(total.value for total in Total if not total.startswith("total_"))
+    columns = ", ".join(curves.TOTALS)
     query = f"SELECT round_index, {columns} FROM rounds WHERE run_id = 1 ORDER BY round_index"
     with reading(store) as session:
         plan = session.execute(text(f"EXPLAIN QUERY PLAN {query}")).all()
