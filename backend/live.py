@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 
 from meshtune.backend.replies import runs as replies
 from meshtune.backend.schemas.runs import RunEventOut, Wire
-from meshtune.db import changes, runs
+from meshtune.db import changes, rounds, runs
 from meshtune.db.changes import Head, Horizon
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.models import Run
@@ -358,12 +358,12 @@ def _run_page(
 ) -> list[tuple[ServerSentEvent, RunCursor]]:
     """What lies behind the cursor, each with the cursor after it."""
     lines = []
-    found = runs.rounds(
+    found = rounds.listed(
         session,
         run_id,
         after=cursor.rounds - 1,
         limit=ROUNDS_PER_READ,
-        detail=runs.Detail.SUMMARY,
+        detail=rounds.Detail.SUMMARY,
     )
     for record in found:
         cursor = replace(cursor, rounds=record.round_index + 1)

@@ -43,7 +43,7 @@ from meshtune.backend.archive.bundle import (
 from meshtune.backend.replies import runs as replies
 from meshtune.backend.settings import Settings
 from meshtune.backend.training.artefacts import Artefacts, open_artefacts
-from meshtune.db import runs
+from meshtune.db import leases, moves, runs
 from meshtune.db.models import Run, RunEvent, Wanted
 from meshtune.db.session import writing
 from meshtune.engine.adapters.peft_io import checkpoint_header
@@ -120,7 +120,7 @@ def import_run(
     path: Path,
     store: Engine,
     settings: Settings,
-    actor: str = runs.PERSON,
+    actor: str = moves.PERSON,
     limits: Limits = NO_MORE,
 ) -> int:
     """Rebuild the run of a bundle; its number here.
@@ -368,15 +368,15 @@ def _adopted(
         kept.append(name)
         artefacts.keep(name, lambda path: _copy_file(incoming.folder / CHECKPOINT, path))
     if manifest.provenance is not None:
-        runs.record_provenance(session, claim, manifest.provenance)
+        leases.record_provenance(session, claim, manifest.provenance)
     for record in _records(incoming, limits):
-        runs.append_round(session, claim, record, name, lease_s=LEASE_S)
+        leases.append_round(session, claim, record, name, lease_s=LEASE_S)
     if manifest.outcome is None:
         run.wanted = Wanted.PAUSE
         session.flush()
-        runs.release(session, claim, "imported")
+        leases.release(session, claim, "imported")
     else:
-        runs.finish(session, claim, manifest.outcome, manifest.reason)
+        leases.finish(session, claim, manifest.outcome, manifest.reason)
         run.finished_at = manifest.here.finished_at or run.finished_at
     run.started_at = manifest.here.started_at
     session.add(
@@ -399,11 +399,11 @@ def _read_back(session: Session, number: int) -> None:
     replies.detail(session, runs.get(session, number))
 
 
-def _claimed(session: Session, run: Run, incoming: Incoming) -> runs.Claim:
+def _claimed(session: Session, run: Run, incoming: Incoming) -> leases.Claim:
     """The claim under which it comes in, of this very run, whatever waits in the queue."""
     run.status, run.owner, run.fence, run.lease_until = RunStatus.RUNNING, IMPORTER, 1, 1.0
     session.flush()
-    return runs.Claim(
+    return leases.Claim(
         run_id=run.id,
         fence=run.fence,
         worker=IMPORTER,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from sqlalchemy import Engine
 
-from meshtune.db import runs, sweeps
+from meshtune.db import census, sweeps
 from meshtune.db.session import reading, writing
 from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused, app
 from meshtune.engine.records import ENDED
@@ -68,7 +68,7 @@ def _queued(store: Engine, path: Path) -> int:
     with writing(store) as session:
         created = sweeps.create(session, spec, planned)
         reused = sum(state.reused for state in sweeps.states(session, created.id))
-        workers = runs.counts(session).workers
+        workers = census.counts(session).workers
     told = f"; {reused} of its cells are in the store already" if reused else ""
     typer.echo(f"Queued sweep {created.id} with {len(planned)} cells{told}")
     if not workers:

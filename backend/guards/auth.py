@@ -20,7 +20,7 @@ from meshtune.backend.errors import problem
 from meshtune.backend.settings import is_loopback
 from meshtune.db import tokens
 from meshtune.db.errors import StoreUnavailable
-from meshtune.db.runs import PERSON
+from meshtune.db.moves import PERSON
 from meshtune.db.session import reading
 from meshtune.db.tokens import Bearer, Scope as Needs
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from meshtune.backend.schemas.runs import RunDetail, RunEventOut, RunSummary
-from meshtune.db import runs
+from meshtune.db import rounds, runs
 from meshtune.db.models import Run, RunEvent, Wanted
 from meshtune.engine.records import Provenance, RunStatus
 
@@ -67,7 +67,7 @@ def detail(session: Session, run: Run) -> RunDetail:
         provenance=provenance(run),
         events=[event_of(event) for event in runs.events(session, run.id)],
         progress=run.progress,
-        seconds_left=runs.seconds_left(session, run),
+        seconds_left=rounds.seconds_left(session, run),
     )
 
 

@@ -8,7 +8,7 @@ from meshtune.backend.deps import ID_MAX, RunId, Store
 from meshtune.backend.errors import NOT_FOUND
 from meshtune.backend.round_cache import Pages
 from meshtune.backend.schemas.runs import RoundPage
-from meshtune.db import runs
+from meshtune.db import rounds, runs
 from meshtune.db.session import reading
 
 router = APIRouter(tags=["rounds"])
@@ -22,9 +22,9 @@ def list_rounds(
     after: Annotated[int, Query(ge=-1, le=ID_MAX, description="Last round that you have")] = -1,
     limit: Annotated[int, Query(ge=1, le=runs.PAGE_MAX)] = 200,
     detail: Annotated[
-        runs.Detail,
+        rounds.Detail,
         Query(description="summary: totals; scores: and devices and scores; full: and links"),
-    ] = runs.Detail.FULL,
+    ] = rounds.Detail.FULL,
     every: Annotated[
         int,
         Query(ge=1, le=10_000, description="Every so many rounds, from the first; and the last"),
@@ -36,7 +36,7 @@ def list_rounds(
         standing = runs.standing(session, run_id)
 
         def page() -> bytes:
-            found = runs.rounds(
+            found = rounds.listed(
                 session, run_id, after=after, limit=limit, detail=detail, every=every
             )
             whole = RoundPage(

@@ -39,7 +39,7 @@ from meshtune.backend.training.trainer import (
     Start,
     Stored,
 )
-from meshtune.db import runs
+from meshtune.db import leases, steering
 from meshtune.db.errors import ClaimLost, StoreUnavailable
 from meshtune.db.models import Wanted
 from meshtune.db.session import reading, writing
@@ -82,7 +82,7 @@ class Child:
     process: SpawnProcess
     pipe: Connection
     ready: bool = False
-    claim: runs.Claim | None = None
+    claim: leases.Claim | None = None
     claimed_at: float = 0.0
     progress: float = 0.0
     shown: float = 0.0  # progress that the store has
@@ -93,7 +93,7 @@ class Child:
     told_at: float = 0.0
     killed_for: str | None = None
 
-    def take(self, claim: runs.Claim) -> None:
+    def take(self, claim: leases.Claim) -> None:
         """Start on a run."""
         self.claim = claim
         self.claimed_at = self.heard_at = self.beaten_at = time.monotonic()
@@ -106,7 +106,7 @@ class Child:
         self.told, self.told_at = order, time.monotonic()
         self._send(order)
 
-    def _send(self, what: runs.Claim | Order) -> None:
+    def _send(self, what: leases.Claim | Order) -> None:
         with suppress(OSError):  # that it died is found out by the next `wait`
             self.pipe.send(what)
 
@@ -220,11 +220,11 @@ class Supervisor:
         self._remove(child)
         log.info("run %d: %s%s", claim.run_id, outcome.value, f": {reason}" if reason else "")
         if isinstance(outcome, RunStatus):
-            write = partial(runs.finish, claim=claim, status=outcome, reason=reason)
+            write = partial(leases.finish, claim=claim, status=outcome, reason=reason)
         elif outcome is Outcome.INTERRUPTED:
-            write = partial(runs.release, claim=claim, reason="its worker was stopped")
+            write = partial(leases.release, claim=claim, reason="its worker was stopped")
         elif outcome is Outcome.STORE_LOST:
-            write = partial(runs.report_loss, claim=claim, reason=reason or outcome.value)
+            write = partial(leases.report_loss, claim=claim, reason=reason or outcome.value)
         else:
             return
         self.unsettled.append(write)
@@ -243,7 +243,7 @@ class Supervisor:
             return
         reason = child.killed_for or f"its training process ended by {how}"
         log.warning("run %d: %s", claim.run_id, reason)
-        self.unsettled.append(partial(runs.report_loss, claim=claim, reason=reason))
+        self.unsettled.append(partial(leases.report_loss, claim=claim, reason=reason))
 
     def _no_spawn(self, how: str) -> None:
         self.spawn_failures += 1
@@ -267,10 +267,10 @@ class Supervisor:
             return
         with self._store_may_rest():
             with reading(self.store) as session:
-                if not runs.work_waits(session, is_awake=is_awake):
+                if not leases.work_waits(session, is_awake=is_awake):
                     return
             with writing(self.store) as session:
-                claim = runs.claim_next(
+                claim = leases.claim_next(
                     session, self.name, lease_s=self.settings.lease_s, is_awake=is_awake
                 )
             if claim is None:
@@ -286,7 +286,7 @@ class Supervisor:
             return
         with self._store_may_rest():
             with reading(self.store) as session:
-                wanted = runs.wanted(session, [_claim_of(child) for child in busy])
+                wanted = leases.wanted(session, [_claim_of(child) for child in busy])
             for child in busy:
                 want = wanted.get(_claim_of(child).run_id)
                 if want is None:
@@ -304,7 +304,7 @@ class Supervisor:
             return
         try:
             with writing(self.store) as session:
-                runs.beat(
+                leases.beat(
                     session,
                     _claim_of(child),
                     progress=child.progress,
@@ -351,13 +351,13 @@ class Supervisor:
             return
         self.alive_at = now
         with self._store_may_rest(), writing(self.store) as session:
-            runs.worker_beat(
+            leases.worker_beat(
                 session,
                 self.name,
                 slots=self.settings.worker_slots,
                 lease_s=self.settings.lease_s,
             )
-            runs.requeue_stale(session, actor=self.name, is_dead=is_dead, is_awake=is_awake)
+            leases.requeue_stale(session, actor=self.name, is_dead=is_dead, is_awake=is_awake)
 
     def purge(self) -> None:
         """Remove for good what was deleted long ago, files first: rows lead to forgotten files."""
@@ -366,7 +366,7 @@ class Supervisor:
         self.purge_at = time.monotonic() + PURGE_EVERY_S
         with self._store_may_rest(), writing(self.store) as session:
             artefacts = open_artefacts(self.settings)
-            for run_id in runs.purge_deleted(session):
+            for run_id in steering.purge_deleted(session):
                 for kept in artefacts.of_run(run_id):
                     artefacts.drop(kept.name)
                 log.info("run %d: purged", run_id)
@@ -394,13 +394,13 @@ class Supervisor:
             self._remove(child)
             if (claim := child.claim) is not None:
                 reason = "its worker was stopped at once"
-                self.unsettled.append(partial(runs.release, claim=claim, reason=reason))
-        self.unsettled.append(partial(runs.worker_gone, name=self.name))
+                self.unsettled.append(partial(leases.release, claim=claim, reason=reason))
+        self.unsettled.append(partial(leases.worker_gone, name=self.name))
         self._settle()
         log.info("worker %s has left", self.name)
 
 
-def _claim_of(child: Child) -> runs.Claim:
+def _claim_of(child: Child) -> leases.Claim:
     assert child.claim is not None  # noqa: S101 - callers pass busy children only
     return child.claim
 

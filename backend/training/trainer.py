@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from meshtune.backend.services import logs
 from meshtune.backend.settings import Settings
 from meshtune.backend.training.artefacts import ArtefactSettings, Kept, open_artefacts
-from meshtune.db import runs
+from meshtune.db import leases, rounds
 from meshtune.db.errors import ClaimLost, StoreUnavailable
 from meshtune.db.session import open_engine, reading, writing
 from meshtune.engine.config import RunConfig
@@ -168,7 +168,7 @@ class Trainer:
     """One claim being worked on."""
 
     def __init__(
-        self, pipe: Connection, settings: Settings, store: Engine, claim: runs.Claim
+        self, pipe: Connection, settings: Settings, store: Engine, claim: leases.Claim
     ) -> None:
         self.pipe = pipe
         self.settings = settings
@@ -205,7 +205,7 @@ class Trainer:
     def _work(self, start: Start) -> Ended:
         self._patiently(self._tidy)
         training = self._resumed(start)
-        self._store(lambda s: runs.record_provenance(s, self.claim, training.provenance))
+        self._store(lambda s: leases.record_provenance(s, self.claim, training.provenance))
         for finished in training.rounds(self.check):
             index = finished.record.round_index
             asked = False
@@ -286,12 +286,12 @@ class Trainer:
 
     def _stored(self, round_index: int) -> RoundRecord:
         with reading(self.store) as session:
-            [record] = runs.rounds(session, self.claim.run_id, after=round_index - 1, limit=1)
+            [record] = rounds.listed(session, self.claim.run_id, after=round_index - 1, limit=1)
         return record
 
     def _note(self, detail: str, kind: str = "recovered") -> None:
         log.warning("run %d: %s", self.claim.run_id, detail)
-        self._store(lambda s: runs.note(s, self.claim, kind, detail))
+        self._store(lambda s: leases.note(s, self.claim, kind, detail))
 
     def _warn(self, record: RoundRecord) -> None:
         """Say it among the events when messages are paid for and change nobody."""
@@ -328,7 +328,7 @@ class Trainer:
         name = self._name(record.round_index)
         self._save(name, finished)
         lease_s = self.settings.lease_s
-        asked = self._store(lambda s: runs.append_round(s, claim, record, name, lease_s=lease_s))
+        asked = self._store(lambda s: leases.append_round(s, claim, record, name, lease_s=lease_s))
         self._forget()
         return asked
 

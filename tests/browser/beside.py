@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page
 from sqlalchemy import Engine
 
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import rounds as stored_rounds
 from meshtune.db.session import reading
 from meshtune.engine.config import RunConfig
 from meshtune.engine.presets import load_preset
@@ -191,5 +191,5 @@ def stored(state: Path) -> Iterator[Engine]:
 
 def _round_s(store: Engine, run: int) -> float:
     with reading(store) as session:
-        took = [record.wall_s for record in runs.rounds(session, run)]
+        took = [record.wall_s for record in stored_rounds.listed(session, run)]
     return statistics.median(took[2:])

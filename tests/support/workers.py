@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import rounds, runs
 from meshtune.db.models import Run
 from meshtune.db.session import reading
 from meshtune.engine.config import RunConfig
@@ -139,7 +139,7 @@ def starts(store: Engine, run_id: int) -> int:
 def records(store: Engine, run_id: int) -> list[RoundRecord]:
     """All rounds, without the time they took."""
     with reading(store) as session:
-        found = runs.rounds(session, run_id)
+        found = rounds.listed(session, run_id)
     return [record.model_copy(update={"wall_s": 0.0}) for record in found]
 
 

@@ -17,7 +17,7 @@ from meshtune.backend.schemas.runs import (
     RunList,
 )
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import leases, runs, steering
 from meshtune.db.session import writing
 from meshtune.engine.records import RunStatus
 from tests.support.builders import play, stored_run, tiny_config
@@ -224,9 +224,9 @@ def test_a_comparison_out_of_bounds_is_refused(api: TestClient, shared: Engine) 
 def test_the_bounds_of_the_wire_are_those_of_the_store(api: TestClient) -> None:
     fields = api.get("/openapi.json").json()["components"]["schemas"]["RunPatch"]["properties"]
     bounds = {name: field["anyOf"][0] for name, field in fields.items()}
-    assert bounds["priority"]["maximum"] == -bounds["priority"]["minimum"] == runs.PRIORITY_MAX
-    assert bounds["note"]["maxLength"] == runs.NOTE_MAX
-    assert bounds["name"]["maxLength"] == runs.NAME_MAX
+    assert bounds["priority"]["maximum"] == -bounds["priority"]["minimum"] == steering.PRIORITY_MAX
+    assert bounds["note"]["maxLength"] == steering.NOTE_MAX
+    assert bounds["name"]["maxLength"] == steering.NAME_MAX
 
 
 def test_a_page_asked_for_twice_tells_what_happened_in_between(
@@ -241,14 +241,14 @@ def test_a_page_asked_for_twice_tells_what_happened_in_between(
     assert [record.round_index for record in page().rounds] == [1]
     assert page() == page()
     with writing(shared) as session:
-        claim = runs.claim_next(session, "w", lease_s=20.0)
+        claim = leases.claim_next(session, "w", lease_s=20.0)
         assert claim is not None
         play(session, claim, 1)
     assert [record.round_index for record in page().rounds] == [1, 2]
     assert page().status is RunStatus.RUNNING
     api.post(f"/runs/{run_id}/cancel")
     with writing(shared) as session:
-        runs.finish(session, claim, RunStatus.CANCELLED, "asked")
+        leases.finish(session, claim, RunStatus.CANCELLED, "asked")
     assert page().status is RunStatus.CANCELLED
     assert api.delete(f"/runs/{run_id}").status_code == 204
     refused(api.get(path), 404, "RunDeleted")

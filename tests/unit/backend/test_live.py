@@ -20,7 +20,7 @@ from meshtune.backend.live import Hub, ListCursor, RunCursor, Settled, list_even
 from meshtune.backend.routes import live as routes
 from meshtune.backend.schemas.runs import Problem, RunEventOut, RunSummary
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import leases, runs, steering
 from meshtune.db.changes import Horizon
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.session import writing
@@ -151,7 +151,7 @@ def test_rounds_arrive_as_they_are_stored_and_progress_between(store: Engine) ->
         run_id = stored_run(store, tiny_config(rounds=3), status=RunStatus.RUNNING)
         with writing(store) as session:
             run = runs.get(session, run_id)
-            claim = runs.Claim(run_id, run.fence, "builder", 1, runs.config_of(run), 0, None)
+            claim = leases.Claim(run_id, run.fence, "builder", 1, runs.config_of(run), 0, None)
         hub = Hub(store)
         kinds: list[str | None] = []
         async with hub.following():
@@ -159,7 +159,7 @@ def test_rounds_arrive_as_they_are_stored_and_progress_between(store: Engine) ->
             await taken(lines, 2)  # created, running
             for rounds in (1, 1, 1):
                 with writing(store) as session:
-                    runs.beat(session, claim, progress=0.5, lease_s=LEASE_S)
+                    leases.beat(session, claim, progress=0.5, lease_s=LEASE_S)
                 while (line := await anext(lines)).event != "progress" or '"progress":0.0' in str(
                     line.raw_data
                 ):
@@ -170,7 +170,7 @@ def test_rounds_arrive_as_they_are_stored_and_progress_between(store: Engine) ->
                 (line,) = await taken(lines, 1)
                 kinds.append(line.event)
             with writing(store) as session:
-                runs.finish(session, claim, RunStatus.COMPLETED)
+                leases.finish(session, claim, RunStatus.COMPLETED)
             kinds += [line.event for line in await all_of(lines)]
         return [kind for kind in kinds if kind is not None]
 
@@ -246,7 +246,7 @@ def test_the_list_tells_every_run_that_changed(store: Engine) -> None:
         hub = Hub(store)
         async with hub.following(), generator(list_events(hub, None)) as lines:
             start = await taken(lines, 1)
-            settle(store, lambda session: runs.request_cancel(session, first))
+            settle(store, lambda session: steering.request_cancel(session, first))
             changed = await taken(lines, 1)
             second = stored_run(store, tiny_config(name="other"))
             created = await taken(lines, 1)
@@ -274,10 +274,10 @@ def test_from_every_id_the_list_goes_on_with_the_rest(store: Engine) -> None:
                 (start,) = await taken(lines, 1)
             with writing(store) as session:
                 run = runs.get(session, running)
-                claim = runs.Claim(running, run.fence, "builder", 0, runs.config_of(run), 1, None)
+                claim = leases.Claim(running, run.fence, "builder", 0, runs.config_of(run), 1, None)
                 play(session, claim, 2)
             waiting = [stored_run(store) for _ in range(3)]
-            settle(store, lambda session: runs.request_cancel(session, waiting[0]))
+            settle(store, lambda session: steering.request_cancel(session, waiting[0]))
             async with generator(list_events(hub, live.list_cursor(start.id or ""))) as lines:
                 told = await taken(lines, 4)
             names = [json.loads(line.raw_data or "")["id"] for line in told]
@@ -297,7 +297,7 @@ def test_a_deleted_run_is_gone_from_both_streams(store: Engine) -> None:
         async with hub.following():
             async with generator(list_events(hub, None)) as lines:
                 await taken(lines, 1)
-                settle(store, lambda session: runs.delete(session, run_id))
+                settle(store, lambda session: steering.delete(session, run_id))
                 (gone,) = await taken(lines, 1)
             return gone, (await all_of(run_events(hub, run_id, RunCursor())))[-1]
 
