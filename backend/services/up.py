@@ -58,7 +58,7 @@ def parts_of(port: int, api_port: int) -> list[Part]:
     dashboard = ("meshtune.dashboard", f"--port={port}", f"--host={HOST}", f"--api-url={api_url}")
     return [
         Part("api", _python(*api), f"{api_url}/health/live"),
-        Part("worker", _python("meshtune.backend.commands.runs", "worker")),
+        Part("worker", _python("meshtune.backend.commands.main", "worker")),
         Part("dashboard", _python(*dashboard), f"http://{HOST}:{port}/_stcore/health"),
     ]
 

@@ -169,7 +169,7 @@ def cost_of_service(folder: Path) -> Line:
         environment = {"MESHTUNE_STATE_DIR": str(state), "MESHTUNE_WORKER_NICE": "0"}
         with stored(state) as store:
             run = stored_run(store, config)
-            worker = [sys.executable, "-m", "meshtune.backend.commands.runs", "worker"]
+            worker = [sys.executable, "-m", "meshtune.backend.commands.main", "worker"]
             with process(worker, alone / "worker.log", **environment):
                 await_end(store, run)
             alone_s = _round_s(store, run)

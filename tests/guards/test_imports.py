@@ -20,7 +20,7 @@ LIGHT = [
     "meshtune.db.session",
     "meshtune.backend.schemas.runs",
     "meshtune.backend.app",
-    "meshtune.backend.commands.runs",
+    "meshtune.backend.commands.main",
     "meshtune.backend.services.up",
     "meshtune.backend.training.supervisor",
 ]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
-from meshtune.backend.commands.runs import app
+from meshtune.backend.commands.main import app
 from meshtune.backend.routes.health import router as health
 from meshtune.backend.settings import Settings
 from meshtune.dashboard.serving.launch import HEALTH_PATH
@@ -33,7 +34,7 @@ OURS = ["api", "worker", "dashboard"]
 
 
 def commands() -> set[str]:
-    return {str(c.name or c.callback.__name__) for c in app.registered_commands if c.callback}
+    return set(get_command(app).list_commands(None))
 
 
 @pytest.mark.parametrize("name", OURS)

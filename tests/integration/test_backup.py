@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from meshtune.backend.archive import backup as backups
 from meshtune.backend.archive.backup import BackupRefused, back_up, restore
-from meshtune.backend.commands.runs import app
+from meshtune.backend.commands.main import app
 from meshtune.backend.settings import Settings, open_store
 from meshtune.db import leases, rounds, runs
 from meshtune.db.models import Run

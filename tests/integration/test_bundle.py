@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from meshtune.backend.archive.bundle import export_folder, export_zip
 from meshtune.backend.archive.bundle_import import import_run
-from meshtune.backend.commands.runs import app
+from meshtune.backend.commands.main import app
 from meshtune.backend.settings import Settings, open_store
 from meshtune.backend.training.trainer import Start, load_engine
 from meshtune.backend.training.verify import verified

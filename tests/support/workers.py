@@ -75,7 +75,7 @@ class ShippedWorker(WorkerProcess):
 
     def __init__(self, settings: Settings, logs: Path) -> None:
         self.log = logs / f"worker-{time.monotonic_ns()}.log"
-        self.process = start(settings, ["-m", "meshtune.backend.commands.runs", "worker"], self.log)
+        self.process = start(settings, ["-m", "meshtune.backend.commands.main", "worker"], self.log)
 
 
 def start(settings: Settings, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:

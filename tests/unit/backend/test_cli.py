@@ -14,14 +14,16 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from meshtune.backend.archive.tables import CSV_HEADER
+from meshtune.backend.commands.console import write_whole
 from meshtune.backend.commands.doctor import check_database, check_port
-from meshtune.backend.commands.runs import Refused, app, table_of, write_whole
+from meshtune.backend.commands.main import app
+from meshtune.backend.commands.services import table_of
 from meshtune.backend.settings import Settings
 from meshtune.backend.training import supervisor as worker
 from meshtune.db import rounds, runs
 from meshtune.db.errors import StoreError
 from meshtune.db.session import reading
-from meshtune.engine.commands.app import EXIT_REFUSED, answer
+from meshtune.engine.commands.app import EXIT_REFUSED, Refused, answer
 from meshtune.engine.commands.doctor import Check, Verdict
 from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.builders import stored_run

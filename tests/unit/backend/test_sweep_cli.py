@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from meshtune.backend.commands import sweeps as sweep_cli
-from meshtune.backend.commands.runs import app
+from meshtune.backend.commands.main import app
 from meshtune.backend.settings import Settings
 from meshtune.db import leases, runs, sweeps
 from meshtune.db.errors import StoreError
