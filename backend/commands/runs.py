@@ -120,7 +120,7 @@ def verify(
     """
     from meshtune.backend.archive.tables import stored_rounds
     from meshtune.backend.replies import runs as replies
-    from meshtune.backend.training.trainer import load_engine
+    from meshtune.backend.training.engine import load_engine
     from meshtune.backend.training.verify import verified
     from meshtune.db import runs
     from meshtune.db.session import reading

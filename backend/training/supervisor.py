@@ -10,16 +10,12 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
+from multiprocessing.connection import wait
 from types import FrameType
 
 from sqlalchemy import Engine
@@ -29,16 +25,18 @@ from meshtune.backend.services import logs
 from meshtune.backend.settings import Settings, open_store
 from meshtune.backend.training import trainer
 from meshtune.backend.training.artefacts import open_artefacts
-from meshtune.backend.training.trainer import (
+from meshtune.backend.training.children import Child
+from meshtune.backend.training.engine import Start, load_engine
+from meshtune.backend.training.orders import (
     Ended,
     Message,
     Order,
     Outcome,
     Progress,
     Ready,
-    Start,
     Stored,
 )
+from meshtune.backend.training.owners import is_awake, is_dead, worker_name
 from meshtune.db import leases, steering
 from meshtune.db.errors import ClaimLost, StoreUnavailable
 from meshtune.db.models import Wanted
@@ -51,11 +49,10 @@ PROGRESS_BEAT_S = 1.0  # how often progress inside a round is stored
 SPAWN_RETRY_MAX_S = 30.0
 EXIT_PATIENCE_S = 2.0
 LOAD_MAX_S = 600.0  # a process that has not loaded the engine by then never will
-STOPPED = frozenset("Tt")  # states of a process: by a signal, by a debugger
 PURGE_EVERY_S = 600.0  # runs that were deleted a day ago may wait that much longer
 
 
-def main(settings: Settings | None = None, load: Callable[[], Start] = trainer.load_engine) -> int:
+def main(settings: Settings | None = None, load: Callable[[], Start] = load_engine) -> int:
     """Work on queued runs until told to stop; the exit code."""
     chosen = settings or Settings()
     logs.set_up(chosen.log)
@@ -75,47 +72,11 @@ def main(settings: Settings | None = None, load: Callable[[], Start] = trainer.l
     return 0
 
 
-@dataclass
-class Child:
-    """A process that loads the engine, waits, and then trains one run."""
-
-    process: SpawnProcess
-    pipe: Connection
-    ready: bool = False
-    claim: leases.Claim | None = None
-    claimed_at: float = 0.0
-    progress: float = 0.0
-    shown: float = 0.0  # progress that the store has
-    stepped: bool = False  # it asks for orders only once it does
-    heard_at: float = field(default_factory=time.monotonic)
-    beaten_at: float = 0.0
-    told: Order | None = None
-    told_at: float = 0.0
-    killed_for: str | None = None
-
-    def take(self, claim: leases.Claim) -> None:
-        """Start on a run."""
-        self.claim = claim
-        self.claimed_at = self.heard_at = self.beaten_at = time.monotonic()
-        self._send(claim)
-
-    def tell(self, order: Order) -> None:
-        """Tell it once; `STOP` overrides `FINISH_ROUND`."""
-        if self.told in (order, Order.STOP):
-            return
-        self.told, self.told_at = order, time.monotonic()
-        self._send(order)
-
-    def _send(self, what: leases.Claim | Order) -> None:
-        with suppress(OSError):  # that it died is found out by the next `wait`
-            self.pipe.send(what)
-
-
 class Supervisor:
     """One worker: its slots, its children, its leases."""
 
     def __init__(
-        self, settings: Settings, store: Engine, load: Callable[[], Start] = trainer.load_engine
+        self, settings: Settings, store: Engine, load: Callable[[], Start] = load_engine
     ) -> None:
         self.settings = settings
         self.store = store
@@ -403,50 +364,3 @@ class Supervisor:
 def _claim_of(child: Child) -> leases.Claim:
     assert child.claim is not None  # noqa: S101 - callers pass busy children only
     return child.claim
-
-
-def worker_name() -> str:
-    """Name of this process: machine, process namespace, number and start time."""
-    return f"{_machine()}/{os.getpid()}/{_looked_up(os.getpid())[0]}"
-
-
-def is_dead(owner: str) -> bool:
-    """Whether `owner` was a worker on this machine whose process is gone."""
-    pid, started = _here(owner)
-    return bool(started) and _looked_up(pid)[0] != started
-
-
-def is_awake(owner: str) -> bool:
-    """Whether `owner` is a worker on this machine whose process runs and was not stopped."""
-    pid, started = _here(owner)
-    found, state = _looked_up(pid) if started else ("", "")
-    return bool(started) and found == started and state not in STOPPED
-
-
-def _here(owner: str) -> tuple[int, str]:
-    """Process and start time of a worker of this machine; (0, "") for others."""
-    machine, _, process = owner.partition("/")
-    pid, _, started = process.partition("/")
-    if machine != _machine() or not pid.isdigit():
-        return 0, ""
-    return int(pid), started  # no start time: a system without /proc, its lease will tell
-
-
-def _machine() -> str:
-    # Containers may share a host name; process numbers mean the same in one namespace only.
-    try:
-        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
-    except OSError:
-        return socket.gethostname()
-    return f"{socket.gethostname()}-{boot}-{namespace}"
-
-
-def _looked_up(pid: int) -> tuple[str, str]:
-    """Start time of a process in clock ticks, and its state; both empty without it or /proc."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return "", ""
-    state, *rest = stat.rpartition(")")[2].split()
-    return ("", state) if state == "Z" else (rest[18], state)

@@ -52,7 +52,7 @@ def loaded_by(module: str, names: tuple[str, ...]) -> str:
 def test_a_process_that_trains_loads_no_more_than_it_needs() -> None:
     """Importing transformers takes twice as long as all else before the first step."""
     code = (
-        "import sys; from meshtune.backend.training.trainer import load_engine\n"
+        "import sys; from meshtune.backend.training.engine import load_engine\n"
         "load_engine(); import torch\n"
         "print([n for n in ('transformers', 'peft', 'torch._dynamo') if n in sys.modules])"
     )

@@ -11,7 +11,7 @@ from meshtune.backend.archive.bundle import export_folder, export_zip
 from meshtune.backend.archive.bundle_import import import_run
 from meshtune.backend.commands.main import app
 from meshtune.backend.settings import Settings, open_store
-from meshtune.backend.training.trainer import Start, load_engine
+from meshtune.backend.training.engine import Start, load_engine
 from meshtune.backend.training.verify import verified
 from meshtune.db import leases, rounds, runs, steering
 from meshtune.db.session import reading, writing

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, text
 
 from meshtune.backend.settings import Settings
 from meshtune.backend.training.artefacts import Kept, open_artefacts
-from meshtune.backend.training.supervisor import Supervisor, is_dead, worker_name
+from meshtune.backend.training.owners import is_dead, worker_name
+from meshtune.backend.training.supervisor import Supervisor
 from meshtune.db import clock as store_clock, leases, runs, steering
 from meshtune.db.errors import ClaimLost, RunNotFound
 from meshtune.db.models import Wanted

@@ -25,7 +25,7 @@ PATIENCE_S = 120.0  # a loaded machine loads an engine slowly
 REPOSITORY = Path(__file__).parents[2]
 FAKE = "from tests.support.fake_engine import load"
 BROKEN = "from tests.support.fake_engine import load_and_break as load"
-REAL = "from meshtune.backend.training.trainer import load_engine as load"
+REAL = "from meshtune.backend.training.engine import load_engine as load"
 
 
 class WorkerProcess:

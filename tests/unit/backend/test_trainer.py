@@ -11,7 +11,9 @@ from sqlalchemy import Engine
 from meshtune.backend.settings import Settings
 from meshtune.backend.training import trainer as trainer_module
 from meshtune.backend.training.artefacts import open_artefacts
-from meshtune.backend.training.trainer import Ended, Order, Outcome, Progress, Stored, Trainer
+from meshtune.backend.training.engine import load_engine
+from meshtune.backend.training.orders import Ended, Order, Outcome, Progress, Stored
+from meshtune.backend.training.trainer import Trainer
 from meshtune.db import leases, rounds, runs
 from meshtune.db.session import reading, writing
 from meshtune.engine.config import RunConfig
@@ -94,7 +96,7 @@ def test_values_that_overflow_on_air_end_the_run_as_diverged(bench: Bench) -> No
         training__batch_size=16,
     )
     trainer = Trainer(bench.theirs, bench.settings, bench.store, bench.claim(config))
-    assert trainer.work(trainer_module.load_engine()) == Ended(
+    assert trainer.work(load_engine()) == Ended(
         RunStatus.DIVERGED,
         "an adapter grew past 65,504, the most that 8 bits can carry, in round 1 on device 1; "
         "lower training.learning_rate, or set adapter.value_bits to 32",
