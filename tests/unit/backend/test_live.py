@@ -14,9 +14,10 @@ from fastapi.testclient import TestClient
 from hypothesis import given, strategies as st
 from sqlalchemy import Engine
 
-from meshtune.backend import live
+from meshtune.backend import live, live_cursors
 from meshtune.backend.app import create_app
-from meshtune.backend.live import Hub, ListCursor, RunCursor, Settled, list_events, run_events
+from meshtune.backend.live import Hub, Settled, list_events, run_events
+from meshtune.backend.live_cursors import ListCursor, RunCursor
 from meshtune.backend.routes import live as routes
 from meshtune.backend.schemas.runs import Problem, RunEventOut, RunSummary
 from meshtune.backend.settings import Settings
@@ -69,16 +70,16 @@ COUNTS = st.dictionaries(st.integers(1, 10**9), st.integers(0, 10**8), max_size=
 @given(st.integers(0, 10**17), st.integers(0, 10**8))
 def test_the_place_in_a_run_survives_being_an_id(event_id: int, rounds: int) -> None:
     cursor = RunCursor(event_id, rounds)
-    assert re.fullmatch(live.RUN_CURSOR, str(cursor))
-    assert live.run_cursor(str(cursor)) == cursor
+    assert re.fullmatch(live_cursors.RUN_CURSOR, str(cursor))
+    assert live_cursors.run_cursor(str(cursor)) == cursor
 
 
 @given(st.integers(0, 10**17), COUNTS)
 def test_the_place_in_the_list_survives_being_an_id(event_id: int, counts: dict[int, int]) -> None:
     cursor = ListCursor(event_id, counts)
-    assert re.fullmatch(live.LIST_CURSOR, str(cursor))
+    assert re.fullmatch(live_cursors.LIST_CURSOR, str(cursor))
     assert len(str(cursor)) <= routes.CURSOR_MAX
-    assert live.list_cursor(str(cursor)) == cursor
+    assert live_cursors.list_cursor(str(cursor)) == cursor
 
 
 @given(st.lists(st.tuples(st.sampled_from(["begin", "write", "end", "look"]), st.integers(0, 5))))
@@ -142,7 +143,7 @@ def test_from_every_id_a_follower_gets_exactly_the_rest(
     lines = asyncio.run(whole(store, run_id, RunCursor()))
     assert len(lines) == 5 + 3 + 1
     for position, line in enumerate(lines[:-1]):
-        rest = asyncio.run(whole(store, run_id, live.run_cursor(line.id)))
+        rest = asyncio.run(whole(store, run_id, live_cursors.run_cursor(line.id)))
         assert shape(rest) == shape(lines[position + 1 :])
 
 
@@ -278,12 +279,16 @@ def test_from_every_id_the_list_goes_on_with_the_rest(store: Engine) -> None:
                 play(session, claim, 2)
             waiting = [stored_run(store) for _ in range(3)]
             settle(store, lambda session: steering.request_cancel(session, waiting[0]))
-            async with generator(list_events(hub, live.list_cursor(start.id or ""))) as lines:
+            async with generator(
+                list_events(hub, live_cursors.list_cursor(start.id or ""))
+            ) as lines:
                 told = await taken(lines, 4)
             names = [json.loads(line.raw_data or "")["id"] for line in told]
             assert names == [running, waiting[1], waiting[2], waiting[0]]
             for position, line in enumerate(told[:-1]):
-                async with generator(list_events(hub, live.list_cursor(line.id or ""))) as again:
+                async with generator(
+                    list_events(hub, live_cursors.list_cursor(line.id or ""))
+                ) as again:
                     rest = await taken(again, len(told) - position - 1)
                 assert shape(rest) == shape(told[position + 1 :])
 
