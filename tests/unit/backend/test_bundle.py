@@ -16,7 +16,8 @@ from sqlalchemy import Engine, text
 
 from meshtune.backend import errors
 from meshtune.backend.archive.bundle import BundleError, BundleTooLarge, export_folder, export_zip
-from meshtune.backend.archive.bundle_import import Limits, import_run
+from meshtune.backend.archive.bundle_import import import_run
+from meshtune.backend.archive.bundle_source import Limits
 from meshtune.backend.routes import bundles
 from meshtune.backend.settings import Settings, open_store
 from meshtune.db import runs, steering
