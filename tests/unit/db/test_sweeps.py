@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, delete, func, select
 
 from meshtune.db import leases, runs, sweeps
+from meshtune.db.clock import today
 from meshtune.db.models import Base, Round, Run, RunEvent
 from meshtune.db.session import reading, writing
 from meshtune.db.sweeps import SweepNotFound
@@ -102,7 +103,7 @@ def test_a_deleted_run_is_not_reused_and_its_cell_says_so(store: Engine) -> None
     first = started(store, seeds=None)
     finish_all(store)
     with writing(store) as session:
-        runs.get(session, run_ids(store, first)[0]).deleted_at = sweeps._today()
+        runs.get(session, run_ids(store, first)[0]).deleted_at = today()
     assert statuses(store, first) == {"completed": 1, "deleted": 1}
     assert run_ids(store, first)[0] is None
     second = started(store, seeds=None)
