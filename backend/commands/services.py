@@ -30,6 +30,7 @@ def up(
     ] = None,
 ) -> None:
     """Start API, worker and dashboard; Ctrl-C stops them all."""
+    from meshtune.backend.services.announced import NotAnnounced
     from meshtune.backend.services.up import (
         HOST,
         AlreadyUp,
@@ -64,7 +65,7 @@ def up(
             open_store(settings).dispose()
             print("Starting Meshtune ...", flush=True)
             keep_up(parts_of(port, api_port), logs, ready, grace_s=settings.grace_s)
-    except AlreadyUp as error:
+    except (AlreadyUp, NotAnnounced) as error:
         raise Refused(str(error)) from error
     except PartDied as error:
         print(f"Stopped, because {error}", file=sys.stderr)
