@@ -9,15 +9,12 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from meshtune.backend.errors import ReportFailed
 from meshtune.backend.schemas.compare import ReportInput
 from meshtune.backend.services.announced import NotAnnounced, module_of
 
 PATIENCE_S = 60.0
 NICE = 5  # so that short answers come first, also where reports take every core
-
-
-class ReportFailed(Exception):
-    """No report came about; the message is one sentence."""
 
 
 def report_html(given: ReportInput) -> bytes:

@@ -60,7 +60,7 @@ def parts_of(port: int, api_port: int) -> list[Part]:
         NotAnnounced: no dashboard is installed.
     """
     api_url = f"http://{HOST}:{api_port}"
-    api = ("meshtune.backend.services.serve", f"--host={HOST}", f"--port={api_port}")
+    api = ("meshtune.backend.serve", f"--host={HOST}", f"--port={api_port}")
     dashboard = (module_of("dashboard"), f"--port={port}", f"--host={HOST}", f"--api-url={api_url}")
     return [
         Part("api", _python(*api), f"{api_url}/health/live"),

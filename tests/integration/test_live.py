@@ -26,7 +26,7 @@ PATIENCE_S = 60.0
 SERVE = """
 import sys
 import fastapi.routing
-from meshtune.backend.services.serve import main
+from meshtune.backend.serve import main
 fastapi.routing._PING_INTERVAL = 0.5  # a private constant of 15 s
 sys.exit(main(["--host=127.0.0.1", f"--port={sys.argv[1]}"]))
 """

@@ -134,7 +134,7 @@ def served(settings: Settings, *, nice: int = 0) -> Iterator[str]:
     command += [
         sys.executable,
         "-m",
-        "meshtune.backend.services.serve",
+        "meshtune.backend.serve",
         "--host=127.0.0.1",
         f"--port={port}",
     ]
