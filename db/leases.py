@@ -65,30 +65,8 @@ def claim_next(
     Runs whose lease is over go back to the queue first. A resumed run keeps the rounds up to its
     checkpoint and loses any later ones in this same transaction; they will be equal anyway.
     """
-    now = lease_time(session)
     requeue_stale(session, actor=worker, is_awake=is_awake)
-    chosen = (
-        select(Run.id)
-        .where(Run.status == RunStatus.QUEUED, Run.not_before <= now)
-        .order_by(Run.priority.desc(), Run.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)  # compiles to nothing on SQLite, where we hold the lock
-        .scalar_subquery()
-    )
-    run = session.scalars(
-        update(Run)
-        .where(Run.id == chosen, Run.status == RunStatus.QUEUED)
-        .values(
-            status=RunStatus.RUNNING,
-            owner=worker,
-            fence=Run.fence + 1,
-            attempt=Run.attempt + 1,
-            lease_until=now + lease_s,
-            started_at=func.coalesce(Run.started_at, today().timestamp()),
-        )
-        .returning(Run)
-        .execution_options(populate_existing=True)
-    ).one_or_none()
+    run = _taken(session, worker, lease_s)
     if run is None:
         return None
     session.execute(
@@ -109,6 +87,33 @@ def claim_next(
         rounds_done=run.rounds_done,
         checkpoint=run.checkpoint,
     )
+
+
+def _taken(session: Session, worker: str, lease_s: float) -> Run | None:
+    """The run that is next, marked as running under a new fence."""
+    now = lease_time(session)
+    chosen = (
+        select(Run.id)
+        .where(Run.status == RunStatus.QUEUED, Run.not_before <= now)
+        .order_by(Run.priority.desc(), Run.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)  # compiles to nothing on SQLite, where we hold the lock
+        .scalar_subquery()
+    )
+    return session.scalars(
+        update(Run)
+        .where(Run.id == chosen, Run.status == RunStatus.QUEUED)
+        .values(
+            status=RunStatus.RUNNING,
+            owner=worker,
+            fence=Run.fence + 1,
+            attempt=Run.attempt + 1,
+            lease_until=now + lease_s,
+            started_at=func.coalesce(Run.started_at, today().timestamp()),
+        )
+        .returning(Run)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
 
 
 def record_provenance(session: Session, claim: Claim, provenance: Provenance) -> None:

@@ -22,6 +22,7 @@ from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused
 
 if TYPE_CHECKING:
     from meshtune.backend.schemas.runs import RunDetail
+    from meshtune.backend.training.verify import Verdict
     from meshtune.engine.records import RoundRecord
 
 app = typer.Typer()
@@ -145,6 +146,12 @@ def verify(
         except KeyboardInterrupt:
             print("Stopped by Ctrl-C before all rounds were compared", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from None
+    _tell(found, wanted)
+    if found.difference is not None:
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _tell(found: "Verdict", wanted: int) -> None:
     if found.difference is None:
         print(f"all {found.rounds_equal} rounds equal")
     else:
@@ -152,8 +159,6 @@ def verify(
         print(f"{found.rounds_equal} of {wanted} rounds equal")
     for change in found.surroundings:
         print(f"  {change}")
-    if found.difference is not None:
-        raise typer.Exit(EXIT_DIFFERENT)
 
 
 def _counted(total: int, equal: int) -> None:

@@ -38,7 +38,6 @@ def up(
         keep_up,
         parts_of,
         sole,
-        taken,
     )
     from meshtune.backend.settings import open_store
 
@@ -55,12 +54,8 @@ def up(
     logs = _made_folder(settings.state_dir / "logs")
     try:
         with sole(settings.state_dir, address):
-            for wanted, option in ((port, "--port"), (api_port, "--api-port")):
-                if taken(wanted):
-                    raise Refused(
-                        f"port {wanted} is in use; stop the program that listens there "
-                        f"or choose another port with {option}"
-                    )
+            _require_free(port, "--port")
+            _require_free(api_port, "--api-port")
             # A database that cannot be used is told here, in one sentence.
             open_store(settings).dispose()
             print("Starting Meshtune ...", flush=True)
@@ -100,6 +95,16 @@ def doctor() -> None:
     Console().print(table_of(checks))
     if any(check.verdict is Verdict.BAD for check in checks):
         raise typer.Exit(EXIT_UNFIT)
+
+
+def _require_free(port: int, option: str) -> None:
+    from meshtune.backend.services.up import taken
+
+    if taken(port):
+        raise Refused(
+            f"port {port} is in use; stop the program that listens there "
+            f"or choose another port with {option}"
+        )
 
 
 def _made_folder(folder: Path) -> Path:
