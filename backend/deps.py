@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from meshtune.backend.plan_cache import Plans
-from meshtune.db import runs
+from meshtune.db import moves
 from meshtune.db.session import reading, writing
 
 ID_MAX = 2**31 - 1
@@ -36,7 +36,7 @@ def _writing(engine: Annotated[Engine, Depends(_engine)]) -> Iterator[Session]:
 
 
 async def _actor(request: Request) -> str:
-    named: str = getattr(request.state, "actor", runs.PERSON)
+    named: str = getattr(request.state, "actor", moves.PERSON)
     return named
 
 

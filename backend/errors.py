@@ -12,7 +12,6 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from meshtune.backend.compare.report import ReportFailed
 from meshtune.backend.schemas.runs import Problem
 from meshtune.db.drafts import DraftChanged, DraftNotFound
 from meshtune.db.errors import (
@@ -29,6 +28,10 @@ from meshtune.engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
 
 class PlaygroundBusy(Exception):
     """The playground cannot answer now; trying again may help."""
+
+
+class ReportFailed(Exception):
+    """No report came about; the message is one sentence."""
 
 
 STATUS: dict[type[Exception], int] = {

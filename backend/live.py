@@ -13,21 +13,23 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
 import anyio
 from fastapi.sse import ServerSentEvent
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from meshtune.backend.live_cursors import ListCursor, RunCursor
 from meshtune.backend.replies import runs as replies
-from meshtune.backend.schemas.runs import RunEventOut, Wire
-from meshtune.db import changes, runs
+from meshtune.backend.schemas.live import LiveEnd, LiveGone, LiveProgress, LiveStart
+from meshtune.backend.schemas.runs import RunEventOut
+from meshtune.db import changes, rounds, runs
 from meshtune.db.changes import Head, Horizon
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.models import Run
@@ -41,91 +43,9 @@ STREAMS_MAX = 200  # per process
 READERS = 4  # threads of their own, so that streams never take those of the routes
 ROUNDS_PER_READ = 200
 KEPT_READS = 64
-RUN_CURSOR = r"^[0-9]{1,18}-[0-9]{1,9}$"
-LIST_CURSOR = r"^[0-9]{1,18}(~[0-9]{1,10}=[0-9]{1,9}(,[0-9]{1,10}=[0-9]{1,9})*)?$"
 
 
 T = TypeVar("T")
-
-
-class LiveProgress(Wire):
-    """How far a running run is; it has no id, because the next one replaces it."""
-
-    run_id: int
-    status: RunStatus
-    rounds_done: int
-    rounds_total: int
-    progress: float = Field(ge=0.0, le=1.0, description="Share of the current round's steps done")
-
-
-class LiveEnd(Wire):
-    """Nothing follows: do not reconnect."""
-
-    run_id: int
-    status: RunStatus | None = Field(description="How the run ended; None if it was deleted")
-
-
-class LiveStart(Wire):
-    """The stream stands here; a list that is asked for now misses nothing."""
-
-    cursor: str
-
-
-class LiveGone(Wire):
-    """The run was deleted."""
-
-    run_id: int
-
-
-# Cursors
-
-
-@dataclass(frozen=True)
-class RunCursor:
-    """What a follower of one run has: all up to this event, and so many rounds."""
-
-    event_id: int = 0
-    rounds: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.event_id}-{self.rounds}"
-
-    def behind(self, head: Head) -> bool:
-        """Whether the run has more."""
-        return self.event_id < head.event_id or self.rounds < head.rounds_done
-
-
-@dataclass(frozen=True)
-class ListCursor:
-    """What a follower of all runs has: all up to this event, and the rounds of running runs."""
-
-    event_id: int
-    rounds: Mapping[int, int] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        counts = ",".join(f"{run_id}={done}" for run_id, done in sorted(self.rounds.items()))
-        return f"{self.event_id}~{counts}" if counts else str(self.event_id)
-
-    def after(self, event_id: int, run_id: int, rounds: int | None) -> "ListCursor":
-        """With one run seen as it is now; `rounds` is None unless it is running."""
-        others = {i: done for i, done in self.rounds.items() if i != run_id}
-        seen = others if rounds is None else others | {run_id: rounds}
-        return ListCursor(max(self.event_id, event_id), seen)
-
-
-def run_cursor(written: str | None) -> RunCursor:
-    """The cursor that an event id names; the beginning if there is none."""
-    if written is None:
-        return RunCursor()
-    event_id, _, rounds = written.partition("-")
-    return RunCursor(int(event_id), int(rounds))
-
-
-def list_cursor(written: str) -> ListCursor:
-    """The cursor that an event id names."""
-    event_id, _, counts = written.partition("~")
-    pairs = (pair.split("=") for pair in counts.split(",") if pair)
-    return ListCursor(int(event_id), {int(run_id): int(done) for run_id, done in pairs})
 
 
 # The shared look
@@ -358,12 +278,12 @@ def _run_page(
 ) -> list[tuple[ServerSentEvent, RunCursor]]:
     """What lies behind the cursor, each with the cursor after it."""
     lines = []
-    found = runs.rounds(
+    found = rounds.listed(
         session,
         run_id,
         after=cursor.rounds - 1,
         limit=ROUNDS_PER_READ,
-        detail=runs.Detail.SUMMARY,
+        detail=rounds.Detail.SUMMARY,
     )
     for record in found:
         cursor = replace(cursor, rounds=record.round_index + 1)

@@ -7,15 +7,17 @@ the same one. What a cell has come to is read from its run.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String, and_, exists, func, select
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
-from meshtune.db import runs
+from meshtune.db import runs, steering
+from meshtune.db.clock import today
 from meshtune.db.errors import IllegalTransition, StoreError
 from meshtune.db.models import Base, Run, Wanted
+from meshtune.db.moves import PERSON
 from meshtune.engine.records import ENDED, RunStatus
 from meshtune.engine.sweep import METRICS, Cell, Outcome, SweepSpec, config_sha256
 
@@ -82,7 +84,7 @@ class CellState:
 
 
 def create(
-    session: Session, spec: SweepSpec, planned: Sequence[Cell], *, actor: str = runs.PERSON
+    session: Session, spec: SweepSpec, planned: Sequence[Cell], *, actor: str = PERSON
 ) -> Sweep:
     """A new sweep: queues a run for each cell that nothing in the store answers yet.
 
@@ -93,7 +95,7 @@ def create(
         actor: who asked.
     """
     sweep = Sweep(
-        name=spec.name, spec=spec.model_dump(mode="json"), created_at=_today(), stopped_at=None
+        name=spec.name, spec=spec.model_dump(mode="json"), created_at=today(), stopped_at=None
     )
     session.add(sweep)
     session.flush()  # gives it its number
@@ -180,7 +182,7 @@ def states(session: Session, sweep_id: int) -> list[CellState]:
     ]
 
 
-def stop(session: Session, sweep_id: int, *, actor: str = runs.PERSON) -> Sweep:
+def stop(session: Session, sweep_id: int, *, actor: str = PERSON) -> Sweep:
     """Cancel the runs that only this sweep wants; finished ones are kept. Twice is no error.
 
     Left alone are runs that a person started, and those that a sweep not stopped shares.
@@ -190,11 +192,11 @@ def stop(session: Session, sweep_id: int, *, actor: str = runs.PERSON) -> Sweep:
     """
     sweep = get(session, sweep_id)
     if sweep.stopped_at is None:
-        sweep.stopped_at = _today()
+        sweep.stopped_at = today()
         session.flush()
     for run_id in session.scalars(_only_ours(sweep_id)).all():
         with suppress(IllegalTransition):  # it ended while we looked
-            runs.request_cancel(session, run_id, actor=actor)
+            steering.request_cancel(session, run_id, actor=actor)
     return sweep
 
 
@@ -252,7 +254,3 @@ def _runs_of(cell: Any) -> Any:
 
 def _not_deleted() -> Any:
     return Run.deleted_at.is_(None)
-
-
-def _today() -> datetime:
-    return datetime.now(UTC)

@@ -140,14 +140,5 @@ def revoke(session: Session, name: str) -> None:
     session.delete(token)
 
 
-def replace(session: Session, name: str, scope: Scope) -> str:
-    """A new token of this name, whether or not there was one."""
-    token = session.get(Token, name)
-    if token is not None:
-        session.delete(token)
-        session.flush()
-    return create(session, name, scope)
-
-
 def _hash(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()

@@ -26,7 +26,7 @@ from meshtune.backend.replies import runs as replies
 from meshtune.backend.schemas.runs import RunDetail, Title
 from meshtune.backend.settings import Settings
 from meshtune.backend.training.artefacts import Artefacts, open_artefacts
-from meshtune.db import runs
+from meshtune.db import rounds, runs
 from meshtune.db.columns import storable
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.models import Run, RunEvent
@@ -186,7 +186,7 @@ def bundle_bytes(store: Engine, settings: Settings, run_id: int) -> int:
         with open_artefacts(settings).fetched(run.checkpoint) as path:
             checkpoint = path.stat().st_size if path.is_file() else 0
     with reading(store) as session:
-        last = runs.rounds(session, run_id, after=run.rounds_done - 2, limit=1)
+        last = rounds.listed(session, run_id, after=run.rounds_done - 2, limit=1)
     record = len(last[0].model_dump_json()) if last else 0
     return 2 * checkpoint + 2 * record * run.rounds_done
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 from sqlalchemy import Engine
 
 from meshtune.backend.schemas.runs import RunDetail
-from meshtune.db import runs
+from meshtune.db import rounds
 from meshtune.db.session import reading
 from meshtune.engine.records import DeviceRecord, RoundRecord, ScoreRecord
 
@@ -179,7 +179,7 @@ def stored_rounds(store: Engine, run: RunDetail) -> Iterator[RoundRecord]:
     after = -1
     while after + 1 < run.rounds_done:  # rounds that finish meanwhile are not in the first line
         with reading(store) as session:
-            page = runs.rounds(
+            page = rounds.listed(
                 session, run.id, after=after, limit=min(EXPORT_PAGE, run.rounds_done - after - 1)
             )
         if not page:

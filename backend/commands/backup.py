@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from meshtune.backend.archive import backup as backups
-from meshtune.engine.commands.app import app
+from meshtune.backend.commands.console import read_settings
+
+app = typer.Typer()
 
 
 @app.command()
@@ -14,10 +16,6 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="File to write.")],
 ) -> None:
     """Copy database and checkpoints into one file, while everything goes on."""
-    from meshtune.backend.commands.runs import (  # noqa: PLC0415 - it imports this module
-        read_settings,
-    )
-
     manifest = backups.back_up(read_settings(), file)
     size_mb = file.stat().st_size / 1e6
     checkpoints = len(manifest.files) - 1
@@ -34,10 +32,6 @@ def restore(
     ] = False,
 ) -> None:
     """Put a backup in place; stop Meshtune before."""
-    from meshtune.backend.commands.runs import (  # noqa: PLC0415 - it imports this module
-        read_settings,
-    )
-
     settings = read_settings()
     manifest, aside = backups.restore(settings, file, force=force)
     typer.echo(

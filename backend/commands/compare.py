@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import Engine
 
 from meshtune.backend.compare import replies as compare_replies
-from meshtune.backend.compare.report import ReportFailed, report_html
+from meshtune.backend.compare.report import report_html
+from meshtune.backend.errors import ReportFailed
 from meshtune.backend.schemas.compare import POINTS_MAX, ReportInput, Shown
 from meshtune.db import runs
 from meshtune.db.session import reading

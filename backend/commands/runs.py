@@ -1,39 +1,33 @@
-"""`meshtune`: the commands of the engine, and those that need the database or the services."""
+"""Commands of `meshtune` for one run: take it away, bring it in, train it again."""
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
-from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from meshtune.backend.settings import Settings
-from meshtune.db.errors import StoreError
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused, answer, app
-from meshtune.engine.commands.doctor import Check, Verdict, engine_checks
-from meshtune.engine.config import plain_errors
+from meshtune.backend.commands.console import (
+    opened_store,
+    read_settings,
+    write_file,
+    write_whole,
+)
+from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from meshtune.backend.schemas.runs import RunDetail
+    from meshtune.backend.training.verify import Verdict
     from meshtune.engine.records import RoundRecord
 
-DASHBOARD_PORT = 8700
-EXIT_UNFIT = 1
-EXIT_PART_DIED = 1
+app = typer.Typer()
+
 EXIT_DIFFERENT = 1
-COLOURS = {Verdict.GOOD: "green", Verdict.NOTE: "yellow", Verdict.BAD: "red"}
 
 
 class FileFormat(StrEnum):
@@ -50,79 +44,6 @@ RunNumbers = Annotated[
     list[int], typer.Argument(metavar="RUN...", min=1, help="Number of the run; several for html.")
 ]
 RunNumber = Annotated[int, typer.Argument(metavar="RUN", min=1, help="Number of the run.")]
-
-
-def main() -> None:
-    """The `meshtune` command."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not text
-    answer(app, also=(StoreError,))
-
-
-@app.command()
-def up(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the dashboard.")] = DASHBOARD_PORT,
-    api_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Of the API; 8701 if not given.")
-    ] = None,
-) -> None:
-    """Start API, worker and dashboard; Ctrl-C stops them all."""
-    from meshtune.backend.services.up import (
-        HOST,
-        AlreadyUp,
-        PartDied,
-        keep_up,
-        parts_of,
-        sole,
-        taken,
-    )
-    from meshtune.backend.settings import open_store
-
-    settings = read_settings()
-    api_port = api_port or settings.api_port
-    if port == api_port:
-        raise Refused(f"--port and --api-port are both {port}; choose two different ports")
-    address = f"http://{HOST}:{port}"
-
-    def ready() -> None:
-        print(f"Meshtune is ready: {address}  (API: http://{HOST}:{api_port}/docs)")
-        print("Ctrl-C stops it.", flush=True)
-
-    logs = made_folder(settings.state_dir / "logs")
-    try:
-        with sole(settings.state_dir, address):
-            for wanted, option in ((port, "--port"), (api_port, "--api-port")):
-                if taken(wanted):
-                    raise Refused(
-                        f"port {wanted} is in use; stop the program that listens there "
-                        f"or choose another port with {option}"
-                    )
-            # A database that cannot be used is told here, in one sentence.
-            open_store(settings).dispose()
-            print("Starting Meshtune ...", flush=True)
-            keep_up(parts_of(port, api_port), logs, ready, grace_s=settings.grace_s)
-    except AlreadyUp as error:
-        raise Refused(str(error)) from error
-    except PartDied as error:
-        print(f"Stopped, because {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_PART_DIED) from error
-    print("Stopped. Finished rounds are kept; waiting runs go on at the next start.")
-
-
-@app.command()
-def worker(
-    slots: Annotated[
-        int | None,
-        typer.Option(min=1, max=64, help="Runs to train at a time; MESHTUNE_WORKER_SLOTS or 1."),
-    ] = None,
-) -> None:
-    """Train queued runs until told to stop."""
-    from meshtune.backend.training.supervisor import main as work
-
-    settings = read_settings()
-    if slots is not None:
-        settings = settings.model_copy(update={"worker_slots": slots})
-    raise typer.Exit(work(settings))
 
 
 @app.command()
@@ -150,9 +71,10 @@ def export(
             "or take --format csv or jsonl on the screen"
         )
     settings = read_settings()
-    with opened_store(settings) as store, plain_trouble(out):
+    with opened_store(settings) as store, _plain_trouble(out):
         if out is not None and file_format is FileFormat.HTML:
-            write_page(out, compare_cli.report(store, run))
+            page = compare_cli.report(store, run)
+            write_file(out, lambda part: part.write_bytes(page))
             return
         only = compare_cli.single(run, file_format)
         if out is not None and file_format is FileFormat.BUNDLE:
@@ -163,7 +85,7 @@ def export(
             detail = replies.detail(session, runs.get(session, only))
         records = stored_rounds(store, detail)
         if out is not None and file_format is FileFormat.PARQUET:
-            write_table(out, detail, records)
+            _write_table(out, detail, records)
         else:
             lines = csv_lines if file_format is FileFormat.CSV else jsonl_lines
             write_whole(out, lines(detail, records))
@@ -179,7 +101,7 @@ def import_bundle(
     from meshtune.db.session import reading
 
     settings = read_settings()
-    with opened_store(settings) as store, plain_trouble(settings.state_dir):
+    with opened_store(settings) as store, _plain_trouble(settings.state_dir):
         number = import_run(source, store, settings)
         with reading(store) as session:
             run = runs.get(session, number)
@@ -199,7 +121,7 @@ def verify(
     """
     from meshtune.backend.archive.tables import stored_rounds
     from meshtune.backend.replies import runs as replies
-    from meshtune.backend.training.trainer import load_engine
+    from meshtune.backend.training.engine import load_engine
     from meshtune.backend.training.verify import verified
     from meshtune.db import runs
     from meshtune.db.session import reading
@@ -224,6 +146,12 @@ def verify(
         except KeyboardInterrupt:
             print("Stopped by Ctrl-C before all rounds were compared", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from None
+    _tell(found, wanted)
+    if found.difference is not None:
+        raise typer.Exit(EXIT_DIFFERENT)
+
+
+def _tell(found: "Verdict", wanted: int) -> None:
     if found.difference is None:
         print(f"all {found.rounds_equal} rounds equal")
     else:
@@ -231,8 +159,6 @@ def verify(
         print(f"{found.rounds_equal} of {wanted} rounds equal")
     for change in found.surroundings:
         print(f"  {change}")
-    if found.difference is not None:
-        raise typer.Exit(EXIT_DIFFERENT)
 
 
 def _counted(total: int, equal: int) -> None:
@@ -240,62 +166,8 @@ def _counted(total: int, equal: int) -> None:
         print(f"\r{equal}/{total}", end="\n" if equal == total else "", file=sys.stderr, flush=True)
 
 
-@app.command()
-def doctor() -> None:
-    """Check this machine: versions, cores, ports, database, model files; say what to do."""
-    from meshtune.backend.commands.doctor import service_checks
-
-    settings = read_settings()
-    ports = (DASHBOARD_PORT, settings.api_port)
-    checks = [*engine_checks(), *service_checks(settings, ports)]
-    Console().print(table_of(checks))
-    if any(check.verdict is Verdict.BAD for check in checks):
-        raise typer.Exit(EXIT_UNFIT)
-
-
-def read_settings() -> Settings:
-    """The settings in the environment.
-
-    Raises:
-        Refused: one of them is wrong.
-    """
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = (f"MESHTUNE_{f.upper()}: {text}" for f, text in plain_errors(error.errors()))
-        raise Refused("\n".join(lines)) from error
-
-
-def made_folder(folder: Path) -> Path:
-    """The folder, which exists now.
-
-    Raises:
-        Refused: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(
-            f"cannot write {folder}: {error.strerror}; "
-            "set MESHTUNE_STATE_DIR to a folder that you may write to"
-        ) from error
-    return folder
-
-
 @contextmanager
-def opened_store(settings: Settings) -> Iterator["Engine"]:
-    """The database for the time of a command."""
-    from meshtune.backend.settings import open_store
-
-    store = open_store(settings)
-    try:
-        yield store
-    finally:
-        store.dispose()
-
-
-@contextmanager
-def plain_trouble(place: Path | None) -> Iterator[None]:
+def _plain_trouble(place: Path | None) -> Iterator[None]:
     """Trouble with a bundle, or with files at `place`, as one sentence.
 
     Raises:
@@ -311,33 +183,7 @@ def plain_trouble(place: Path | None) -> Iterator[None]:
         raise Refused(f"cannot use {error.filename or place}: {error.strerror}") from error
 
 
-def write_whole(out: Path | None, lines: Iterable[str]) -> None:
-    """Write the lines to a file that appears complete or not at all; to the screen if None.
-
-    Raises:
-        Refused: the file cannot be written.
-    """
-    if out is None:
-        sys.stdout.writelines(lines)
-        return
-
-    def write(part: Path) -> None:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-
-    _appear(out, write)
-
-
-def write_page(out: Path, page: bytes) -> None:
-    """Write a page to a file that appears complete or not at all.
-
-    Raises:
-        Refused: the file cannot be written.
-    """
-    _appear(out, lambda part: part.write_bytes(page))
-
-
-def write_table(out: Path, run: "RunDetail", records: Iterable["RoundRecord"]) -> None:
+def _write_table(out: Path, run: "RunDetail", records: Iterable["RoundRecord"]) -> None:
     """Write the rounds as Parquet, complete or not at all.
 
     Raises:
@@ -350,44 +196,6 @@ def write_table(out: Path, run: "RunDetail", records: Iterable["RoundRecord"]) -
             write_parquet(file, run, records)
 
     try:
-        _appear(out, write)
+        write_file(out, write)
     except ModuleNotFoundError as error:
         raise Refused("Parquet needs pyarrow: pip install pyarrow; or take --format csv") from error
-
-
-def _appear(out: Path, write: Callable[[Path], object]) -> None:
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        part.replace(out)
-    except OSError as error:
-        raise Refused(f"cannot write {out}: {error.strerror}; choose another --out") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
-
-
-def table_of(checks: Iterable[Check]) -> Table:
-    """Checks as the screen shows them."""
-    table = Table("", "Check", "Found", "What to do", box=None, pad_edge=False)
-    for check in checks:
-        colour = COLOURS[check.verdict]
-        table.add_row(
-            f"[{colour}]{check.verdict}[/]", check.name, _plain(check.found), _plain(check.advice)
-        )
-    return table
-
-
-def _plain(words: str) -> Text:
-    return Text(words)  # its brackets and backslashes are not markup
-
-
-# They add their commands to the same app.
-from meshtune.backend.commands import (  # noqa: E402, F401
-    backup as backup_cli,
-    sweeps as sweep_cli,
-    tokens as token_cli,
-)
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,6 @@
 """`meshtune sweep`: queue a sweep, follow it, stop it, take its table away."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from sqlalchemy import Engine
 
-from meshtune.db import runs, sweeps
+from meshtune.backend.commands.console import opened_store, read_settings, write_whole
+from meshtune.db import census, sweeps
 from meshtune.db.session import reading, writing
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused, app
+from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused
 from meshtune.engine.records import ENDED
 from meshtune.engine.sweep import read_spec
+
+app = typer.Typer()
 
 WATCH_S = 1.0  # pause between looks; a round takes longer
 NUMBER_MAX = 2**31 - 1
@@ -42,7 +43,7 @@ def sweep(
     """
     if (chosen is None) == (stop is None):
         raise Refused("name a sweep: a file to start it, its number to look at it, or --stop ID")
-    with _store() as store:
+    with opened_store(read_settings()) as store:
         if stop is not None:
             _stop(store, stop)
             return
@@ -61,14 +62,14 @@ def sweep(
 
 def _queued(store: Engine, path: Path) -> int:
     """Number of the sweep of a file, queued now."""
-    from meshtune.backend.replies.sweeps import checked_cells  # noqa: PLC0415 - loads the mesh
+    from meshtune.backend.replies.sweeps import checked_cells  # loads the mesh
 
     spec = read_spec(path)
     planned = checked_cells(spec)
     with writing(store) as session:
         created = sweeps.create(session, spec, planned)
         reused = sum(state.reused for state in sweeps.states(session, created.id))
-        workers = runs.counts(session).workers
+        workers = census.counts(session).workers
     told = f"; {reused} of its cells are in the store already" if reused else ""
     typer.echo(f"Queued sweep {created.id} with {len(planned)} cells{told}")
     if not workers:
@@ -117,8 +118,7 @@ def _watched(store: Engine, sweep_id: int) -> dict[str, int]:
 
 
 def _write_table(store: Engine, sweep_id: int, out: Path) -> None:
-    from meshtune.backend.commands.runs import write_whole  # noqa: PLC0415 - it imports this module
-    from meshtune.backend.replies.sweeps import csv_lines  # noqa: PLC0415 - loads the mesh
+    from meshtune.backend.replies.sweeps import csv_lines  # loads the mesh
 
     with reading(store) as session:
         write_whole(out, list(csv_lines(session, sweep_id)))
@@ -136,17 +136,3 @@ def _worded(counts: dict[str, int]) -> str:
 
 def _is_number(chosen: str) -> bool:
     return chosen.isascii() and chosen.isdigit() and 0 < int(chosen[:11]) <= NUMBER_MAX
-
-
-@contextmanager
-def _store() -> Iterator[Engine]:
-    from meshtune.backend.commands.runs import (  # noqa: PLC0415 - it imports this module
-        read_settings,
-    )
-    from meshtune.backend.settings import open_store  # noqa: PLC0415 - after it
-
-    store = open_store(read_settings())
-    try:
-        yield store
-    finally:
-        store.dispose()

@@ -1,7 +1,7 @@
 """The HTML report of a comparison, for the API and the command line.
 
-Pages are the dashboard's, and a layer below does not import it: a process of its own makes the
-report, so the API also stays without pandas and Plotly.
+Who draws pages announces a program for it, which takes a `ReportInput` and gives a page. A process
+of its own also keeps pandas and Plotly out of the API.
 """
 
 import os
@@ -9,25 +9,22 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from meshtune.backend.errors import ReportFailed
 from meshtune.backend.schemas.compare import ReportInput
+from meshtune.backend.services.announced import NotAnnounced, module_of
 
-COMMAND = ("-m", "meshtune.dashboard.compare.report")
 PATIENCE_S = 60.0
 NICE = 5  # so that short answers come first, also where reports take every core
-
-
-class ReportFailed(Exception):
-    """No report came about; the message is one sentence."""
 
 
 def report_html(given: ReportInput) -> bytes:
     """The report as a page that needs no network.
 
     Raises:
-        ReportFailed: what makes it broke off, or took too long.
+        ReportFailed: what makes it is not there, broke off, or took too long.
     """
     with subprocess.Popen(
-        [sys.executable, *COMMAND],
+        drawing_command(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -45,6 +42,18 @@ def report_html(given: ReportInput) -> bytes:
         last = said.decode(errors="replace").strip().splitlines()[-1:]
         raise ReportFailed(f"the report could not be made: {''.join(last) or 'no reason given'}")
     return made
+
+
+def drawing_command() -> list[str]:
+    """What draws a report from standard input to standard output.
+
+    Raises:
+        ReportFailed: nothing does here.
+    """
+    try:
+        return [sys.executable, "-m", module_of("report")]
+    except NotAnnounced as error:
+        raise ReportFailed(str(error)) from error
 
 
 def _stand_back(pid: int) -> None:

@@ -20,7 +20,7 @@ from meshtune.backend.errors import problem
 from meshtune.backend.settings import is_loopback
 from meshtune.db import tokens
 from meshtune.db.errors import StoreUnavailable
-from meshtune.db.runs import PERSON
+from meshtune.db.moves import PERSON
 from meshtune.db.session import reading
 from meshtune.db.tokens import Bearer, Scope as Needs
 
@@ -68,7 +68,6 @@ SCOPES: dict[tuple[str, str], Needs | None] = {
     ("POST", "/runs/import"): Needs.ADMIN,
     ("GET", "/runs/{run_id}/events/stream"): Needs.READ,
     ("GET", "/events/stream"): Needs.READ,
-    ("GET", "/compare"): Needs.READ,
     ("GET", "/compare/candidates"): Needs.READ,
     ("GET", "/compare/study"): Needs.READ,
     ("GET", "/compare/paired"): Needs.READ,

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meshtune.backend.errors import problem
-from meshtune.backend.guards.hosts import name_in
+from meshtune.backend.schemas.hosts import name_in
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OURS = frozenset({"same-origin", "none"})  # none: typed by a person

@@ -59,7 +59,6 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     ("GET", "/learn/subspaces"): EXPERIMENTS,
     ("GET", "/learn/link"): EXPERIMENTS,
     ("GET", "/learn/clusters"): EXPERIMENTS,
-    ("GET", "/compare"): COMPARISONS,
     ("GET", "/compare/candidates"): COMPARISONS,
     ("GET", "/compare/study"): COMPARISONS,
     ("GET", "/compare/paired"): COMPARISONS,

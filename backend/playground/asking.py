@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -53,16 +55,12 @@ class Playground:
             InvalidConfig: the prompt or the state cannot be used; one sentence says why.
             PlaygroundBusy: others ask, or the child did not answer.
         """
-        if not self._turn.acquire(timeout=QUEUE_S):
-            raise PlaygroundBusy("others ask the playground now; try again in a moment")
-        try:
-            order = Order(asked, kept.round_index + 1, kept.name, config, None)
+        order = Order(asked, kept.round_index + 1, kept.name, config, None)
+        with self._own_turn():
             reply = self._answer(order)
             if isinstance(reply, FileNeeded):
                 with self.artefacts.fetched(kept.name) as path:
                     reply = self._answer(replace(order, path=path))
-        finally:
-            self._turn.release()
         if isinstance(reply, Refused):
             raise InvalidConfig([(reply.field, reply.sentence)])
         if not isinstance(reply, AnsweredOut):
@@ -75,12 +73,8 @@ class Playground:
         Raises:
             PlaygroundBusy: others ask, or the child did not answer.
         """
-        if not self._turn.acquire(timeout=QUEUE_S):
-            raise PlaygroundBusy("others ask the playground now; try again in a moment")
-        try:
+        with self._own_turn():
             reply = self._answer(RouteOrder(layer))
-        finally:
-            self._turn.release()
         if not isinstance(reply, RoutingOut):
             raise PlaygroundBusy("the playground answered something else; ask again")
         return reply
@@ -95,6 +89,15 @@ class Playground:
             if process.is_alive():
                 process.kill()
             self._child = None
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=QUEUE_S):
+            raise PlaygroundBusy("others ask the playground now; try again in a moment")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _answer(self, order: Order | RouteOrder) -> Reply:
         """What the child replies; a child that died while idle is replaced once."""

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from meshtune.backend.schemas.runs import CurvesOut, RunDetail, RunEventOut, RunSummary
-from meshtune.db import runs
+from meshtune.backend.schemas.runs import RunDetail, RunEventOut, RunSummary
+from meshtune.db import rounds, runs
 from meshtune.db.models import Run, RunEvent, Wanted
 from meshtune.engine.records import Provenance, RunStatus
 
@@ -67,23 +67,7 @@ def detail(session: Session, run: Run) -> RunDetail:
         provenance=provenance(run),
         events=[event_of(event) for event in runs.events(session, run.id)],
         progress=run.progress,
-        seconds_left=runs.seconds_left(session, run),
-    )
-
-
-def curves(found: runs.Curves) -> CurvesOut:
-    """A run in a comparison."""
-    run = found.run
-    return CurvesOut(
-        id=run.id,
-        name=run.name,
-        method=run.method,
-        seed=run.seed,
-        status=run.status,
-        rounds_done=run.rounds_done,
-        rounds_total=run.rounds_total,
-        round_index=found.round_index,
-        values={field.value: values for field, values in found.values.items()},
+        seconds_left=rounds.seconds_left(session, run),
     )
 
 

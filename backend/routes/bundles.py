@@ -21,7 +21,8 @@ from meshtune.backend.archive.bundle import (
     bundle_bytes,
     export_zip,
 )
-from meshtune.backend.archive.bundle_import import Limits, import_run
+from meshtune.backend.archive.bundle_import import import_run
+from meshtune.backend.archive.bundle_source import Limits
 from meshtune.backend.deps import Actor, RunId, Store
 from meshtune.backend.errors import NOT_FOUND, problem
 from meshtune.backend.replies import runs as replies

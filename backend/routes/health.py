@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from meshtune.backend.deps import Reading
 from meshtune.backend.errors import problem
 from meshtune.backend.schemas.runs import Health, Wire
-from meshtune.db import runs
+from meshtune.db import census
 from meshtune.db.census import newest_revision, revision
 from meshtune.db.errors import StoreUnavailable
 
@@ -38,7 +38,7 @@ class Ready(Wire):
 @router.get("")
 def health(session: Reading) -> Health:
     """The queue at a glance; status 503 if the database does not answer."""
-    seen = runs.counts(session)
+    seen = census.counts(session)
     return Health(
         status="ok",
         version=version("meshtune"),
@@ -85,7 +85,7 @@ def ready(
             f"the database is at revision {at}, this version needs {expected}; "
             "restart the API to upgrade it, or install the version that wrote it"
         )
-    seen = runs.counts(session).workers > 0
+    seen = census.counts(session).workers > 0
     if worker and not seen:
         raise StoreUnavailable("no worker gave a sign of life; start one with `meshtune worker`")
     return Ready(worker_seen=seen)

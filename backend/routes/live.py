@@ -8,7 +8,9 @@ from fastapi.sse import EventSourceResponse
 
 from meshtune.backend import live
 from meshtune.backend.deps import RunId, Store
-from meshtune.backend.live import Hub, LiveEnd, LiveGone, LiveProgress, LiveStart
+from meshtune.backend.live import Hub
+from meshtune.backend.live_cursors import LIST_CURSOR, RUN_CURSOR, list_cursor, run_cursor
+from meshtune.backend.schemas.live import LiveEnd, LiveGone, LiveProgress, LiveStart
 from meshtune.backend.schemas.runs import RunEventOut, RunSummary
 from meshtune.db.errors import RunNotFound
 from meshtune.engine.records import RoundRecord
@@ -56,9 +58,9 @@ async def _existing(run_id: RunId, hub: Annotated[Hub, Depends(_hub)]) -> int:
 
 Following = Annotated[Hub, Depends(_hub)]
 ExistingRun = Annotated[int, Depends(_existing)]
-RunPlace = Annotated[str | None, Query(pattern=live.RUN_CURSOR, description=_SINCE)]
+RunPlace = Annotated[str | None, Query(pattern=RUN_CURSOR, description=_SINCE)]
 ListPlace = Annotated[
-    str | None, Query(pattern=live.LIST_CURSOR, max_length=CURSOR_MAX, description=_SINCE)
+    str | None, Query(pattern=LIST_CURSOR, max_length=CURSOR_MAX, description=_SINCE)
 ]
 
 
@@ -71,7 +73,7 @@ async def stream_run(
     run_id: ExistingRun,
     hub: Following,
     since: RunPlace = None,
-    last_event_id: Annotated[str | None, Header(pattern=live.RUN_CURSOR)] = None,
+    last_event_id: Annotated[str | None, Header(pattern=RUN_CURSOR)] = None,
 ) -> AsyncIterator[RoundRecord | RunEventOut | LiveProgress | LiveEnd]:
     """Follow a run until it ends.
 
@@ -79,7 +81,7 @@ async def stream_run(
     (within a round, without id), and at last `end`: then close, or the browser would reconnect.
     Without `since` it starts at the first round.
     """
-    async for line in live.run_events(hub, run_id, live.run_cursor(last_event_id or since)):
+    async for line in live.run_events(hub, run_id, run_cursor(last_event_id or since)):
         yield line  # type: ignore[misc]  # FastAPI documents the type and sends the event
 
 
@@ -87,9 +89,7 @@ async def stream_run(
 async def stream_runs(
     hub: Following,
     since: ListPlace = None,
-    last_event_id: Annotated[
-        str | None, Header(pattern=live.LIST_CURSOR, max_length=CURSOR_MAX)
-    ] = None,
+    last_event_id: Annotated[str | None, Header(pattern=LIST_CURSOR, max_length=CURSOR_MAX)] = None,
 ) -> AsyncIterator[LiveStart | RunSummary | LiveGone | LiveProgress]:
     """Follow all runs.
 
@@ -97,6 +97,6 @@ async def stream_runs(
     is after a change or a stored round), `gone` (deleted), `progress` (without id).
     """
     place = last_event_id or since
-    cursor = None if place is None else live.list_cursor(place)
+    cursor = None if place is None else list_cursor(place)
     async for line in live.list_events(hub, cursor):
         yield line  # type: ignore[misc]  # FastAPI documents the type and sends the event

@@ -1,24 +1,17 @@
-"""Rounds of a run, in pages after the last one seen; totals of several runs side by side."""
+"""Rounds of a run, in pages after the last one seen."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
 
-from meshtune.backend.deps import ID_MAX, Reading, RunId, Store
+from meshtune.backend.deps import ID_MAX, RunId, Store
 from meshtune.backend.errors import NOT_FOUND
-from meshtune.backend.replies import runs as replies
 from meshtune.backend.round_cache import Pages
-from meshtune.backend.schemas.runs import Comparison, RoundPage
-from meshtune.db import runs
+from meshtune.backend.schemas.runs import RoundPage
+from meshtune.db import rounds, runs
 from meshtune.db.session import reading
 
 router = APIRouter(tags=["rounds"])
-
-CountedId = Annotated[int, Field(ge=1, le=ID_MAX)]
-Every = Annotated[
-    int, Query(ge=1, le=10_000, description="Every so many rounds, from the first; and the last")
-]
 
 
 @router.get("/runs/{run_id}/rounds", responses=NOT_FOUND, response_model=RoundPage)
@@ -29,10 +22,13 @@ def list_rounds(
     after: Annotated[int, Query(ge=-1, le=ID_MAX, description="Last round that you have")] = -1,
     limit: Annotated[int, Query(ge=1, le=runs.PAGE_MAX)] = 200,
     detail: Annotated[
-        runs.Detail,
+        rounds.Detail,
         Query(description="summary: totals; scores: and devices and scores; full: and links"),
-    ] = runs.Detail.FULL,
-    every: Every = 1,
+    ] = rounds.Detail.FULL,
+    every: Annotated[
+        int,
+        Query(ge=1, le=10_000, description="Every so many rounds, from the first; and the last"),
+    ] = 1,
 ) -> Response:
     """Rounds after `after`, oldest first. Lists that were not asked for come empty."""
     pages: Pages = request.app.state.pages
@@ -40,7 +36,7 @@ def list_rounds(
         standing = runs.standing(session, run_id)
 
         def page() -> bytes:
-            found = runs.rounds(
+            found = rounds.listed(
                 session, run_id, after=after, limit=limit, detail=detail, every=every
             )
             whole = RoundPage(
@@ -53,25 +49,3 @@ def list_rounds(
 
         body = pages.get((run_id, standing, after, limit, detail, every), page)
     return Response(body, media_type="application/json")
-
-
-@router.get("/compare", responses=NOT_FOUND)
-def compare_runs(
-    session: Reading,
-    run: Annotated[
-        list[CountedId],
-        Query(min_length=1, max_length=runs.COMPARED_MAX, description="Repeat for several"),
-    ],
-    field: Annotated[
-        list[runs.Total] | None,
-        Query(
-            max_length=len(runs.Total),
-            description="Repeat for several; `total_` adds up over the rounds so far",
-        ),
-    ] = None,
-    every: Every = 1,
-) -> Comparison:
-    """Curves of several runs, ready to draw; both accuracies where no field is named."""
-    fields = field or [runs.Total.ACCURACY_OWN, runs.Total.ACCURACY_ALL]
-    found = runs.curves(session, run, fields, every=every)
-    return Comparison(runs=[replies.curves(each) for each in found])

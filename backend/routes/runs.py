@@ -11,7 +11,7 @@ from meshtune.backend.deps import ID_MAX, Actor, Known, RunId, Store, Writing
 from meshtune.backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
 from meshtune.backend.replies import runs as replies
 from meshtune.backend.schemas.runs import RunCreate, RunDetail, RunList, RunPatch
-from meshtune.db import runs
+from meshtune.db import runs, steering
 from meshtune.db.errors import RunNotFound
 from meshtune.db.session import reading, writing
 from meshtune.engine.records import RunStatus
@@ -84,48 +84,48 @@ def get_run(run_id: RunId, store: Store) -> Response:
 def patch_run(run_id: RunId, body: RunPatch, session: Writing, actor: Actor) -> RunDetail:
     """Change priority, note or name of a run."""
     if body.priority is not None:
-        runs.set_priority(session, run_id, body.priority, actor=actor)
+        steering.set_priority(session, run_id, body.priority, actor=actor)
     if body.note is not None:
-        runs.annotate(session, run_id, body.note, actor=actor)
+        steering.annotate(session, run_id, body.note, actor=actor)
     if body.name is not None:
-        runs.rename(session, run_id, body.name, actor=actor)
+        steering.rename(session, run_id, body.name, actor=actor)
     return replies.detail(session, runs.get(session, run_id))
 
 
 @router.post("/{run_id}/cancel", responses=NOT_FOUND | CONFLICT)
 def cancel_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
     """Stop a run for good: at once, or within one local step if running. Its rounds are kept."""
-    return replies.detail(session, runs.request_cancel(session, run_id, actor=actor))
+    return replies.detail(session, steering.request_cancel(session, run_id, actor=actor))
 
 
 @router.post("/{run_id}/pause", responses=NOT_FOUND | CONFLICT)
 def pause_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
     """Halt a run: at once if queued, within one local step if running. It can be resumed."""
-    return replies.detail(session, runs.request_pause(session, run_id, actor=actor))
+    return replies.detail(session, steering.request_pause(session, run_id, actor=actor))
 
 
 @router.post("/{run_id}/resume", responses=NOT_FOUND | CONFLICT)
 def resume_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
     """Queue a paused run again; it goes on after its last finished round."""
-    return replies.detail(session, runs.request_resume(session, run_id, actor=actor))
+    return replies.detail(session, steering.request_resume(session, run_id, actor=actor))
 
 
 @router.post("/{run_id}/retry", responses=NOT_FOUND | CONFLICT)
 def retry_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
     """Queue a failed run again; it goes on after its last finished round."""
-    return replies.detail(session, runs.retry(session, run_id, actor=actor))
+    return replies.detail(session, steering.retry(session, run_id, actor=actor))
 
 
 @router.delete("/{run_id}", status_code=204, responses=NOT_FOUND | CONFLICT)
 def delete_run(run_id: RunId, session: Writing, actor: Actor) -> None:
     """Hide a run for a day, then forget it. One that waits or is paused is cancelled first."""
-    runs.delete(session, run_id, actor=actor)
+    steering.delete(session, run_id, actor=actor)
 
 
 @router.post("/{run_id}/restore", responses=NOT_FOUND)
 def restore_run(run_id: RunId, session: Writing, actor: Actor) -> RunDetail:
     """Take back the deletion of a run."""
-    return replies.detail(session, runs.restore(session, run_id, actor=actor))
+    return replies.detail(session, steering.restore(session, run_id, actor=actor))
 
 
 @router.get(

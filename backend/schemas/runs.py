@@ -127,28 +127,6 @@ class RoundPage(Wire):
     rounds: list[RoundRecord]
 
 
-class CurvesOut(Wire):
-    """One run in a comparison; every list of values is as long as `round_index`."""
-
-    id: int
-    name: str
-    method: str
-    seed: int
-    status: RunStatus
-    rounds_done: int
-    rounds_total: int
-    round_index: list[int]
-    values: dict[str, list[float | None]] = Field(
-        description="Per field; null where a round did not measure it"
-    )
-
-
-class Comparison(Wire):
-    """Totals of several runs over their rounds, in the order asked."""
-
-    runs: list[CurvesOut]
-
-
 class PresetOut(Wire):
     """One named experiment."""
 

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meshtune.backend.errors import unexpected
 from meshtune.backend.services.logs import FIELDS
 from meshtune.db.census import Census
-from meshtune.db.runs import PERSON
+from meshtune.db.moves import PERSON
 from meshtune.engine.records import RunStatus
 
 log = logging.getLogger("meshtune.backend.requests")

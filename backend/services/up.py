@@ -16,6 +16,8 @@ from types import FrameType
 
 import httpx
 
+from meshtune.backend.services.announced import module_of
+
 HOST = "127.0.0.1"
 START_S = 120.0  # the first start on a slow disk compiles every package
 LOOK_S = 0.2  # between looks at the children
@@ -52,13 +54,17 @@ class Child:
 
 
 def parts_of(port: int, api_port: int) -> list[Part]:
-    """API, worker and dashboard, as commands of this Python."""
+    """API, worker and dashboard, as commands of this Python.
+
+    Raises:
+        NotAnnounced: no dashboard is installed.
+    """
     api_url = f"http://{HOST}:{api_port}"
-    api = ("meshtune.backend.services.serve", f"--host={HOST}", f"--port={api_port}")
-    dashboard = ("meshtune.dashboard", f"--port={port}", f"--host={HOST}", f"--api-url={api_url}")
+    api = ("meshtune.backend.serve", f"--host={HOST}", f"--port={api_port}")
+    dashboard = (module_of("dashboard"), f"--port={port}", f"--host={HOST}", f"--api-url={api_url}")
     return [
         Part("api", _python(*api), f"{api_url}/health/live"),
-        Part("worker", _python("meshtune.backend.commands.runs", "worker")),
+        Part("worker", _python("meshtune.backend.commands.main", "worker")),
         Part("dashboard", _python(*dashboard), f"http://{HOST}:{port}/_stcore/health"),
     ]
 

@@ -10,16 +10,12 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
+from multiprocessing.connection import wait
 from types import FrameType
 
 from sqlalchemy import Engine
@@ -29,17 +25,19 @@ from meshtune.backend.services import logs
 from meshtune.backend.settings import Settings, open_store
 from meshtune.backend.training import trainer
 from meshtune.backend.training.artefacts import open_artefacts
-from meshtune.backend.training.trainer import (
+from meshtune.backend.training.children import Child
+from meshtune.backend.training.engine import Start, load_engine
+from meshtune.backend.training.orders import (
     Ended,
     Message,
     Order,
     Outcome,
     Progress,
     Ready,
-    Start,
     Stored,
 )
-from meshtune.db import runs
+from meshtune.backend.training.owners import is_awake, is_dead, worker_name
+from meshtune.db import leases, steering
 from meshtune.db.errors import ClaimLost, StoreUnavailable
 from meshtune.db.models import Wanted
 from meshtune.db.session import reading, writing
@@ -51,11 +49,10 @@ PROGRESS_BEAT_S = 1.0  # how often progress inside a round is stored
 SPAWN_RETRY_MAX_S = 30.0
 EXIT_PATIENCE_S = 2.0
 LOAD_MAX_S = 600.0  # a process that has not loaded the engine by then never will
-STOPPED = frozenset("Tt")  # states of a process: by a signal, by a debugger
 PURGE_EVERY_S = 600.0  # runs that were deleted a day ago may wait that much longer
 
 
-def main(settings: Settings | None = None, load: Callable[[], Start] = trainer.load_engine) -> int:
+def main(settings: Settings | None = None, load: Callable[[], Start] = load_engine) -> int:
     """Work on queued runs until told to stop; the exit code."""
     chosen = settings or Settings()
     logs.set_up(chosen.log)
@@ -75,47 +72,11 @@ def main(settings: Settings | None = None, load: Callable[[], Start] = trainer.l
     return 0
 
 
-@dataclass
-class Child:
-    """A process that loads the engine, waits, and then trains one run."""
-
-    process: SpawnProcess
-    pipe: Connection
-    ready: bool = False
-    claim: runs.Claim | None = None
-    claimed_at: float = 0.0
-    progress: float = 0.0
-    shown: float = 0.0  # progress that the store has
-    stepped: bool = False  # it asks for orders only once it does
-    heard_at: float = field(default_factory=time.monotonic)
-    beaten_at: float = 0.0
-    told: Order | None = None
-    told_at: float = 0.0
-    killed_for: str | None = None
-
-    def take(self, claim: runs.Claim) -> None:
-        """Start on a run."""
-        self.claim = claim
-        self.claimed_at = self.heard_at = self.beaten_at = time.monotonic()
-        self._send(claim)
-
-    def tell(self, order: Order) -> None:
-        """Tell it once; `STOP` overrides `FINISH_ROUND`."""
-        if self.told in (order, Order.STOP):
-            return
-        self.told, self.told_at = order, time.monotonic()
-        self._send(order)
-
-    def _send(self, what: runs.Claim | Order) -> None:
-        with suppress(OSError):  # that it died is found out by the next `wait`
-            self.pipe.send(what)
-
-
 class Supervisor:
     """One worker: its slots, its children, its leases."""
 
     def __init__(
-        self, settings: Settings, store: Engine, load: Callable[[], Start] = trainer.load_engine
+        self, settings: Settings, store: Engine, load: Callable[[], Start] = load_engine
     ) -> None:
         self.settings = settings
         self.store = store
@@ -220,11 +181,11 @@ class Supervisor:
         self._remove(child)
         log.info("run %d: %s%s", claim.run_id, outcome.value, f": {reason}" if reason else "")
         if isinstance(outcome, RunStatus):
-            write = partial(runs.finish, claim=claim, status=outcome, reason=reason)
+            write = partial(leases.finish, claim=claim, status=outcome, reason=reason)
         elif outcome is Outcome.INTERRUPTED:
-            write = partial(runs.release, claim=claim, reason="its worker was stopped")
+            write = partial(leases.release, claim=claim, reason="its worker was stopped")
         elif outcome is Outcome.STORE_LOST:
-            write = partial(runs.report_loss, claim=claim, reason=reason or outcome.value)
+            write = partial(leases.report_loss, claim=claim, reason=reason or outcome.value)
         else:
             return
         self.unsettled.append(write)
@@ -243,7 +204,7 @@ class Supervisor:
             return
         reason = child.killed_for or f"its training process ended by {how}"
         log.warning("run %d: %s", claim.run_id, reason)
-        self.unsettled.append(partial(runs.report_loss, claim=claim, reason=reason))
+        self.unsettled.append(partial(leases.report_loss, claim=claim, reason=reason))
 
     def _no_spawn(self, how: str) -> None:
         self.spawn_failures += 1
@@ -267,10 +228,10 @@ class Supervisor:
             return
         with self._store_may_rest():
             with reading(self.store) as session:
-                if not runs.work_waits(session, is_awake=is_awake):
+                if not leases.work_waits(session, is_awake=is_awake):
                     return
             with writing(self.store) as session:
-                claim = runs.claim_next(
+                claim = leases.claim_next(
                     session, self.name, lease_s=self.settings.lease_s, is_awake=is_awake
                 )
             if claim is None:
@@ -286,7 +247,7 @@ class Supervisor:
             return
         with self._store_may_rest():
             with reading(self.store) as session:
-                wanted = runs.wanted(session, [_claim_of(child) for child in busy])
+                wanted = leases.wanted(session, [_claim_of(child) for child in busy])
             for child in busy:
                 want = wanted.get(_claim_of(child).run_id)
                 if want is None:
@@ -304,7 +265,7 @@ class Supervisor:
             return
         try:
             with writing(self.store) as session:
-                runs.beat(
+                leases.beat(
                     session,
                     _claim_of(child),
                     progress=child.progress,
@@ -351,13 +312,13 @@ class Supervisor:
             return
         self.alive_at = now
         with self._store_may_rest(), writing(self.store) as session:
-            runs.worker_beat(
+            leases.worker_beat(
                 session,
                 self.name,
                 slots=self.settings.worker_slots,
                 lease_s=self.settings.lease_s,
             )
-            runs.requeue_stale(session, actor=self.name, is_dead=is_dead, is_awake=is_awake)
+            leases.requeue_stale(session, actor=self.name, is_dead=is_dead, is_awake=is_awake)
 
     def purge(self) -> None:
         """Remove for good what was deleted long ago, files first: rows lead to forgotten files."""
@@ -366,7 +327,7 @@ class Supervisor:
         self.purge_at = time.monotonic() + PURGE_EVERY_S
         with self._store_may_rest(), writing(self.store) as session:
             artefacts = open_artefacts(self.settings)
-            for run_id in runs.purge_deleted(session):
+            for run_id in steering.purge_deleted(session):
                 for kept in artefacts.of_run(run_id):
                     artefacts.drop(kept.name)
                 log.info("run %d: purged", run_id)
@@ -394,59 +355,12 @@ class Supervisor:
             self._remove(child)
             if (claim := child.claim) is not None:
                 reason = "its worker was stopped at once"
-                self.unsettled.append(partial(runs.release, claim=claim, reason=reason))
-        self.unsettled.append(partial(runs.worker_gone, name=self.name))
+                self.unsettled.append(partial(leases.release, claim=claim, reason=reason))
+        self.unsettled.append(partial(leases.worker_gone, name=self.name))
         self._settle()
         log.info("worker %s has left", self.name)
 
 
-def _claim_of(child: Child) -> runs.Claim:
+def _claim_of(child: Child) -> leases.Claim:
     assert child.claim is not None  # noqa: S101 - callers pass busy children only
     return child.claim
-
-
-def worker_name() -> str:
-    """Name of this process: machine, process namespace, number and start time."""
-    return f"{_machine()}/{os.getpid()}/{_looked_up(os.getpid())[0]}"
-
-
-def is_dead(owner: str) -> bool:
-    """Whether `owner` was a worker on this machine whose process is gone."""
-    pid, started = _here(owner)
-    return bool(started) and _looked_up(pid)[0] != started
-
-
-def is_awake(owner: str) -> bool:
-    """Whether `owner` is a worker on this machine whose process runs and was not stopped."""
-    pid, started = _here(owner)
-    found, state = _looked_up(pid) if started else ("", "")
-    return bool(started) and found == started and state not in STOPPED
-
-
-def _here(owner: str) -> tuple[int, str]:
-    """Process and start time of a worker of this machine; (0, "") for others."""
-    machine, _, process = owner.partition("/")
-    pid, _, started = process.partition("/")
-    if machine != _machine() or not pid.isdigit():
-        return 0, ""
-    return int(pid), started  # no start time: a system without /proc, its lease will tell
-
-
-def _machine() -> str:
-    # Containers may share a host name; process numbers mean the same in one namespace only.
-    try:
-        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
-    except OSError:
-        return socket.gethostname()
-    return f"{socket.gethostname()}-{boot}-{namespace}"
-
-
-def _looked_up(pid: int) -> tuple[str, str]:
-    """Start time of a process in clock ticks, and its state; both empty without it or /proc."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return "", ""
-    state, *rest = stat.rpartition(")")[2].split()
-    return ("", state) if state == "Z" else (rest[18], state)

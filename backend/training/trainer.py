@@ -10,10 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,19 +23,19 @@ from sqlalchemy.orm import Session
 from meshtune.backend.services import logs
 from meshtune.backend.settings import Settings
 from meshtune.backend.training.artefacts import ArtefactSettings, Kept, open_artefacts
-from meshtune.db import runs
+from meshtune.backend.training.engine import Finished, Start, Training
+from meshtune.backend.training.orders import Ended, Order, Outcome, Progress, Ready, Stored
+from meshtune.db import leases, rounds
 from meshtune.db.errors import ClaimLost, StoreUnavailable
 from meshtune.db.session import open_engine, reading, writing
-from meshtune.engine.config import RunConfig
 from meshtune.engine.errors import (
-    AssetMissing,
     CheckpointError,
     EngineError,
     Interrupted,
     NumericsError,
 )
 from meshtune.engine.planning.unmixed import UnmixedWatch
-from meshtune.engine.records import Provenance, RoundRecord, RunStatus
+from meshtune.engine.records import RoundRecord, RunStatus
 
 log = logging.getLogger(__name__)
 
@@ -48,99 +46,7 @@ PR_SET_PDEATHSIG = 1
 AUTOGROUP = Path("/proc/self/autogroup")
 AUTOGROUP_TRIES = 20
 
-Check = Callable[[float], None]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished round and how to keep the state after it."""
-
-    record: RoundRecord
-    save: Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class Training:
-    """A run ready to go on from where it stands."""
-
-    provenance: Provenance
-    rounds: Callable[[Check], Iterator[Finished]]
-
-
-Start = Callable[[RunConfig, Path | None], Training]
-
-
-def load_engine() -> Start:
-    """The engine, imported: seconds of work that a spare process does before anybody clicks."""
-    # Here and not at the top: the supervisor imports this module and must stay light.
-    from meshtune.engine.backbone.embedded import embedded_backbone  # noqa: PLC0415
-    from meshtune.engine.checkpoint import load_state, save_state  # noqa: PLC0415
-    from meshtune.engine.simulate import simulate  # noqa: PLC0415
-    from meshtune.engine.world import build_world, initial_state, provenance  # noqa: PLC0415
-
-    with suppress(AssetMissing):  # the run will say so; here it only warms the caches
-        embedded_backbone()
-
-    def start(config: RunConfig, checkpoint: Path | None) -> Training:
-        world = build_world(config)
-        state = load_state(world, checkpoint) if checkpoint else initial_state(world)
-
-        def rounds(check: Check) -> Iterator[Finished]:
-            for after, record in simulate(world, state, check=check):
-                yield Finished(record, partial(save_state, world, after))
-
-        return Training(provenance(world), rounds)
-
-    return start
-
-
-# On the pipe
-
-
-class Order(Enum):
-    """What a supervisor tells a busy child."""
-
-    FINISH_ROUND = "finish the round, then stop"
-    STOP = "stop before the next step"
-
-
-class Outcome(Enum):
-    """How a child ends its work, where that is no status of the run."""
-
-    INTERRUPTED = "stopped as told"
-    CLAIM_LOST = "somebody else owns the run"
-    STORE_LOST = "the database cannot be written"
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The engine is loaded."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Share of the current round that is done."""
-
-    share: float
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A round is in the store."""
-
-    round_index: int
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The last word of a child."""
-
-    outcome: RunStatus | Outcome
-    reason: str | None = None
-
-
-Message = Ready | Progress | Stored | Ended
 
 
 def main(
@@ -168,7 +74,7 @@ class Trainer:
     """One claim being worked on."""
 
     def __init__(
-        self, pipe: Connection, settings: Settings, store: Engine, claim: runs.Claim
+        self, pipe: Connection, settings: Settings, store: Engine, claim: leases.Claim
     ) -> None:
         self.pipe = pipe
         self.settings = settings
@@ -205,7 +111,7 @@ class Trainer:
     def _work(self, start: Start) -> Ended:
         self._patiently(self._tidy)
         training = self._resumed(start)
-        self._store(lambda s: runs.record_provenance(s, self.claim, training.provenance))
+        self._store(lambda s: leases.record_provenance(s, self.claim, training.provenance))
         for finished in training.rounds(self.check):
             index = finished.record.round_index
             asked = False
@@ -286,12 +192,12 @@ class Trainer:
 
     def _stored(self, round_index: int) -> RoundRecord:
         with reading(self.store) as session:
-            [record] = runs.rounds(session, self.claim.run_id, after=round_index - 1, limit=1)
+            [record] = rounds.listed(session, self.claim.run_id, after=round_index - 1, limit=1)
         return record
 
     def _note(self, detail: str, kind: str = "recovered") -> None:
         log.warning("run %d: %s", self.claim.run_id, detail)
-        self._store(lambda s: runs.note(s, self.claim, kind, detail))
+        self._store(lambda s: leases.note(s, self.claim, kind, detail))
 
     def _warn(self, record: RoundRecord) -> None:
         """Say it among the events when messages are paid for and change nobody."""
@@ -328,7 +234,7 @@ class Trainer:
         name = self._name(record.round_index)
         self._save(name, finished)
         lease_s = self.settings.lease_s
-        asked = self._store(lambda s: runs.append_round(s, claim, record, name, lease_s=lease_s))
+        asked = self._store(lambda s: leases.append_round(s, claim, record, name, lease_s=lease_s))
         self._forget()
         return asked
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from meshtune.backend.training.trainer import Start
+from meshtune.backend.training.engine import Start
 from meshtune.engine.config import RunConfig
 from meshtune.engine.errors import NumericsError
 from meshtune.engine.records import Provenance, RoundRecord
@@ -50,7 +50,7 @@ def verified(
         config: of the run.
         stored: its rounds, oldest first; as many are trained.
         provenance: under which they were made.
-        start: the engine, as `meshtune.backend.training.trainer.load_engine` gives it.
+        start: the engine, as `meshtune.backend.training.engine.load_engine` gives it.
         tell: called with the number of rounds found equal so far.
     """
     training = start(config, None)

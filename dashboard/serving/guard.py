@@ -5,7 +5,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from meshtune.backend.guards.hosts import name_in
+from meshtune.backend.schemas.hosts import name_in
 
 
 class HostsOnly:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page
 from sqlalchemy import Engine
 
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import rounds as stored_rounds
 from meshtune.db.session import reading
 from meshtune.engine.config import RunConfig
 from meshtune.engine.presets import load_preset
@@ -169,7 +169,7 @@ def cost_of_service(folder: Path) -> Line:
         environment = {"MESHTUNE_STATE_DIR": str(state), "MESHTUNE_WORKER_NICE": "0"}
         with stored(state) as store:
             run = stored_run(store, config)
-            worker = [sys.executable, "-m", "meshtune.backend.commands.runs", "worker"]
+            worker = [sys.executable, "-m", "meshtune.backend.commands.main", "worker"]
             with process(worker, alone / "worker.log", **environment):
                 await_end(store, run)
             alone_s = _round_s(store, run)
@@ -191,5 +191,5 @@ def stored(state: Path) -> Iterator[Engine]:
 
 def _round_s(store: Engine, run: int) -> float:
     with reading(store) as session:
-        took = [record.wall_s for record in runs.rounds(session, run)]
+        took = [record.wall_s for record in stored_rounds.listed(session, run)]
     return statistics.median(took[2:])

@@ -133,7 +133,7 @@ def whole(folder: Path, **environment: str) -> Iterator[tuple[str, str]]:
         start = running.enter_context
         start(process([sys.executable, "-m", *api], folder / "api.log", **state))
         wait_for(f"{api_url}/health", folder / "api.log")
-        worker = [sys.executable, "-m", "meshtune.backend.commands.runs", "worker"]
+        worker = [sys.executable, "-m", "meshtune.backend.commands.main", "worker"]
         start(process(worker, folder / "worker.log", **state))
         start(process(arguments(port, api_url), folder / "dashboard.log"))
         wait_for(url + HEALTH_PATH, folder / "dashboard.log")

@@ -51,7 +51,7 @@ def cold_start(browser: Browser) -> Line:
             ports = (f"--port={port}", f"--api-port={api_port}")
             began = time.perf_counter()
             child = subprocess.Popen(
-                [sys.executable, "-m", "meshtune.backend.commands.runs", "up", *ports],
+                [sys.executable, "-m", "meshtune.backend.commands.main", "up", *ports],
                 env={**os.environ, "MESHTUNE_STATE_DIR": folder},
                 stdout=subprocess.DEVNULL,
             )

@@ -24,7 +24,7 @@ def test_with_tokens_the_dashboard_asks_for_one_and_the_api_explains_itself(
     serve = [
         sys.executable,
         "-m",
-        "meshtune.backend.services.serve",
+        "meshtune.backend.serve",
         "--host=127.0.0.1",
         f"--port={api_port}",
     ]

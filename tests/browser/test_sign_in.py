@@ -56,7 +56,7 @@ def url(lab: Settings, tmp_path: Path) -> Iterator[str]:
     serve = [
         sys.executable,
         "-m",
-        "meshtune.backend.services.serve",
+        "meshtune.backend.serve",
         "--host=127.0.0.1",
         f"--port={api_port}",
     ]

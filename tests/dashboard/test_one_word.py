@@ -17,7 +17,7 @@ from meshtune.backend.archive.tables import csv_lines, jsonl_lines, stored_round
 from meshtune.backend.replies.runs import detail
 from meshtune.backend.settings import Settings
 from meshtune.dashboard.look import format as fmt
-from meshtune.db import runs, sweeps
+from meshtune.db import leases, runs, sweeps
 from meshtune.db.session import reading, writing
 from meshtune.engine.config import RunConfig
 from meshtune.engine.quantities import QUANTITIES, TOTALS
@@ -60,13 +60,13 @@ def run(store: Engine) -> int:
     with writing(store) as session:
         sweeps.create(session, spec, cells(spec))
     with writing(store) as session:
-        claim = runs.claim_next(session, "w", lease_s=LEASE_S)
+        claim = leases.claim_next(session, "w", lease_s=LEASE_S)
         assert claim is not None
-        runs.record_provenance(session, claim, sample_provenance())
+        leases.record_provenance(session, claim, sample_provenance())
         for index in range(ROUNDS):
             told = record(claim.config, index)
-            runs.append_round(session, claim, told, f"{index}.safetensors", lease_s=LEASE_S)
-        runs.finish(session, claim, RunStatus.COMPLETED)
+            leases.append_round(session, claim, told, f"{index}.safetensors", lease_s=LEASE_S)
+        leases.finish(session, claim, RunStatus.COMPLETED)
     return claim.run_id
 
 

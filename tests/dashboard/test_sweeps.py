@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from streamlit.testing.v1 import AppTest
 
 from meshtune.backend.settings import Settings
-from meshtune.db import runs, sweeps
+from meshtune.db import leases, runs, sweeps
 from meshtune.db.session import reading, writing
 from meshtune.engine.records import RunStatus
 from meshtune.engine.sweep import SweepSpec, cells
@@ -36,10 +36,10 @@ def started(store: Engine, **values: Any) -> int:
 def finish(store: Engine, *ends: RunStatus) -> None:
     with writing(store) as session:
         for end in ends:
-            claim = runs.claim_next(session, "w", lease_s=20.0)
+            claim = leases.claim_next(session, "w", lease_s=20.0)
             assert claim is not None
             play(session, claim, 2)
-            runs.finish(session, claim, end)
+            leases.finish(session, claim, end)
 
 
 def squares(page: AppTest) -> str:

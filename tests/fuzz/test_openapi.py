@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meshtune.backend.app import create_app
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import leases
 from meshtune.db.session import writing
 from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run
@@ -71,7 +71,7 @@ def _app_with_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for status in (RunStatus.COMPLETED, RunStatus.QUEUED, RunStatus.FAILED, RunStatus.RUNNING):
         stored_run(store, rounds=int(status is not RunStatus.QUEUED), status=status)
     with writing(store) as session:
-        runs.worker_beat(session, "w", slots=1, lease_s=3600.0)
+        leases.worker_beat(session, "w", slots=1, lease_s=3600.0)
     store.dispose()
     app = create_app(settings)
     with TestClient(app):

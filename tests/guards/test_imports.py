@@ -1,7 +1,9 @@
 """Light modules stay light: importing them must not load torch."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +22,7 @@ LIGHT = [
     "meshtune.db.session",
     "meshtune.backend.schemas.runs",
     "meshtune.backend.app",
-    "meshtune.backend.commands.runs",
+    "meshtune.backend.commands.main",
     "meshtune.backend.services.up",
     "meshtune.backend.training.supervisor",
 ]
@@ -29,6 +31,8 @@ SHOWING = [
     "meshtune.backend.schemas.compare",
     "meshtune.dashboard.compare.report",
 ]
+LAYERS = ["dashboard", "backend", "db", "engine"]  # from above
+ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "peft", "streamlit")
 
 
@@ -49,10 +53,19 @@ def loaded_by(module: str, names: tuple[str, ...]) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.parametrize("layer", LAYERS[1:])
+def test_no_layer_names_a_module_of_one_above(layer: str) -> None:
+    """A name in a string starts a process as an import would load it, and no contract sees it."""
+    above = "|".join(LAYERS[: LAYERS.index(layer)])
+    named = re.compile(rf"\bmeshtune\.({above})\b")
+    files = (ROOT / layer).rglob("*.py")
+    assert [str(file) for file in files if named.search(file.read_text("utf-8"))] == []
+
+
 def test_a_process_that_trains_loads_no_more_than_it_needs() -> None:
     """Importing transformers takes twice as long as all else before the first step."""
     code = (
-        "import sys; from meshtune.backend.training.trainer import load_engine\n"
+        "import sys; from meshtune.backend.training.engine import load_engine\n"
         "load_engine(); import torch\n"
         "print([n for n in ('transformers', 'peft', 'torch._dynamo') if n in sys.modules])"
     )

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
-from meshtune.backend.commands.runs import app
+from meshtune.backend.commands.main import app
 from meshtune.backend.routes.health import router as health
+from meshtune.backend.services.announced import GROUP
 from meshtune.backend.settings import Settings
 from tests.support.pages import HEALTH_PATH
 
@@ -33,7 +35,7 @@ OURS = ["api", "worker", "dashboard"]
 
 
 def commands() -> set[str]:
-    return {str(c.name or c.callback.__name__) for c in app.registered_commands if c.callback}
+    return set(get_command(app).list_commands(None))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -46,6 +48,21 @@ def test_every_service_runs_a_command_that_exists(name: str) -> None:
         assert program == "python"
         assert rest[0] == "-m"
         assert find_spec(rest[1])
+
+
+def test_every_announced_program_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    programs = project["entry-points"][GROUP]
+    assert programs.keys() == {"dashboard", "report"}
+    for module in programs.values():
+        assert find_spec(module)
+        assert program_file(module).is_file()
+
+
+def program_file(module: str) -> Path:
+    """What `python -m` would run."""
+    path = ROOT.joinpath(*module.split(".")[1:])
+    return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from meshtune.backend.archive import backup as backups
 from meshtune.backend.archive.backup import BackupRefused, back_up, restore
-from meshtune.backend.commands.runs import app
+from meshtune.backend.commands.main import app
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import leases, rounds, runs
 from meshtune.db.models import Run
 from meshtune.db.session import reading, sqlite_module, writing
 from meshtune.engine.records import RunStatus
@@ -77,8 +77,8 @@ def test_what_comes_back_is_what_was_there(
     again = open_store(other)
     assert records(again, ended) == records(store, ended)
     with writing(again) as session:  # its worker did not come along: another goes on
-        session.execute(runs.update(runs.Run).values(lease_until=1.0).where(runs.Run.id == going))
-        claim = runs.claim_next(session, "next", lease_s=LEASE_S)
+        session.execute(update(Run).values(lease_until=1.0).where(Run.id == going))
+        claim = leases.claim_next(session, "next", lease_s=LEASE_S)
     assert claim is not None
     assert (claim.run_id, claim.rounds_done) == (going, 1)
     again.dispose()
@@ -99,21 +99,21 @@ def test_a_backup_while_rounds_are_stored_is_one_moment(
     settings: Settings, store: Engine, tmp_path: Path
 ) -> None:
     """A worker stores rounds and drops old checkpoints all the time; no backup misses one."""
-    rounds = 60
-    run_id = stored_run(store, tiny_config(rounds=rounds))
+    count = 60
+    run_id = stored_run(store, tiny_config(rounds=count))
     with writing(store) as session:
-        claim = runs.claim_next(session, "builder", lease_s=LEASE_S)
+        claim = leases.claim_next(session, "builder", lease_s=LEASE_S)
         assert claim is not None
-        runs.record_provenance(session, claim, sample_provenance())
+        leases.record_provenance(session, claim, sample_provenance())
     first, stop = threading.Event(), threading.Event()
 
     def train() -> None:
-        for index in range(rounds):
+        for index in range(count):
             name = f"{run_id}-{index}-f{claim.fence}.safetensors"
             checkpoint(settings, name, name.encode())
             with writing(store) as session:
                 record = sample_record(claim.config, index)
-                runs.append_round(session, claim, record, name, lease_s=LEASE_S)
+                leases.append_round(session, claim, record, name, lease_s=LEASE_S)
             old = f"{run_id}-{index - 2}-f{claim.fence}.safetensors"
             (settings.checkpoint_dir / old).unlink(missing_ok=True)
             first.set()
@@ -135,7 +135,7 @@ def test_a_backup_while_rounds_are_stored_is_one_moment(
         again = open_store(there)
         with reading(again) as session:
             run = runs.get(session, run_id)
-            assert len(runs.rounds(session, run_id)) == run.rounds_done
+            assert len(rounds.listed(session, run_id)) == run.rounds_done
         kept = [path.name for path in there.checkpoint_dir.iterdir()]
         assert kept == [run.checkpoint]
         again.dispose()
@@ -176,7 +176,7 @@ def test_a_database_in_use_is_not_replaced(
 ) -> None:
     back_up(settings, tmp_path / "lab.zip")
     with writing(store) as session:
-        runs.worker_beat(session, "here/1/1", slots=1, lease_s=LEASE_S)
+        leases.worker_beat(session, "here/1/1", slots=1, lease_s=LEASE_S)
     with pytest.raises(BackupRefused, match="stop Meshtune"):
         restore(settings, tmp_path / "lab.zip", force=True)
 

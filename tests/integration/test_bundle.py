@@ -9,11 +9,11 @@ from sqlalchemy import Engine, text
 
 from meshtune.backend.archive.bundle import export_folder, export_zip
 from meshtune.backend.archive.bundle_import import import_run
-from meshtune.backend.commands.runs import app
+from meshtune.backend.commands.main import app
 from meshtune.backend.settings import Settings, open_store
-from meshtune.backend.training.trainer import Start, load_engine
+from meshtune.backend.training.engine import Start, load_engine
 from meshtune.backend.training.verify import verified
-from meshtune.db import runs
+from meshtune.db import leases, rounds, runs, steering
 from meshtune.db.session import reading, writing
 from meshtune.engine.commands.app import answer
 from meshtune.engine.config import RunConfig
@@ -50,25 +50,25 @@ def trained(
     with writing(store) as session:
         if config is not None:
             runs.create(session, config)
-        claim = runs.claim_next(session, "tester", lease_s=LEASE_S)
+        claim = leases.claim_next(session, "tester", lease_s=LEASE_S)
     assert claim is not None
     settings.checkpoint_dir.mkdir(parents=True, exist_ok=True)
     before = settings.checkpoint_dir / claim.checkpoint if claim.checkpoint else None
     training = start(claim.config, before)
     with writing(store) as session:
-        runs.record_provenance(session, claim, training.provenance)
+        leases.record_provenance(session, claim, training.provenance)
     for finished in training.rounds(lambda _share: None):
         name = f"{claim.run_id}-{finished.record.round_index}-f{claim.fence}.safetensors"
         finished.save(settings.checkpoint_dir / name)
         with writing(store) as session:
-            runs.append_round(session, claim, finished.record, name, lease_s=LEASE_S)
+            leases.append_round(session, claim, finished.record, name, lease_s=LEASE_S)
         if finished.record.round_index + 1 == upto:
             break
     with writing(store) as session:
         if upto == claim.config.rounds:
-            runs.finish(session, claim, RunStatus.COMPLETED)
+            leases.finish(session, claim, RunStatus.COMPLETED)
         else:
-            runs.release(session, claim, "stopped")
+            leases.release(session, claim, "stopped")
     return claim.run_id
 
 
@@ -85,14 +85,14 @@ def test_a_run_finished_in_another_lab_equals_one_that_never_moved(
     number = import_run(tmp_path / "half.zip", there, their_settings)
     with writing(there) as session:
         assert runs.get(session, number).status is RunStatus.PAUSED
-        runs.request_resume(session, number)
+        steering.request_resume(session, number)
     assert trained(there, their_settings, start, upto=3) == number
     assert trained(store, settings, start, upto=3) == half
     assert records(there, number) == records(store, half)
 
     with reading(there) as session:
         run = runs.get(session, number)
-        stored = runs.rounds(session, number)
+        stored = rounds.listed(session, number)
     verdict = verified(runs.config_of(run), stored, None, start)
     assert (verdict.rounds_equal, verdict.difference) == (3, None)
 

@@ -34,7 +34,7 @@ def command(*words: str | Path) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "meshtune.backend.commands.runs",
+        "meshtune.backend.commands.main",
         "run",
         *(str(word) for word in words),
     ]

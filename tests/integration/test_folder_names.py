@@ -121,7 +121,7 @@ def test_the_commands_name_the_folder_as_it_is(tmp_path: Path, name: str) -> Non
     }
     named = os.fsencode(tmp_path / name)
     for words in (["doctor"], ["backup", "lab.zip"], ["restore", "lab.zip"]):
-        command = [sys.executable, "-m", "meshtune.backend.commands.runs", *words]
+        command = [sys.executable, "-m", "meshtune.backend.commands.main", *words]
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, check=False
         )

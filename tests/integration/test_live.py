@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine
 
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import leases
 from meshtune.db.session import writing
 from meshtune.engine.records import RunStatus
 from tests.support.builders import LEASE_S, play, sample_provenance, stored_run, tiny_config
@@ -26,7 +26,7 @@ PATIENCE_S = 60.0
 SERVE = """
 import sys
 import fastapi.routing
-from meshtune.backend.services.serve import main
+from meshtune.backend.serve import main
 fastapi.routing._PING_INTERVAL = 0.5  # a private constant of 15 s
 sys.exit(main(["--host=127.0.0.1", f"--port={sys.argv[1]}"]))
 """
@@ -120,12 +120,12 @@ def answers(url: str) -> bool:
         return False
 
 
-def claimed(store: Engine, run_id: int) -> runs.Claim:
+def claimed(store: Engine, run_id: int) -> leases.Claim:
     with writing(store) as session:
-        claim = runs.claim_next(session, "builder", lease_s=LEASE_S)
+        claim = leases.claim_next(session, "builder", lease_s=LEASE_S)
         assert claim is not None
         assert claim.run_id == run_id
-        runs.record_provenance(session, claim, sample_provenance())
+        leases.record_provenance(session, claim, sample_provenance())
     return claim
 
 
@@ -159,7 +159,7 @@ def test_a_follower_that_changes_the_process_at_every_event_misses_and_repeats_n
             if len(kinds) == 4:
                 with writing(store) as session:
                     play(session, claim, 2)
-                    runs.finish(session, claim, RunStatus.COMPLETED)
+                    leases.finish(session, claim, RunStatus.COMPLETED)
     assert found == [0, 1, 2, 3]
     assert kinds == ["move"] * 2 + ["round"] * 4 + ["move", "end"]
 

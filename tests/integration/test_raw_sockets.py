@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from meshtune.backend.guards.limits import BODY_MAX_BYTES
-from meshtune.backend.services.serve import server
+from meshtune.backend.serve import server
 from meshtune.backend.settings import Settings
 
 PATIENCE_S = 60.0

@@ -11,8 +11,9 @@ from sqlalchemy import Engine, text
 
 from meshtune.backend.settings import Settings
 from meshtune.backend.training.artefacts import Kept, open_artefacts
-from meshtune.backend.training.supervisor import Supervisor, is_dead, worker_name
-from meshtune.db import runs
+from meshtune.backend.training.owners import is_dead, worker_name
+from meshtune.backend.training.supervisor import Supervisor
+from meshtune.db import clock as store_clock, leases, runs, steering
 from meshtune.db.errors import ClaimLost, RunNotFound
 from meshtune.db.models import Wanted
 from meshtune.db.session import reading, writing
@@ -55,7 +56,7 @@ def test_pause_acts_within_a_step_and_resume_goes_on_after_the_last_finished_rou
     with worker(settings):
         await_rounds(store, run_id, 1)
         with writing(store) as session:
-            runs.request_pause(session, run_id)
+            steering.request_pause(session, run_id)
         # The second round does not end before its file is there.
         wait_until(lambda: look(store, run_id).status is RunStatus.PAUSED, "the pause")
         for index in range(config.rounds):
@@ -64,7 +65,7 @@ def test_pause_acts_within_a_step_and_resume_goes_on_after_the_last_finished_rou
         assert await_end(store, other).status is RunStatus.COMPLETED  # the worker is free
         assert look(store, run_id).rounds_done == paused_at
         with writing(store) as session:
-            runs.request_resume(session, run_id)
+            steering.request_resume(session, run_id)
         assert await_end(store, run_id).status is RunStatus.COMPLETED
     assert starts(store, run_id) == 2
     assert records(store, run_id) == uninterrupted(config.model_copy(update={"name": "plain"}))
@@ -78,7 +79,7 @@ def test_a_paused_run_whose_child_does_not_listen_is_paused_all_the_same(
     with worker(settings):
         await_rounds(store, run_id, 1)
         with writing(store) as session:
-            runs.request_pause(session, run_id)
+            steering.request_pause(session, run_id)
         wait_until(lambda: look(store, run_id).status is RunStatus.PAUSED, "the pause")
     assert len(records(store, run_id)) == 1
 
@@ -91,7 +92,7 @@ def test_a_run_paused_while_its_worker_was_dead_is_not_claimed(
         await_rounds(store, run_id, 1)
         first.stop(signal.SIGKILL)
     with writing(store) as session:
-        runs.request_pause(session, run_id)
+        steering.request_pause(session, run_id)
     with worker(settings):
         wait_until(lambda: look(store, run_id).status is RunStatus.PAUSED, "the pause")
     assert starts(store, run_id) == 1
@@ -105,7 +106,7 @@ def test_a_run_deleted_a_day_ago_is_purged_with_its_files(
     for run_id in (old, new):
         artefacts.keep(Kept(run_id, 0, 1).name, lambda path: path.touch())
         with writing(store) as session:
-            runs.delete(session, run_id)
+            steering.delete(session, run_id)
     with writing(store) as session:
         long_ago = (datetime.now(UTC) - timedelta(days=2)).timestamp()
         session.execute(text(f"UPDATE runs SET deleted_at = {long_ago} WHERE id = {old}"))
@@ -113,9 +114,9 @@ def test_a_run_deleted_a_day_ago_is_purged_with_its_files(
     assert artefacts.of_run(old) == []
     assert len(artefacts.of_run(new)) == 1
     with writing(store) as session:
-        assert runs.restore(session, new).id == new
+        assert steering.restore(session, new).id == new
         with pytest.raises(RunNotFound):
-            runs.restore(session, old)
+            steering.restore(session, old)
 
 
 # Disks and databases
@@ -173,7 +174,7 @@ class Clock(SimpleNamespace):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     fake = Clock()
-    monkeypatch.setattr(runs, "time", fake)
+    monkeypatch.setattr(store_clock, "time", fake)
     return fake
 
 
@@ -184,19 +185,19 @@ def test_a_clock_set_forward_may_cost_a_claim_but_no_round(
 ) -> None:
     run_id = stored_run(store, tiny_config(rounds=4))
     with writing(store) as session:
-        first = runs.claim_next(session, "first", lease_s=20.0)
+        first = leases.claim_next(session, "first", lease_s=20.0)
         assert first is not None
         play(session, first, 2)
     clock.now += jump_s  # all leases look run out
     with writing(store) as session:
-        second = runs.claim_next(session, "second", lease_s=20.0)
+        second = leases.claim_next(session, "second", lease_s=20.0)
         assert second is not None
         assert (second.run_id, second.rounds_done) == (run_id, 2)
     with pytest.raises(ClaimLost), writing(store) as session:
         play(session, first, 1)
     with writing(store) as session:
         play(session, second, 2)
-        runs.finish(session, second, RunStatus.COMPLETED)
+        leases.finish(session, second, RunStatus.COMPLETED)
     assert [record.round_index for record in records(store, run_id)] == [0, 1, 2, 3]
 
 
@@ -209,20 +210,20 @@ def test_a_clock_set_back_keeps_the_owner_and_a_dead_one_is_still_found(
     dead = f"{machine}/{pid}/1"  # the number of a living process, another start
     run_id = stored_run(store, tiny_config(rounds=4))
     with writing(store) as session:
-        claim = runs.claim_next(session, dead, lease_s=20.0)
+        claim = leases.claim_next(session, dead, lease_s=20.0)
         assert claim is not None
         play(session, claim, 1)
     clock.now -= jump_s  # the lease seems to last for long
     with writing(store) as session:
-        assert runs.claim_next(session, "second", lease_s=20.0) is None
-        runs.beat(session, claim, progress=0.5, lease_s=20.0)  # its owner is well, and says so
+        assert leases.claim_next(session, "second", lease_s=20.0) is None
+        leases.beat(session, claim, progress=0.5, lease_s=20.0)  # its owner is well, and says so
     lease_until = look(store, run_id).lease_until
     assert lease_until == clock.now + 20.0
     clock.now -= jump_s
     with writing(store) as session:
-        assert runs.requeue_stale(session, actor="second", is_dead=is_dead) == [run_id]
+        assert leases.requeue_stale(session, actor="second", is_dead=is_dead) == [run_id]
     with writing(store) as session:
-        heir = runs.claim_next(session, "second", lease_s=20.0)
+        heir = leases.claim_next(session, "second", lease_s=20.0)
         assert heir is not None
         assert heir.rounds_done == 1
 
@@ -230,17 +231,17 @@ def test_a_clock_set_back_keeps_the_owner_and_a_dead_one_is_still_found(
 def test_of_two_owners_only_the_later_can_write_anything(store: Engine) -> None:
     run_id = stored_run(store, tiny_config(rounds=4))
     with writing(store) as session:
-        first = runs.claim_next(session, "first", lease_s=20.0)
+        first = leases.claim_next(session, "first", lease_s=20.0)
         assert first is not None
     with writing(store) as session:
         expire_lease(session, run_id)
-        assert runs.claim_next(session, "second", lease_s=20.0) is not None
+        assert leases.claim_next(session, "second", lease_s=20.0) is not None
     writes = (
         lambda s: play(s, first, 1),
-        lambda s: runs.beat(s, first, progress=0.5, lease_s=20.0),
-        lambda s: runs.finish(s, first, RunStatus.COMPLETED),
-        lambda s: runs.release(s, first, "why"),
-        lambda s: runs.report_loss(s, first, "why"),
+        lambda s: leases.beat(s, first, progress=0.5, lease_s=20.0),
+        lambda s: leases.finish(s, first, RunStatus.COMPLETED),
+        lambda s: leases.release(s, first, "why"),
+        lambda s: leases.report_loss(s, first, "why"),
     )
     for write in writes:
         with pytest.raises(ClaimLost), writing(store) as session:

@@ -117,7 +117,7 @@ def test_signals_are_as_before_afterwards(tmp_path: Path) -> None:
 
 def test_the_whole_of_meshtune_starts_answers_and_stops(tmp_path: Path) -> None:
     port, api_port = free_port(), free_port()
-    command = [sys.executable, "-m", "meshtune.backend.commands.runs", "up", f"--port={port}"]
+    command = [sys.executable, "-m", "meshtune.backend.commands.main", "up", f"--port={port}"]
     process = subprocess.Popen(
         [*command, f"--api-port={api_port}"],
         # As a service manager starts it: without a home.

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import steering
 from meshtune.db.models import Worker
 from meshtune.db.session import reading, writing
 from meshtune.engine.records import RunStatus
@@ -83,7 +83,7 @@ def test_cancel_acts_within_a_step_and_keeps_the_rounds(store: Engine, settings:
     with worker(settings):
         wait_until(lambda: look(store, run_id).progress > 0, "progress inside the round")
         with writing(store) as session:
-            runs.request_cancel(session, run_id)
+            steering.request_cancel(session, run_id)
         run = await_end(store, run_id)  # the round would take longer than anybody waits
         assert await_end(store, after).status is RunStatus.COMPLETED
     assert run.status is RunStatus.CANCELLED
@@ -96,7 +96,7 @@ def test_a_child_that_does_not_listen_is_ended(store: Engine, settings: Settings
     with worker(settings) as process:
         await_rounds(store, run_id, 1)
         with writing(store) as session:
-            runs.request_cancel(session, run_id)
+            steering.request_cancel(session, run_id)
         assert await_end(store, run_id).status is RunStatus.CANCELLED
         assert process.process.poll() is None
     assert len(records(store, run_id)) == 1
@@ -327,7 +327,7 @@ def test_the_real_engine_survives_kill_and_resume_to_the_bit(
             assert await_end(store, run_id).status is RunStatus.COMPLETED
         wait_until(lambda: look(store, cancelled).progress > 0, "progress inside the round")
         with writing(store) as session:
-            runs.request_cancel(session, cancelled)
+            steering.request_cancel(session, cancelled)
         assert await_end(store, cancelled).status is RunStatus.CANCELLED
     assert starts(store, killed) > 1
     assert records(store, killed) == records(store, twin)

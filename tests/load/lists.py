@@ -6,13 +6,11 @@ from urllib.parse import urlencode
 
 import httpx
 
-from meshtune.db.runs import Total
 from tests.load.stores import Times, fill, fresh_settings, opened, served, size_mb
 from tests.support.builders import tiny_config
 
 COMPARED = 20
 CANDIDATES = 500
-FIELDS = ("accuracy_all", "accuracy_own", "total_bits", "total_airtime_s", "total_energy_j")
 REPEATS = 30
 
 
@@ -32,8 +30,6 @@ def questions(ids: list[int], rounds: int) -> dict[str, str]:
     middle = ids[len(ids) // 2]
     compared = ids[:: max(1, len(ids) // COMPARED)][:COMPARED]
     numbers = [("run", each) for each in compared]
-    asked = numbers + [("field", each) for each in FIELDS]
-    whole = [("field", each.value) for each in Total]
     every = max(1, rounds // 100)
     return {
         "list, newest 50": "/runs?limit=50",
@@ -47,9 +43,6 @@ def questions(ids: list[int], rounds: int) -> dict[str, str]:
         f"rounds, every {every}th": f"/runs/{middle}/rounds?every={every}&detail=summary",
         "rounds, 200 with scores": f"/runs/{middle}/rounds?limit=200&detail=scores",
         "rounds, the last one, full": f"/runs/{middle}/rounds?after={rounds - 2}&detail=full",
-        f"compare, {len(compared)} runs, {len(FIELDS)} fields": f"/compare?{urlencode(asked)}",
-        "compare, every 5th": f"/compare?{urlencode([*asked, ('every', 5)])}",
-        f"compare, {len(compared)} runs, all fields": f"/compare?{urlencode([*numbers, *whole])}",
         f"candidates, newest {CANDIDATES}": f"/compare/candidates?limit={CANDIDATES}",
         f"study, {len(compared)} runs": f"/compare/study?{urlencode(numbers)}",
         f"paired, {len(compared)} runs": f"/compare/paired?{urlencode(numbers)}",

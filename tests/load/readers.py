@@ -179,7 +179,7 @@ async def _stream(address: str, run_id: int, heard: Heard) -> None:
 @contextmanager
 def _worker(settings: Settings, threads: int) -> Iterator[None]:
     given = environment(settings) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    command = [sys.executable, "-m", "meshtune.backend.commands.runs", "worker"]
+    command = [sys.executable, "-m", "meshtune.backend.commands.main", "worker"]
     with (settings.state_dir / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
     try:

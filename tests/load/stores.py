@@ -15,7 +15,7 @@ import httpx
 from sqlalchemy import Engine, insert, literal, select, text
 
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import leases, runs
 from meshtune.db.models import Round, RoundCurve, Run
 from meshtune.db.session import writing
 from meshtune.engine.config import RunConfig
@@ -98,13 +98,13 @@ def fill(store: Engine, config: RunConfig, many: int) -> list[int]:
 def _played(store: Engine, config: RunConfig) -> int:
     with writing(store) as session:
         run = runs.create(session, config)
-        claim = runs.claim_next(session, "load", lease_s=LEASE_S)
+        claim = leases.claim_next(session, "load", lease_s=LEASE_S)
         assert claim is not None
-        runs.record_provenance(session, claim, sample_provenance())
+        leases.record_provenance(session, claim, sample_provenance())
         for index in range(config.rounds):
             record = sample_record(config, index)
-            runs.append_round(session, claim, record, f"{index}.safetensors", lease_s=LEASE_S)
-        runs.finish(session, claim, RunStatus.COMPLETED)
+            leases.append_round(session, claim, record, f"{index}.safetensors", lease_s=LEASE_S)
+        leases.finish(session, claim, RunStatus.COMPLETED)
         return run.id
 
 
@@ -134,7 +134,7 @@ def served(settings: Settings, *, nice: int = 0) -> Iterator[str]:
     command += [
         sys.executable,
         "-m",
-        "meshtune.backend.services.serve",
+        "meshtune.backend.serve",
         "--host=127.0.0.1",
         f"--port={port}",
     ]

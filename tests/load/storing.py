@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from meshtune.db import runs
+from meshtune.db import leases, runs
 from meshtune.db.session import writing
 from meshtune.engine.config import RunConfig
 from meshtune.engine.records import RoundRecord
@@ -53,14 +53,14 @@ def measure(kind: str, *, devices: int = 64, rounds: int = 100, play: bool = Fal
     with fresh_settings(kind) as settings, opened(settings) as store:
         with writing(store) as session:
             runs.create(session, config)
-            claim = runs.claim_next(session, "load", lease_s=LEASE_S)
+            claim = leases.claim_next(session, "load", lease_s=LEASE_S)
         assert claim is not None
         times = []
         for index in range(rounds):
             record = sample_record(config, index)
             started = time.perf_counter()
             with writing(store) as session:
-                runs.append_round(session, claim, record, f"{index}", lease_s=LEASE_S)
+                leases.append_round(session, claim, record, f"{index}", lease_s=LEASE_S)
             times.append(1000 * (time.perf_counter() - started))
     return Storing(
         devices=devices,

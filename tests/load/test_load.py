@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meshtune.db import runs
+from meshtune.db import rounds, runs
 from meshtune.db.session import reading
 from tests.load import busy, lists, readers, storing
 from tests.load.stores import Times, fill, fresh_settings, opened, served
@@ -27,7 +27,7 @@ def test_copies_of_a_run_are_whole_runs_of_their_own() -> None:
         ids = fill(store, tiny_config(rounds=4), 7)
         with reading(store) as session:
             found = [runs.get(session, run_id) for run_id in ids]
-            records = [runs.rounds(session, run_id) for run_id in ids]
+            records = [rounds.listed(session, run_id) for run_id in ids]
     assert len({run.id for run in found}) == len({run.name for run in found}) == 7
     assert {run.config_sha256 for run in found} == {found[0].config_sha256}
     assert len(records[0]) == 4

@@ -16,18 +16,18 @@ RUNS = 200
 CLAIM_ALL = """
 import json
 import sys
-from meshtune.db import runs
+from meshtune.db import leases, runs
 from meshtune.db.session import open_engine, reading, writing
 
 store, worker = open_engine(sys.argv[1]), sys.argv[2]
 with reading(store) as session:
-    assert runs.work_waits(session)
+    assert leases.work_waits(session)
 print("ready", flush=True)
 sys.stdin.readline()
 mine = []
 while True:
     with writing(store) as session:
-        claim = runs.claim_next(session, worker, lease_s=60.0)
+        claim = leases.claim_next(session, worker, lease_s=60.0)
     if claim is None:
         break
     mine.append((claim.run_id, claim.fence))

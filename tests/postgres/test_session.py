@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event, make_url, text
 
 from meshtune import db
-from meshtune.db import runs
+from meshtune.db import runs, steering
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.models import Base
 from meshtune.db.session import open_engine, reading, upgrade, writing
@@ -115,11 +115,11 @@ def test_a_locked_row_is_told_in_plain_words_and_stops_no_reader(url: str, store
             pytest.raises(StoreUnavailable, match="locked by another program"),
             writing(hasty) as session,
         ):
-            runs.request_cancel(session, run_id)
+            steering.request_cancel(session, run_id)
         with reading(hasty) as session:
             assert runs.get(session, run_id).id == run_id
     with writing(hasty) as session:
-        runs.request_cancel(session, run_id)
+        steering.request_cancel(session, run_id)
     hasty.dispose()
 
 
@@ -235,7 +235,7 @@ def test_a_writer_that_sleeps_inside_a_transaction_loses_its_locks(
     asleep = store.connect()
     asleep.execute(text("SELECT 1 FROM runs FOR UPDATE"))
     with writing(store) as session:  # waits for the lock until the sleeper is thrown out
-        runs.request_cancel(session, run_id)
+        steering.request_cancel(session, run_id)
     asleep.invalidate()
     asleep.close()
 

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import leases, runs, steering
 from meshtune.db.errors import ClaimLost, IllegalTransition
 from meshtune.db.models import Round, Run, RunEvent, Wanted
 from meshtune.db.session import reading, writing
@@ -30,7 +30,7 @@ R = RunStatus
 # What people ask, and where a run stands afterwards; from elsewhere it is refused.
 ASKS: dict[str, tuple[Callable[[Session, int], Run], dict[RunStatus, RunStatus]]] = {
     "cancel": (
-        runs.request_cancel,
+        steering.request_cancel,
         {
             R.QUEUED: R.CANCELLED,
             R.PAUSED: R.CANCELLED,
@@ -39,14 +39,14 @@ ASKS: dict[str, tuple[Callable[[Session, int], Run], dict[RunStatus, RunStatus]]
         },
     ),
     "pause": (
-        runs.request_pause,
+        steering.request_pause,
         {R.QUEUED: R.PAUSED, R.RUNNING: R.RUNNING, R.PAUSED: R.PAUSED},
     ),
     "resume": (
-        runs.request_resume,
+        steering.request_resume,
         {R.PAUSED: R.QUEUED, R.QUEUED: R.QUEUED, R.RUNNING: R.RUNNING},
     ),
-    "retry": (runs.retry, {R.FAILED: R.QUEUED}),
+    "retry": (steering.retry, {R.FAILED: R.QUEUED}),
 }
 
 
@@ -78,7 +78,7 @@ class RunStates(RuleBasedStateMachine):
     @rule(target=claims, worker=st.sampled_from(["a", "b"]))
     def claim(self, worker: str) -> object:
         with writing(self.store) as session:
-            claim = runs.claim_next(session, worker, lease_s=LEASE_S)
+            claim = leases.claim_next(session, worker, lease_s=LEASE_S)
         if claim is None:
             return multiple()
         assert self.owner.get(claim.run_id) is None, "two owners"
@@ -87,39 +87,39 @@ class RunStates(RuleBasedStateMachine):
         return claim
 
     @rule(claim=claims)
-    def append(self, claim: runs.Claim) -> None:
+    def append(self, claim: leases.Claim) -> None:
         index = self.rounds[claim.run_id]
         if index < ROUNDS and self.allowed(claim, lambda s: self.store_round(s, claim, index)):
             self.rounds[claim.run_id] += 1
 
     @rule(claim=claims, stale=st.integers(-2, 2).filter(bool))
-    def append_out_of_turn(self, claim: runs.Claim, stale: int) -> None:
+    def append_out_of_turn(self, claim: leases.Claim, stale: int) -> None:
         index = self.rounds[claim.run_id] + stale
         if index >= 0:
             assert not self.tried(lambda s: self.store_round(s, claim, index))
 
     @rule(claim=claims)
-    def beat(self, claim: runs.Claim) -> None:
-        self.allowed(claim, lambda s: runs.beat(s, claim, progress=0.5, lease_s=LEASE_S))
+    def beat(self, claim: leases.Claim) -> None:
+        self.allowed(claim, lambda s: leases.beat(s, claim, progress=0.5, lease_s=LEASE_S))
 
     @rule(claim=consumes(claims), status=st.sampled_from(sorted(ENDED)))
-    def finish(self, claim: runs.Claim, status: RunStatus) -> None:
-        if self.allowed(claim, lambda s: runs.finish(s, claim, status, "why")):
+    def finish(self, claim: leases.Claim, status: RunStatus) -> None:
+        if self.allowed(claim, lambda s: leases.finish(s, claim, status, "why")):
             self.owner.pop(claim.run_id)
 
     @rule(claim=claims, lost=st.booleans())
-    def give_back(self, claim: runs.Claim, lost: bool) -> None:
-        give = runs.report_loss if lost else runs.release
+    def give_back(self, claim: leases.Claim, lost: bool) -> None:
+        give = leases.report_loss if lost else leases.release
         if self.allowed(claim, lambda s: give(s, claim, "why")):
             self.owner.pop(claim.run_id)
 
     @rule(claim=claims)
-    def fall_silent(self, claim: runs.Claim) -> None:
+    def fall_silent(self, claim: leases.Claim) -> None:
         if self.owner.get(claim.run_id) != claim.fence:
             return
         with writing(self.store) as session:
             expire_lease(session, claim.run_id)
-            assert runs.requeue_stale(session, actor="test") == [claim.run_id]
+            assert leases.requeue_stale(session, actor="test") == [claim.run_id]
         self.owner.pop(claim.run_id)
 
     @rule(run_id=queued, ask=st.sampled_from(sorted(ASKS)))
@@ -142,13 +142,13 @@ class RunStates(RuleBasedStateMachine):
             before = runs.get(session, run_id).status
         try:
             with writing(self.store) as session:
-                runs.delete(session, run_id)
+                steering.delete(session, run_id)
         except IllegalTransition:
             assert before is RunStatus.RUNNING
         else:
             with writing(self.store) as session:
                 assert run_id not in [run.id for run in runs.listed(session)]
-                status = runs.restore(session, run_id).status
+                status = steering.restore(session, run_id).status
                 assert status is (before if before in ENDED else RunStatus.CANCELLED)
 
     @rule()
@@ -190,10 +190,10 @@ class RunStates(RuleBasedStateMachine):
                         at = RunStatus(kind)
                 assert at is run.status
 
-    def store_round(self, session: Session, claim: runs.Claim, index: int) -> None:
+    def store_round(self, session: Session, claim: leases.Claim, index: int) -> None:
         name = f"{claim.run_id}-{index}-f{claim.fence}"
         record = sample_record(claim.config, index)
-        runs.append_round(session, claim, record, name, lease_s=LEASE_S)
+        leases.append_round(session, claim, record, name, lease_s=LEASE_S)
 
     def tried(self, write: Callable[[Session], object]) -> bool:
         try:
@@ -203,7 +203,7 @@ class RunStates(RuleBasedStateMachine):
             return False
         return True
 
-    def allowed(self, claim: runs.Claim, write: Callable[[Session], object]) -> bool:
+    def allowed(self, claim: leases.Claim, write: Callable[[Session], object]) -> bool:
         """Write; that succeeds if and only if the claim is the one that holds."""
         mine = self.owner.get(claim.run_id) == claim.fence
         assert self.tried(write) == mine

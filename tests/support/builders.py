@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from meshtune.db import runs
+from meshtune.db import leases, runs, steering
 from meshtune.db.session import writing
 from meshtune.engine.config import RunConfig, with_values
 from meshtune.engine.records import (
@@ -110,13 +110,13 @@ def sample_provenance(**changes: Any) -> Provenance:
     return Provenance.model_validate(values | changes)
 
 
-def play(session: Session, claim: runs.Claim, rounds: int) -> None:
+def play(session: Session, claim: leases.Claim, rounds: int) -> None:
     """Store the next rounds of a claimed run."""
     done = runs.get(session, claim.run_id).rounds_done
     for index in range(done, done + rounds):
         name = f"{claim.run_id}-{index}-f{claim.fence}.safetensors"
         record = sample_record(claim.config, index)
-        runs.append_round(session, claim, record, name, lease_s=LEASE_S)
+        leases.append_round(session, claim, record, name, lease_s=LEASE_S)
 
 
 def stored_run(
@@ -133,19 +133,19 @@ def stored_run(
             return run.id
         run.priority = 1_000  # so that this very run is claimed
         session.flush()
-        claim = runs.claim_next(session, "builder", lease_s=LEASE_S)
+        claim = leases.claim_next(session, "builder", lease_s=LEASE_S)
         assert claim is not None
         assert claim.run_id == run.id
         run.priority = 0
-        runs.record_provenance(session, claim, sample_provenance())
+        leases.record_provenance(session, claim, sample_provenance())
         play(session, claim, rounds)
         if status is RunStatus.QUEUED:
-            runs.release(session, claim, "given back")
+            leases.release(session, claim, "given back")
         elif status is RunStatus.PAUSED:
-            runs.request_pause(session, run.id)
-            runs.release(session, claim, "told to stop")
+            steering.request_pause(session, run.id)
+            leases.release(session, claim, "told to stop")
         elif status is not RunStatus.RUNNING:
-            runs.finish(session, claim, status, None if status is RunStatus.COMPLETED else "why")
+            leases.finish(session, claim, status, None if status is RunStatus.COMPLETED else "why")
         return run.id
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import leases, runs
 from meshtune.db.session import writing
 from meshtune.engine.config import RunConfig, with_values
 from meshtune.engine.records import DeviceRecord, RoundRecord, RunStatus, ScoreRecord
@@ -118,19 +118,19 @@ def complete(
         run = runs.create(session, config)
         run.priority = 100  # so that this very run is claimed
         session.flush()
-        claim = runs.claim_next(session, "comparison", lease_s=LEASE_S)
+        claim = leases.claim_next(session, "comparison", lease_s=LEASE_S)
         assert claim is not None
         assert claim.run_id == run.id
-        runs.record_provenance(session, claim, sample_provenance())
+        leases.record_provenance(session, claim, sample_provenance())
     done = config.rounds if rounds is None else rounds
     for start in range(0, done, ROUNDS_AT_ONCE):
         with writing(store) as session:
             for index in range(start, min(start + ROUNDS_AT_ONCE, done)):
                 record = arm_record(config, index)
-                runs.append_round(session, claim, record, f"{index}.safetensors", lease_s=LEASE_S)
+                leases.append_round(session, claim, record, f"{index}.safetensors", lease_s=LEASE_S)
     with writing(store) as session:
         reason = None if status is RunStatus.COMPLETED else "the loss of device 2 is not finite"
-        runs.finish(session, claim, status, reason)
+        leases.finish(session, claim, status, reason)
     return claim.run_id
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from meshtune.backend.schemas.runs import (
-    Comparison,
-    CurvesOut,
     FieldProblem,
     Health,
     PlanOut,
@@ -512,7 +509,6 @@ class FakeApi:
                 Route("/plan", self._plan, methods=["POST"]),
                 Route("/runs", self._list, methods=["GET"]),
                 Route("/runs", self._create, methods=["POST"]),
-                Route("/compare", self._compare),
                 *comparison_routes(self.runs),
                 *self.design.routes(),
                 Route("/runs/{run_id:int}", self._run, methods=["GET"]),
@@ -677,12 +673,6 @@ class FakeApi:
             run.deleted = False
         return await self._run(request)
 
-    async def _compare(self, request: Request) -> Response:
-        asked = request.query_params
-        fields = asked.getlist("field") or ["accuracy_own", "accuracy_all"]
-        found = [self.runs[int(number)] for number in asked.getlist("run")]
-        return _json(Comparison(runs=[_curves(run, fields) for run in found]))
-
     async def _export(self, request: Request) -> Response:
         def export(run: FakeRun) -> Response:
             records = [run.record(i) for i in range(run.state()[1])]
@@ -709,24 +699,6 @@ def _reduced(record: RoundRecord, detail: str | None) -> RoundRecord:
     gone: dict[str, Any] = {"summary": {"devices": (), "scores": (), "links": ()}}
     gone["scores"] = {"devices": (), "links": ()}
     return record.model_copy(update=gone.get(detail or "summary", {}))
-
-
-def _curves(run: FakeRun, fields: list[str]) -> CurvesOut:
-    summary = run.summary()
-    records = [run.record(index) for index in range(summary["rounds_done"])]
-    sums = {"total_bits": "sent_bits", "total_airtime_s": "airtime_s", "total_energy_j": "energy_j"}
-    values = {
-        each: list(accumulate(getattr(record, sums[each]) for record in records))
-        if each in sums
-        else [getattr(record, each) for record in records]
-        for each in fields
-    }
-    kept = ("id", "name", "method", "seed", "status", "rounds_done", "rounds_total")
-    return CurvesOut(
-        **{name: summary[name] for name in kept},
-        round_index=[record.round_index for record in records],
-        values=values,
-    )
 
 
 def _json(body: BaseModel, status: int = 200) -> Response:

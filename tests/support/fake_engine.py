@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from meshtune.backend.training.trainer import Check, Finished, Start, Training
+from meshtune.backend.training.engine import Check, Finished, Start, Training
 from meshtune.engine.config import RunConfig
 from meshtune.engine.errors import CheckpointError, ConfigMismatch, NumericsError
 from meshtune.engine.records import RoundRecord

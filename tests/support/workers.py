@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import rounds, runs
 from meshtune.db.models import Run
 from meshtune.db.session import reading
 from meshtune.engine.config import RunConfig
@@ -25,7 +25,7 @@ PATIENCE_S = 120.0  # a loaded machine loads an engine slowly
 REPOSITORY = Path(__file__).parents[2]
 FAKE = "from tests.support.fake_engine import load"
 BROKEN = "from tests.support.fake_engine import load_and_break as load"
-REAL = "from meshtune.backend.training.trainer import load_engine as load"
+REAL = "from meshtune.backend.training.engine import load_engine as load"
 
 
 class WorkerProcess:
@@ -75,7 +75,7 @@ class ShippedWorker(WorkerProcess):
 
     def __init__(self, settings: Settings, logs: Path) -> None:
         self.log = logs / f"worker-{time.monotonic_ns()}.log"
-        self.process = start(settings, ["-m", "meshtune.backend.commands.runs", "worker"], self.log)
+        self.process = start(settings, ["-m", "meshtune.backend.commands.main", "worker"], self.log)
 
 
 def start(settings: Settings, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
@@ -139,7 +139,7 @@ def starts(store: Engine, run_id: int) -> int:
 def records(store: Engine, run_id: int) -> list[RoundRecord]:
     """All rounds, without the time they took."""
     with reading(store) as session:
-        found = runs.rounds(session, run_id)
+        found = rounds.listed(session, run_id)
     return [record.model_copy(update={"wall_s": 0.0}) for record in found]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-from meshtune.backend.training.trainer import Start, load_engine
+from meshtune.backend.training.engine import Start, load_engine
 from meshtune.engine.config import RunConfig
 from meshtune.engine.records import RoundRecord
 from tests.support.builders import tiny_config

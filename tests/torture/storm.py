@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from meshtune.backend.services.up import parts_of
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import runs, steering
 from meshtune.db.errors import IllegalTransition, StoreUnavailable
 from meshtune.db.models import Run
 from meshtune.db.session import reading, writing
@@ -163,7 +163,7 @@ class Storm:
             for run in left:
                 if run.status is RunStatus.PAUSED:
                     with writing(self.store) as session:
-                        runs.request_resume(session, run.id)
+                        steering.request_resume(session, run.id)
             self.watch.look()
             if self.watch.rounds > progress:
                 progress, since = self.watch.rounds, time.monotonic()
@@ -248,7 +248,7 @@ class Storm:
             if run.reason is not None and run.reason.startswith("gave up"):
                 self.done["retried"] += 1
                 with writing(self.store) as session:
-                    runs.retry(session, run.id)
+                    steering.retry(session, run.id)
 
     def _revive(self) -> None:
         for place, worker in enumerate(self.workers):
@@ -350,10 +350,10 @@ class Storm:
             return
         with suppress(IllegalTransition, StoreUnavailable):
             with writing(self.store) as session:
-                runs.request_pause(session, run.id)
+                steering.request_pause(session, run.id)
             time.sleep(3.0)
             with writing(self.store) as session:
-                runs.request_resume(session, run.id)
+                steering.request_resume(session, run.id)
 
     def _running(self) -> Run | None:
         with reading(self.store) as session:

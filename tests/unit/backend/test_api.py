@@ -27,7 +27,7 @@ from meshtune.backend.schemas.runs import (
     TopologyOut,
 )
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import leases, runs
 from meshtune.db.session import writing
 from meshtune.engine.config import RunConfig
 from meshtune.engine.presets import preset_names
@@ -178,9 +178,9 @@ def test_csv_export_keeps_devices_of_a_round_without_evaluation(
     config = tiny_config()
     run_id = stored_run(shared, config)
     with writing(shared) as session:
-        claim = runs.claim_next(session, "w", lease_s=20.0)
+        claim = leases.claim_next(session, "w", lease_s=20.0)
         assert claim is not None
-        runs.append_round(session, claim, sample_record(config, 0, scores=()), "c", lease_s=20.0)
+        leases.append_round(session, claim, sample_record(config, 0, scores=()), "c", lease_s=20.0)
     text = api.get(f"/runs/{run_id}/export?format=csv").text
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["device"], row["accuracy"]) for row in rows] == [("0", ""), ("1", "")]
@@ -219,7 +219,7 @@ def test_a_stored_result_of_another_config_is_not_shown(
 
 # -50 dBm over 100 km: the fields are valid one by one, the radio carries nothing.
 # These name their runs behind the "?".
-COMPARISONS = {f"/compare{each}" for each in ("", "/study", "/paired", "/table", "/report")}
+COMPARISONS = {f"/compare{each}" for each in ("/study", "/paired", "/table", "/report")}
 DEAF = {
     "channel": {"kind": "paper", "tx_power_dbm": -50.0},
     "topology": {"kind": "ring", "radius_m": 100_000.0},
@@ -335,7 +335,7 @@ def test_a_file_without_a_mesh_is_refused_in_one_sentence(
 def test_health_counts_the_queue(api: TestClient, shared: Engine) -> None:
     stored_run(shared)
     with writing(shared) as session:
-        runs.worker_beat(session, "w", slots=1, lease_s=20.0)
+        leases.worker_beat(session, "w", slots=1, lease_s=20.0)
     health = Health.model_validate_json(api.get("/health").content)
     assert (health.status, health.queued, health.running, health.workers) == ("ok", 1, 0, 1)
 

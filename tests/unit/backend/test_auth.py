@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from starlette.datastructures import Headers
 
 from meshtune.backend.app import create_app
-from meshtune.backend.commands.runs import app as commands
+from meshtune.backend.commands.main import app as commands
 from meshtune.backend.guards import auth
 from meshtune.backend.guards.auth import OPEN, SCOPES, bearer_secret
 from meshtune.backend.guards.origins import is_own_name, sent_by_own_page

@@ -16,10 +16,11 @@ from sqlalchemy import Engine, text
 
 from meshtune.backend import errors
 from meshtune.backend.archive.bundle import BundleError, BundleTooLarge, export_folder, export_zip
-from meshtune.backend.archive.bundle_import import Limits, import_run
+from meshtune.backend.archive.bundle_import import import_run
+from meshtune.backend.archive.bundle_source import Limits
 from meshtune.backend.routes import bundles
 from meshtune.backend.settings import Settings, open_store
-from meshtune.db import runs
+from meshtune.db import runs, steering
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.session import reading, writing
 from meshtune.engine.config import config_hash
@@ -194,8 +195,8 @@ def test_name_and_note_that_were_given_later_travel_along(
 ) -> None:
     run_id = kept_run(store, settings)
     with writing(store) as session:
-        runs.rename(session, run_id, "<b>the best</b> 1 = 2")
-        runs.annotate(session, run_id, "look at round 2")
+        steering.rename(session, run_id, "<b>the best</b> 1 = 2")
+        steering.annotate(session, run_id, "look at round 2")
     export_zip(store, settings, run_id, tmp_path / "a.zip")
     number = import_run(tmp_path / "a.zip", other_store, elsewhere, actor="token ci")
     with reading(other_store) as session:

@@ -14,14 +14,16 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from meshtune.backend.archive.tables import CSV_HEADER
+from meshtune.backend.commands.console import write_whole
 from meshtune.backend.commands.doctor import check_database, check_port
-from meshtune.backend.commands.runs import Refused, app, table_of, write_whole
+from meshtune.backend.commands.main import app
+from meshtune.backend.commands.services import table_of
 from meshtune.backend.settings import Settings
 from meshtune.backend.training import supervisor as worker
-from meshtune.db import runs
+from meshtune.db import rounds, runs
 from meshtune.db.errors import StoreError
 from meshtune.db.session import reading
-from meshtune.engine.commands.app import EXIT_REFUSED, answer
+from meshtune.engine.commands.app import EXIT_REFUSED, Refused, answer
 from meshtune.engine.commands.doctor import Check, Verdict
 from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.builders import stored_run
@@ -124,7 +126,7 @@ def test_exported_lines_are_the_config_and_the_stored_rounds(
     about, *lines = out.read_text(encoding="utf-8").splitlines()
     with reading(store) as session:
         run = runs.get(session, run_id)
-        stored = runs.rounds(session, run_id)
+        stored = rounds.listed(session, run_id)
     assert json.loads(about)["config"] == run.config
     assert json.loads(about)["provenance"] == run.provenance
     assert [RoundRecord.model_validate_json(line) for line in lines] == stored

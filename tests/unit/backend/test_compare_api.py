@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterator
 
 import pandas
@@ -15,6 +16,7 @@ from sqlalchemy import Engine
 from meshtune.backend.app import create_app
 from meshtune.backend.compare import report
 from meshtune.backend.schemas.compare import Candidates, Paired, Study
+from meshtune.backend.services import announced
 from meshtune.backend.settings import Settings
 from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
@@ -194,7 +196,17 @@ def test_the_report_is_one_page_with_everything_in_it(
 def test_a_report_that_fails_says_so(
     api: TestClient, arms: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "COMMAND", ("-c", "raise SystemExit('out of ink')"))
+    command = [sys.executable, "-c", "raise SystemExit('out of ink')"]
+    monkeypatch.setattr(report, "drawing_command", lambda: command)
     answer = api.get(f"/compare/report?run={arms['so_lora'][0]}")
     assert (answer.status_code, answer.json()["error"]) == (503, "ReportFailed")
     assert "out of ink" in answer.json()["detail"]
+
+
+def test_a_report_without_anybody_to_draw_it_says_so(
+    api: TestClient, arms: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announced, "GROUP", "meshtune.nobody")
+    answer = api.get(f"/compare/report?run={arms['so_lora'][0]}")
+    assert (answer.status_code, answer.json()["error"]) == (503, "ReportFailed")
+    assert "install Meshtune again" in answer.json()["detail"]

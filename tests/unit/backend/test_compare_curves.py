@@ -8,7 +8,7 @@ from sqlalchemy import Engine, delete
 
 from meshtune.backend.compare.curves import forgetting, picked, run_curves
 from meshtune.backend.schemas.compare import COSTS, LEVELS
-from meshtune.db import curves, runs
+from meshtune.db import curves, rounds, steering
 from meshtune.db.models import RoundCurve
 from meshtune.db.session import reading, writing
 from meshtune.engine.records import RoundRecord, RunStatus
@@ -25,7 +25,7 @@ def compared(store: Engine) -> int:
 
 def records_of(store: Engine, run_id: int) -> list[RoundRecord]:
     with reading(store) as session:
-        return runs.rounds(session, run_id)
+        return rounds.listed(session, run_id)
 
 
 def stored_of(store: Engine, run_id: int) -> curves.Stored:
@@ -62,8 +62,8 @@ def test_rounds_of_an_older_store_give_the_same_curves(store: Engine, compared: 
 
 def test_rows_of_curves_go_with_their_rounds(store: Engine, compared: int) -> None:
     with writing(store) as session:
-        runs.delete(session, compared)
-        assert runs.purge_deleted(session, older_than_s=0.0) == [compared]
+        steering.delete(session, compared)
+        assert steering.purge_deleted(session, older_than_s=0.0) == [compared]
     with reading(store) as session:
         assert session.query(RoundCurve).count() == 0
 

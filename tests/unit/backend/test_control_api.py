@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 
 from meshtune.backend.app import create_app
 from meshtune.backend.schemas.runs import (
-    Comparison,
     Problem,
     RoundPage,
     RunCreate,
@@ -18,9 +17,9 @@ from meshtune.backend.schemas.runs import (
     RunList,
 )
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
-from meshtune.db.session import reading, writing
-from meshtune.engine.records import RoundRecord, RunStatus
+from meshtune.db import leases, runs, steering
+from meshtune.db.session import writing
+from meshtune.engine.records import RunStatus
 from tests.support.builders import play, stored_run, tiny_config
 
 
@@ -167,7 +166,7 @@ def test_a_deleted_run_is_gone_for_every_route_until_restored(
         problem = refused(answer, 404, "RunDeleted")
         assert problem.context == {"run_id": run_id}
         assert "brought back" in problem.detail
-    refused(api.get(f"/compare?run={run_id}"), 404, "RunDeleted")
+    refused(api.get(f"/compare/study?run={run_id}"), 404, "RunDeleted")
     assert numbers(api.get("/runs")) == []
     assert numbers(api.get("/runs?deleted=true")) == [run_id]
     for _ in range(2):
@@ -214,46 +213,20 @@ def test_rounds_can_be_thinned_out(api: TestClient, shared: Engine) -> None:
         refused(api.get(f"/runs/{run_id}/rounds?every={every}"), 422, "InvalidInput")
 
 
-def test_runs_are_compared_in_the_order_asked(api: TestClient, shared: Engine) -> None:
-    config = tiny_config(rounds=6, name="mesh", seed=4)
-    long = stored_run(shared, config, rounds=6, status=RunStatus.COMPLETED)
-    short = stored_run(shared, config, rounds=1)
-    query = f"run={short}&run={long}&field=accuracy_all&field=total_bits&every=4"
-    found = Comparison.model_validate_json(api.get(f"/compare?{query}").content).runs
-    assert [each.id for each in found] == [short, long]
-    assert (found[1].name, found[1].method, found[1].seed, found[1].status) == (
-        "mesh",
-        "lora_gossip",
-        4,
-        RunStatus.COMPLETED,
-    )
-    assert found[1].round_index == [0, 4, 5]
-    with reading(shared) as session:
-        records: list[RoundRecord] = runs.rounds(session, long)
-    assert found[1].values["accuracy_all"] == [records[i].accuracy_all for i in (0, 4, 5)]
-    assert found[1].values["total_bits"] == [(i + 1) * records[0].sent_bits for i in (0, 4, 5)]
-
-
-def test_without_a_field_both_accuracies_are_compared(api: TestClient, shared: Engine) -> None:
-    run_id = stored_run(shared, rounds=1)
-    (found,) = Comparison.model_validate_json(api.get(f"/compare?run={run_id}").content).runs
-    assert list(found.values) == ["accuracy_own", "accuracy_all"]
-
-
 def test_a_comparison_out_of_bounds_is_refused(api: TestClient, shared: Engine) -> None:
     run_id = stored_run(shared)
     many = "&".join(f"run={run_id}" for _ in range(runs.COMPARED_MAX + 1))
-    for query in ("", many, "run=0", "run=x", f"run={2**40}", f"run={run_id}&field=config"):
-        refused(api.get(f"/compare?{query}"), 422, "InvalidInput")
-    refused(api.get("/compare?run=77"), 404, "RunNotFound")
+    for query in ("", many, "run=0", "run=x", f"run={2**40}"):
+        refused(api.get(f"/compare/study?{query}"), 422, "InvalidInput")
+    refused(api.get("/compare/study?run=77"), 404, "RunNotFound")
 
 
 def test_the_bounds_of_the_wire_are_those_of_the_store(api: TestClient) -> None:
     fields = api.get("/openapi.json").json()["components"]["schemas"]["RunPatch"]["properties"]
     bounds = {name: field["anyOf"][0] for name, field in fields.items()}
-    assert bounds["priority"]["maximum"] == -bounds["priority"]["minimum"] == runs.PRIORITY_MAX
-    assert bounds["note"]["maxLength"] == runs.NOTE_MAX
-    assert bounds["name"]["maxLength"] == runs.NAME_MAX
+    assert bounds["priority"]["maximum"] == -bounds["priority"]["minimum"] == steering.PRIORITY_MAX
+    assert bounds["note"]["maxLength"] == steering.NOTE_MAX
+    assert bounds["name"]["maxLength"] == steering.NAME_MAX
 
 
 def test_a_page_asked_for_twice_tells_what_happened_in_between(
@@ -268,14 +241,14 @@ def test_a_page_asked_for_twice_tells_what_happened_in_between(
     assert [record.round_index for record in page().rounds] == [1]
     assert page() == page()
     with writing(shared) as session:
-        claim = runs.claim_next(session, "w", lease_s=20.0)
+        claim = leases.claim_next(session, "w", lease_s=20.0)
         assert claim is not None
         play(session, claim, 1)
     assert [record.round_index for record in page().rounds] == [1, 2]
     assert page().status is RunStatus.RUNNING
     api.post(f"/runs/{run_id}/cancel")
     with writing(shared) as session:
-        runs.finish(session, claim, RunStatus.CANCELLED, "asked")
+        leases.finish(session, claim, RunStatus.CANCELLED, "asked")
     assert page().status is RunStatus.CANCELLED
     assert api.delete(f"/runs/{run_id}").status_code == 204
     refused(api.get(path), 404, "RunDeleted")

@@ -11,7 +11,7 @@ from meshtune.backend.schemas.compare import Candidates, Study
 from meshtune.backend.schemas.runs import RunList
 from meshtune.backend.schemas.sweeps import SweepList
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import leases, runs, steering
 from meshtune.db.session import reading, writing
 from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run, tiny_config
@@ -80,7 +80,7 @@ def test_one_damaged_run_fails_no_list_and_can_be_deleted(
     hidden = RunList.model_validate_json(api.get("/runs?deleted=true").content)
     assert [run.id for run in hidden.runs] == [DAMAGED]
     with writing(shared) as session:
-        assert runs.purge_deleted(session, older_than_s=-1.0) == [DAMAGED]
+        assert steering.purge_deleted(session, older_than_s=-1.0) == [DAMAGED]
 
 
 @pytest.mark.parametrize("damaged", [sql for sql in RUN_DAMAGES if "status" not in sql])
@@ -93,7 +93,7 @@ def test_one_damaged_run_does_not_stop_the_queue(
     claimed = []
     for _ in range(3):
         with writing(shared) as session:
-            claim = runs.claim_next(session, "w", lease_s=-1.0)  # and is lost at once
+            claim = leases.claim_next(session, "w", lease_s=-1.0)  # and is lost at once
             claimed.append(claim and claim.run_id)
     assert {first, second} & set(claimed)
     assert api.delete(f"/runs/{second}").status_code in {204, 409}

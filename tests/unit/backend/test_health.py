@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from meshtune.backend.app import create_app
 from meshtune.backend.schemas.runs import Problem
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import leases
 from meshtune.db.session import writing
 
 
@@ -42,7 +42,7 @@ def test_a_worker_is_part_of_readiness_on_demand_only(api: TestClient, kept: Eng
     assert said.status_code == 503
     assert "meshtune worker" in Problem.model_validate_json(said.content).detail
     with writing(kept) as session:
-        runs.worker_beat(session, "w", slots=1, lease_s=20.0)
+        leases.worker_beat(session, "w", slots=1, lease_s=20.0)
     assert api.get("/health/ready?worker=true").json()["worker_seen"] is True
 
 

@@ -14,13 +14,14 @@ from fastapi.testclient import TestClient
 from hypothesis import given, strategies as st
 from sqlalchemy import Engine
 
-from meshtune.backend import live
+from meshtune.backend import live, live_cursors
 from meshtune.backend.app import create_app
-from meshtune.backend.live import Hub, ListCursor, RunCursor, Settled, list_events, run_events
+from meshtune.backend.live import Hub, Settled, list_events, run_events
+from meshtune.backend.live_cursors import ListCursor, RunCursor
 from meshtune.backend.routes import live as routes
 from meshtune.backend.schemas.runs import Problem, RunEventOut, RunSummary
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import leases, runs, steering
 from meshtune.db.changes import Horizon
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.session import writing
@@ -69,16 +70,16 @@ COUNTS = st.dictionaries(st.integers(1, 10**9), st.integers(0, 10**8), max_size=
 @given(st.integers(0, 10**17), st.integers(0, 10**8))
 def test_the_place_in_a_run_survives_being_an_id(event_id: int, rounds: int) -> None:
     cursor = RunCursor(event_id, rounds)
-    assert re.fullmatch(live.RUN_CURSOR, str(cursor))
-    assert live.run_cursor(str(cursor)) == cursor
+    assert re.fullmatch(live_cursors.RUN_CURSOR, str(cursor))
+    assert live_cursors.run_cursor(str(cursor)) == cursor
 
 
 @given(st.integers(0, 10**17), COUNTS)
 def test_the_place_in_the_list_survives_being_an_id(event_id: int, counts: dict[int, int]) -> None:
     cursor = ListCursor(event_id, counts)
-    assert re.fullmatch(live.LIST_CURSOR, str(cursor))
+    assert re.fullmatch(live_cursors.LIST_CURSOR, str(cursor))
     assert len(str(cursor)) <= routes.CURSOR_MAX
-    assert live.list_cursor(str(cursor)) == cursor
+    assert live_cursors.list_cursor(str(cursor)) == cursor
 
 
 @given(st.lists(st.tuples(st.sampled_from(["begin", "write", "end", "look"]), st.integers(0, 5))))
@@ -142,7 +143,7 @@ def test_from_every_id_a_follower_gets_exactly_the_rest(
     lines = asyncio.run(whole(store, run_id, RunCursor()))
     assert len(lines) == 5 + 3 + 1
     for position, line in enumerate(lines[:-1]):
-        rest = asyncio.run(whole(store, run_id, live.run_cursor(line.id)))
+        rest = asyncio.run(whole(store, run_id, live_cursors.run_cursor(line.id)))
         assert shape(rest) == shape(lines[position + 1 :])
 
 
@@ -151,7 +152,7 @@ def test_rounds_arrive_as_they_are_stored_and_progress_between(store: Engine) ->
         run_id = stored_run(store, tiny_config(rounds=3), status=RunStatus.RUNNING)
         with writing(store) as session:
             run = runs.get(session, run_id)
-            claim = runs.Claim(run_id, run.fence, "builder", 1, runs.config_of(run), 0, None)
+            claim = leases.Claim(run_id, run.fence, "builder", 1, runs.config_of(run), 0, None)
         hub = Hub(store)
         kinds: list[str | None] = []
         async with hub.following():
@@ -159,7 +160,7 @@ def test_rounds_arrive_as_they_are_stored_and_progress_between(store: Engine) ->
             await taken(lines, 2)  # created, running
             for rounds in (1, 1, 1):
                 with writing(store) as session:
-                    runs.beat(session, claim, progress=0.5, lease_s=LEASE_S)
+                    leases.beat(session, claim, progress=0.5, lease_s=LEASE_S)
                 while (line := await anext(lines)).event != "progress" or '"progress":0.0' in str(
                     line.raw_data
                 ):
@@ -170,7 +171,7 @@ def test_rounds_arrive_as_they_are_stored_and_progress_between(store: Engine) ->
                 (line,) = await taken(lines, 1)
                 kinds.append(line.event)
             with writing(store) as session:
-                runs.finish(session, claim, RunStatus.COMPLETED)
+                leases.finish(session, claim, RunStatus.COMPLETED)
             kinds += [line.event for line in await all_of(lines)]
         return [kind for kind in kinds if kind is not None]
 
@@ -246,7 +247,7 @@ def test_the_list_tells_every_run_that_changed(store: Engine) -> None:
         hub = Hub(store)
         async with hub.following(), generator(list_events(hub, None)) as lines:
             start = await taken(lines, 1)
-            settle(store, lambda session: runs.request_cancel(session, first))
+            settle(store, lambda session: steering.request_cancel(session, first))
             changed = await taken(lines, 1)
             second = stored_run(store, tiny_config(name="other"))
             created = await taken(lines, 1)
@@ -274,16 +275,20 @@ def test_from_every_id_the_list_goes_on_with_the_rest(store: Engine) -> None:
                 (start,) = await taken(lines, 1)
             with writing(store) as session:
                 run = runs.get(session, running)
-                claim = runs.Claim(running, run.fence, "builder", 0, runs.config_of(run), 1, None)
+                claim = leases.Claim(running, run.fence, "builder", 0, runs.config_of(run), 1, None)
                 play(session, claim, 2)
             waiting = [stored_run(store) for _ in range(3)]
-            settle(store, lambda session: runs.request_cancel(session, waiting[0]))
-            async with generator(list_events(hub, live.list_cursor(start.id or ""))) as lines:
+            settle(store, lambda session: steering.request_cancel(session, waiting[0]))
+            async with generator(
+                list_events(hub, live_cursors.list_cursor(start.id or ""))
+            ) as lines:
                 told = await taken(lines, 4)
             names = [json.loads(line.raw_data or "")["id"] for line in told]
             assert names == [running, waiting[1], waiting[2], waiting[0]]
             for position, line in enumerate(told[:-1]):
-                async with generator(list_events(hub, live.list_cursor(line.id or ""))) as again:
+                async with generator(
+                    list_events(hub, live_cursors.list_cursor(line.id or ""))
+                ) as again:
                     rest = await taken(again, len(told) - position - 1)
                 assert shape(rest) == shape(told[position + 1 :])
 
@@ -297,7 +302,7 @@ def test_a_deleted_run_is_gone_from_both_streams(store: Engine) -> None:
         async with hub.following():
             async with generator(list_events(hub, None)) as lines:
                 await taken(lines, 1)
-                settle(store, lambda session: runs.delete(session, run_id))
+                settle(store, lambda session: steering.delete(session, run_id))
                 (gone,) = await taken(lines, 1)
             return gone, (await all_of(run_events(hub, run_id, RunCursor())))[-1]
 

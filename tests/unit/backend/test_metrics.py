@@ -17,7 +17,7 @@ from meshtune.backend.app import create_app
 from meshtune.backend.services import logs
 from meshtune.backend.services.logs import MASK, JsonFormatter, PlainFormatter, masked
 from meshtune.backend.settings import LogForm, Settings
-from meshtune.db import runs, tokens
+from meshtune.db import leases, tokens
 from meshtune.db.session import writing
 from meshtune.db.tokens import Scope
 from meshtune.engine.records import RunStatus
@@ -67,7 +67,7 @@ def test_queue_workers_and_rounds_are_those_of_the_store(api: TestClient, kept: 
         stored_run(kept)
     stored_run(kept, rounds=2, status=RunStatus.COMPLETED)
     with writing(kept) as session:
-        runs.worker_beat(session, "w", slots=1, lease_s=20.0)
+        leases.worker_beat(session, "w", slots=1, lease_s=20.0)
     told = numbers(api)
     assert told["meshtune_queue_length",] == told["meshtune_runs", "queued"] == 3
     assert told["meshtune_runs", "completed"] == 1

@@ -16,7 +16,7 @@ from meshtune.backend.archive.bundle_import import import_run
 from meshtune.backend.replies.sweeps import checked_cells
 from meshtune.backend.schemas.runs import RunDetail
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import steering
 from meshtune.db.session import writing
 from meshtune.engine.commands import app as cli
 from meshtune.engine.config import name_problem
@@ -81,7 +81,7 @@ def test_a_name_that_nobody_sees_is_refused_at_every_door(
     with pytest.raises(BundleError, match=f"name: holds {SENTENCE}"):
         import_run(zipped(files, tmp_path / "bad.zip"), store, settings)
     with writing(store) as session, pytest.raises(ValueError, match=SENTENCE):
-        runs.rename(session, run_id, name)
+        steering.rename(session, run_id, name)
     with pytest.raises(SweepRefused, match=SENTENCE):
         checked_cells(SweepSpec(name=name))
     assert [run["name"] for run in api.get("/runs").json()["runs"]] == ["tiny"]

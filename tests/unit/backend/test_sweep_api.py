@@ -14,7 +14,7 @@ from meshtune.backend.app import create_app
 from meshtune.backend.schemas.runs import Problem, RunList
 from meshtune.backend.schemas.sweeps import SweepDetail, SweepList
 from meshtune.backend.settings import Settings
-from meshtune.db import runs
+from meshtune.db import leases
 from meshtune.db.session import writing
 from meshtune.engine.records import RunStatus
 from tests.support.builders import play, tiny_config
@@ -49,10 +49,10 @@ def started(api: TestClient, **values: Any) -> SweepDetail:
 def finish(store: Engine, count: int) -> None:
     with writing(store) as session:
         for _ in range(count):
-            claim = runs.claim_next(session, "w", lease_s=20.0)
+            claim = leases.claim_next(session, "w", lease_s=20.0)
             assert claim is not None
             play(session, claim, 2)
-            runs.finish(session, claim, RunStatus.COMPLETED)
+            leases.finish(session, claim, RunStatus.COMPLETED)
 
 
 def refused(answer: Any, status: int, error: str) -> Problem:

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Engine
 
 from meshtune.backend.commands import sweeps as sweep_cli
-from meshtune.backend.commands.runs import app
+from meshtune.backend.commands.main import app
 from meshtune.backend.settings import Settings
-from meshtune.db import runs, sweeps
+from meshtune.db import leases, runs, sweeps
 from meshtune.db.errors import StoreError
 from meshtune.db.session import reading, writing
 from meshtune.engine.commands.app import EXIT_INTERRUPTED, EXIT_REFUSED, answer
@@ -62,10 +62,10 @@ def file(tmp_path: Path) -> Path:
 def finish_all(store: Engine, *ends: RunStatus) -> None:
     with writing(store) as session:
         for end in ends:
-            claim = runs.claim_next(session, "w", lease_s=20.0)
+            claim = leases.claim_next(session, "w", lease_s=20.0)
             assert claim is not None
             play(session, claim, 2)
-            runs.finish(session, claim, end)
+            leases.finish(session, claim, end)
 
 
 def test_a_file_queues_its_cells(call, file: Path, store: Engine) -> None:

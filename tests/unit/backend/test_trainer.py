@@ -11,8 +11,10 @@ from sqlalchemy import Engine
 from meshtune.backend.settings import Settings
 from meshtune.backend.training import trainer as trainer_module
 from meshtune.backend.training.artefacts import open_artefacts
-from meshtune.backend.training.trainer import Ended, Order, Outcome, Progress, Stored, Trainer
-from meshtune.db import runs
+from meshtune.backend.training.engine import load_engine
+from meshtune.backend.training.orders import Ended, Order, Outcome, Progress, Stored
+from meshtune.backend.training.trainer import Trainer
+from meshtune.db import leases, rounds, runs
 from meshtune.db.session import reading, writing
 from meshtune.engine.config import RunConfig
 from meshtune.engine.records import RunStatus
@@ -27,15 +29,15 @@ class Bench:
     def __init__(self, store: Engine, settings: Settings, ours: Connection, theirs: Connection):
         self.store, self.settings, self.ours, self.theirs = store, settings, ours, theirs
 
-    def claim(self, config: RunConfig | None = None) -> runs.Claim:
+    def claim(self, config: RunConfig | None = None) -> leases.Claim:
         if config is not None:
             stored_run(self.store, config)
         with writing(self.store) as session:
-            claim = runs.claim_next(session, "w", lease_s=LEASE_S)
+            claim = leases.claim_next(session, "w", lease_s=LEASE_S)
         assert claim is not None
         return claim
 
-    def work(self, claim: runs.Claim) -> Ended:
+    def work(self, claim: leases.Claim) -> Ended:
         return Trainer(self.theirs, self.settings, self.store, claim).work(load())
 
     def heard(self) -> list[object]:
@@ -47,7 +49,7 @@ class Bench:
     def files(self) -> list[str]:
         return sorted(path.name for path in self.settings.checkpoint_dir.iterdir())
 
-    def rounds(self, claim: runs.Claim) -> int:
+    def rounds(self, claim: leases.Claim) -> int:
         with reading(self.store) as session:
             return runs.get(session, claim.run_id).rounds_done
 
@@ -94,7 +96,7 @@ def test_values_that_overflow_on_air_end_the_run_as_diverged(bench: Bench) -> No
         training__batch_size=16,
     )
     trainer = Trainer(bench.theirs, bench.settings, bench.store, bench.claim(config))
-    assert trainer.work(trainer_module.load_engine()) == Ended(
+    assert trainer.work(load_engine()) == Ended(
         RunStatus.DIVERGED,
         "an adapter grew past 65,504, the most that 8 bits can carry, in round 1 on device 1; "
         "lower training.learning_rate, or set adapter.value_bits to 32",
@@ -144,7 +146,7 @@ def test_only_the_last_files_are_kept_and_left_overs_removed(bench: Bench) -> No
     bench.ours.send(Order.FINISH_ROUND)
     bench.work(claim)
     with writing(bench.store) as session:
-        runs.release(session, claim, "")
+        leases.release(session, claim, "")
     for stray in ("1-1-f1.safetensors", "1-0-f1.safetensors.tmp", "1-5-f9.safetensors"):
         (folder / stray).write_text("left over", encoding="utf-8")
     (folder / "11-0-f1.safetensors").write_text("of another run", encoding="utf-8")
@@ -154,25 +156,25 @@ def test_only_the_last_files_are_kept_and_left_overs_removed(bench: Bench) -> No
     others = ["1-5-f9.safetensors", "11-0-f1.safetensors"]  # a later claim's, another run's
     assert bench.files() == ["1-0-f1.safetensors", "1-1-f2.safetensors", *others]
     with writing(bench.store) as session:
-        runs.release(session, heir, "")
+        leases.release(session, heir, "")
     bench.heard()
     assert bench.work(bench.claim()) == Ended(RunStatus.COMPLETED)
     assert bench.files() == ["1-4-f3.safetensors", "1-5-f3.safetensors", *others]
 
 
-def stopped_after(bench: Bench, rounds: int, config: RunConfig | None = None) -> runs.Claim:
+def stopped_after(bench: Bench, rounds: int, config: RunConfig | None = None) -> leases.Claim:
     """A claim on a run that stands after so many rounds, with its checkpoints."""
     for done in range(rounds):
         claim = bench.claim(config if done == 0 else None)
         bench.ours.send(Order.FINISH_ROUND)
         assert bench.work(claim) == Ended(Outcome.INTERRUPTED)
         with writing(bench.store) as session:
-            runs.release(session, claim, "")
+            leases.release(session, claim, "")
     bench.heard()
     return bench.claim()
 
 
-def told(bench: Bench, claim: runs.Claim) -> list[str | None]:
+def told(bench: Bench, claim: leases.Claim) -> list[str | None]:
     with reading(bench.store) as session:
         return [e.detail for e in runs.events(session, claim.run_id) if e.kind == "recovered"]
 
@@ -217,7 +219,7 @@ def test_rounds_trained_again_are_not_stored_again(bench: Bench) -> None:
     assert [each for each in bench.heard() if isinstance(each, Stored)] == [Stored(3)]
     with reading(bench.store) as session:
         run = runs.get(session, claim.run_id)
-        assert run.sent_bits == sum(r.sent_bits for r in runs.rounds(session, claim.run_id))
+        assert run.sent_bits == sum(r.sent_bits for r in rounds.listed(session, claim.run_id))
 
 
 def test_a_run_told_to_stop_while_it_recovers_has_a_sound_checkpoint_again(bench: Bench) -> None:
@@ -228,7 +230,7 @@ def test_a_run_told_to_stop_while_it_recovers_has_a_sound_checkpoint_again(bench
     assert bench.work(claim) == Ended(Outcome.INTERRUPTED)
     assert bench.rounds(claim) == 3
     with writing(bench.store) as session:
-        runs.release(session, claim, "")
+        leases.release(session, claim, "")
     heir = bench.claim()
     assert bench.work(heir) == Ended(RunStatus.COMPLETED)
     assert len(told(bench, heir)) == 1  # nothing was left to recover

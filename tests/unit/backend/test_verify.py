@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from meshtune.backend.training.trainer import Check, Finished, Start, Training
+from meshtune.backend.training.engine import Check, Finished, Start, Training
 from meshtune.backend.training.verify import Difference, changes, first_difference, verified
 from meshtune.engine.config import RunConfig
 from meshtune.engine.errors import NumericsError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshtune.backend.training.supervisor import is_awake, is_dead, worker_name
+from meshtune.backend.training.owners import is_awake, is_dead, worker_name
 from tests.support.workers import wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="looks at processes in /proc")
@@ -20,7 +20,7 @@ def test_this_process_is_alive() -> None:
 
 
 def test_an_ended_process_of_this_machine_is_dead() -> None:
-    code = "from meshtune.backend.training.supervisor import worker_name; print(worker_name())"
+    code = "from meshtune.backend.training.owners import worker_name; print(worker_name())"
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -30,7 +30,7 @@ def test_an_ended_process_of_this_machine_is_dead() -> None:
 
 def test_a_stopped_process_is_neither_dead_nor_awake() -> None:
     code = (
-        "from meshtune.backend.training.supervisor import worker_name\n"
+        "from meshtune.backend.training.owners import worker_name\n"
         "print(worker_name(), flush=True); input()"
     )
     with subprocess.Popen(

@@ -11,10 +11,9 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from meshtune.db import runs
+from meshtune.db import curves, leases, rounds, runs, steering
 from meshtune.db.errors import IllegalTransition, RunNotFound
 from meshtune.db.models import Round, Run, RunEvent, Wanted
-from meshtune.db.runs import Total
 from meshtune.db.session import open_engine, reading, upgrade, writing
 from meshtune.engine.records import ENDED, LEGAL_MOVES, RunStatus
 from tests.support.builders import (
@@ -29,11 +28,11 @@ from tests.support.builders import (
 ACTOR = "token night"
 R = RunStatus
 REQUESTS: dict[str, Callable[..., object]] = {
-    "pause": runs.request_pause,
-    "resume": runs.request_resume,
-    "cancel": runs.request_cancel,
-    "retry": runs.retry,
-    "delete": runs.delete,
+    "pause": steering.request_pause,
+    "resume": steering.request_resume,
+    "cancel": steering.request_cancel,
+    "retry": steering.retry,
+    "delete": steering.delete,
 }
 # Where a run of so and so stands after a request; what is not here is refused.
 AFTER: dict[tuple[str, RunStatus], RunStatus] = {
@@ -54,9 +53,9 @@ AFTER: dict[tuple[str, RunStatus], RunStatus] = {
 }
 
 
-def claim(store: Engine) -> runs.Claim:
+def claim(store: Engine) -> leases.Claim:
     with writing(store) as session:
-        claimed = runs.claim_next(session, "w", lease_s=LEASE_S)
+        claimed = leases.claim_next(session, "w", lease_s=LEASE_S)
     assert claimed is not None
     return claimed
 
@@ -124,12 +123,12 @@ def test_a_paused_run_goes_on_after_its_last_finished_round(store: Engine) -> No
         play(session, held, 1)
     ask(store, "pause", run_id)
     with writing(store) as session:
-        assert runs.wanted(session, [held]) == {run_id: Wanted.PAUSE}
+        assert leases.wanted(session, [held]) == {run_id: Wanted.PAUSE}
         record = sample_record(held.config, 1)
-        assert runs.append_round(session, held, record, "second", lease_s=LEASE_S)
-        assert runs.release(session, held, "told to stop").status is RunStatus.PAUSED
-        assert not runs.work_waits(session)
-        assert runs.claim_next(session, "w", lease_s=LEASE_S) is None
+        assert leases.append_round(session, held, record, "second", lease_s=LEASE_S)
+        assert leases.release(session, held, "told to stop").status is RunStatus.PAUSED
+        assert not leases.work_waits(session)
+        assert leases.claim_next(session, "w", lease_s=LEASE_S) is None
     ask(store, "resume", run_id)
     again = claim(store)
     assert (again.run_id, again.rounds_done, again.checkpoint) == (run_id, 2, "second")
@@ -150,9 +149,9 @@ def test_a_worker_that_dies_before_it_obeys_does_not_undo_what_was_asked(
         if how == "silent":
             expire_lease(session, run_id)
         else:
-            give = runs.report_loss if how == "lost" else runs.release
+            give = leases.report_loss if how == "lost" else leases.release
             give(session, held, "gone")
-        assert runs.claim_next(session, "w", lease_s=LEASE_S) is None
+        assert leases.claim_next(session, "w", lease_s=LEASE_S) is None
     stopped = {"pause": RunStatus.PAUSED, "cancel": RunStatus.CANCELLED}
     assert row(store, run_id).status is stopped[wanted]
 
@@ -163,8 +162,8 @@ def test_a_pause_that_is_not_yet_obeyed_can_be_taken_back(store: Engine) -> None
     ask(store, "pause", run_id)
     ask(store, "resume", run_id)
     with writing(store) as session:
-        assert runs.wanted(session, [held]) == {run_id: Wanted.RUN}
-        assert runs.release(session, held, "told to stop").status is RunStatus.QUEUED
+        assert leases.wanted(session, [held]) == {run_id: Wanted.RUN}
+        assert leases.release(session, held, "told to stop").status is RunStatus.QUEUED
 
 
 @pytest.mark.parametrize("request_name", ["pause", "resume"])
@@ -180,7 +179,7 @@ def test_a_cancel_stays_a_cancel(store: Engine, request_name: str) -> None:
 def test_a_retried_run_has_all_its_attempts_and_rounds(store: Engine) -> None:
     run_id = stored_run(store, tiny_config(rounds=4), rounds=2, status=RunStatus.FAILED)
     with writing(store) as session:
-        runs.get(session, run_id).attempt = runs.MAX_ATTEMPTS
+        runs.get(session, run_id).attempt = leases.MAX_ATTEMPTS
     ask(store, "retry", run_id)
     run = row(store, run_id)
     assert (run.finished_at, run.reason, run.wanted) == (None, None, Wanted.RUN)
@@ -188,7 +187,7 @@ def test_a_retried_run_has_all_its_attempts_and_rounds(store: Engine) -> None:
     assert (again.run_id, again.attempt, again.rounds_done) == (run_id, 1, 2)
     with writing(store) as session:
         play(session, again, 2)
-        runs.finish(session, again, RunStatus.COMPLETED)
+        leases.finish(session, again, RunStatus.COMPLETED)
     assert row(store, run_id).rounds_done == 4
 
 
@@ -196,7 +195,7 @@ def test_higher_priority_goes_first_then_older(store: Engine) -> None:
     ids = [stored_run(store) for _ in range(4)]
     with writing(store) as session:
         for run_id, priority in zip(ids, (0, 5, -3, 5), strict=True):
-            runs.set_priority(session, run_id, priority, actor=ACTOR)
+            steering.set_priority(session, run_id, priority, actor=ACTOR)
     assert [claim(store).run_id for _ in ids] == [ids[1], ids[3], ids[0], ids[2]]
 
 
@@ -204,11 +203,11 @@ def test_changes_of_a_run_are_told_once_with_what_changed(store: Engine) -> None
     run_id = stored_run(store, tiny_config(name="old"))
     for _ in range(2):
         with writing(store) as session:
-            runs.set_priority(session, run_id, 7, actor=ACTOR)
-            runs.annotate(session, run_id, "look at device 3", actor=ACTOR)
-            runs.rename(session, run_id, "new", actor=ACTOR)
+            steering.set_priority(session, run_id, 7, actor=ACTOR)
+            steering.annotate(session, run_id, "look at device 3", actor=ACTOR)
+            steering.rename(session, run_id, "new", actor=ACTOR)
     with writing(store) as session:
-        assert runs.annotate(session, run_id, "").note is None
+        assert steering.annotate(session, run_id, "").note is None
     told_of = [(event.kind, event.detail) for event in told(store, run_id)[1:]]
     assert told_of == [
         ("priority", "0 -> 7"),
@@ -223,11 +222,11 @@ def test_changes_of_a_run_are_told_once_with_what_changed(store: Engine) -> None
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s, i: runs.set_priority(s, i, 101),
-        lambda s, i: runs.set_priority(s, i, -101),
-        lambda s, i: runs.annotate(s, i, "x" * 2001),
-        lambda s, i: runs.rename(s, i, ""),
-        lambda s, i: runs.rename(s, i, "x" * 81),
+        lambda s, i: steering.set_priority(s, i, 101),
+        lambda s, i: steering.set_priority(s, i, -101),
+        lambda s, i: steering.annotate(s, i, "x" * 2001),
+        lambda s, i: steering.rename(s, i, ""),
+        lambda s, i: steering.rename(s, i, "x" * 81),
     ],
 )
 def test_values_beyond_their_bounds_are_refused(
@@ -249,7 +248,7 @@ def test_a_clone_names_its_origin_even_after_that_is_gone(store: Engine) -> None
     )
     ask(store, "delete", origin)
     with writing(store) as session:
-        assert runs.purge_deleted(session, older_than_s=0.0) == [origin]
+        assert steering.purge_deleted(session, older_than_s=0.0) == [origin]
     assert row(store, clone).cloned_from == origin
     with writing(store) as session, pytest.raises(RunNotFound):
         runs.create(session, tiny_config(), cloned_from=origin)
@@ -268,9 +267,9 @@ def test_a_deleted_run_is_hidden_until_it_is_restored(store: Engine) -> None:
             ask(store, name, run_id)
     for _ in range(2):
         with writing(store) as session:
-            assert runs.restore(session, run_id, actor=ACTOR).status is RunStatus.COMPLETED
+            assert steering.restore(session, run_id, actor=ACTOR).status is RunStatus.COMPLETED
     with reading(store) as session:
-        assert len(runs.rounds(session, run_id)) == 1
+        assert len(rounds.listed(session, run_id)) == 1
         assert runs.listed(session, only=runs.Only(deleted=True)) == []
     assert [event.kind for event in told(store, run_id)][-2:] == ["deleted", "restored"]
 
@@ -279,8 +278,8 @@ def test_a_restored_run_is_not_started_by_itself(store: Engine) -> None:
     run_id = stored_run(store)
     ask(store, "delete", run_id)
     with writing(store) as session:
-        runs.restore(session, run_id)
-        assert runs.claim_next(session, "w", lease_s=LEASE_S) is None
+        steering.restore(session, run_id)
+        assert leases.claim_next(session, "w", lease_s=LEASE_S) is None
 
 
 def test_a_deleted_run_is_forgotten_after_a_day_and_no_other(store: Engine) -> None:
@@ -288,24 +287,24 @@ def test_a_deleted_run_is_forgotten_after_a_day_and_no_other(store: Engine) -> N
     ask(store, "delete", old)
     ask(store, "delete", young)
     with writing(store) as session:
-        a_day_ago = datetime.fromtimestamp(datetime.now(UTC).timestamp() - runs.UNDO_S - 1, UTC)
+        a_day_ago = datetime.fromtimestamp(datetime.now(UTC).timestamp() - steering.UNDO_S - 1, UTC)
         session.get_one(Run, old).deleted_at = a_day_ago
     with writing(store) as session:
-        assert runs.purge_deleted(session) == [old]
+        assert steering.purge_deleted(session) == [old]
     with writing(store) as session:
-        assert runs.purge_deleted(session) == []
+        assert steering.purge_deleted(session) == []
         for table in (Round, RunEvent):
             left = set(session.scalars(select(table.run_id)))
             assert left == {young, kept}
         with pytest.raises(RunNotFound, match="no run"):
-            runs.restore(session, old)
+            steering.restore(session, old)
 
 
 def test_the_number_of_a_purged_run_is_not_given_again(store: Engine) -> None:
     run_id = stored_run(store)
     ask(store, "delete", run_id)
     with writing(store) as session:
-        runs.purge_deleted(session, older_than_s=0.0)
+        steering.purge_deleted(session, older_than_s=0.0)
     assert stored_run(store) > run_id
 
 
@@ -313,7 +312,7 @@ def test_lists_are_of_those_that_match(store: Engine) -> None:
     first = stored_run(store, tiny_config(name="100% mesh"), status=RunStatus.FAILED)
     second = stored_run(store, tiny_config(name="100 rings", method__kind="local"))
     with writing(store) as session:
-        runs.annotate(session, second, "for the Night")
+        steering.annotate(session, second, "for the Night")
 
     def found(**only: object) -> list[int]:
         with reading(store) as session:
@@ -334,44 +333,17 @@ def test_lists_are_of_those_that_match(store: Engine) -> None:
 def test_every_so_many_rounds_are_those_of_all_and_the_last(store: Engine, every: int) -> None:
     run_id = stored_run(store, tiny_config(rounds=20), rounds=11, status=RunStatus.RUNNING)
     with reading(store) as session:
-        everything = runs.rounds(session, run_id)
-        some = runs.rounds(session, run_id, every=every)
-        later = runs.rounds(session, run_id, every=every, after=4)
+        everything = rounds.listed(session, run_id)
+        some = rounds.listed(session, run_id, every=every)
+        later = rounds.listed(session, run_id, every=every, after=4)
     kept = [each for each in everything if each.round_index % every == 0 or each is everything[-1]]
     assert some == kept
     assert later == [each for each in kept if each.round_index > 4]
 
 
-@pytest.mark.parametrize("every", [1, 3])
-def test_curves_are_the_totals_of_the_rounds(store: Engine, every: int) -> None:
-    config = tiny_config(rounds=8)
-    long = stored_run(store, config, rounds=8, status=RunStatus.COMPLETED)
-    short, empty = stored_run(store, config, rounds=2), stored_run(store, config)
-    with reading(store) as session:
-        found = runs.curves(session, [empty, long, short, long], list(Total), every=every)
-        assert [each.run.id for each in found] == [empty, long, short]
-        assert all(values == [] for values in found[0].values.values())
-        for each in found[1:]:
-            records = runs.rounds(session, each.run.id)
-            kept = [r for r in records if r.round_index % every == 0 or r is records[-1]]
-            assert each.round_index == [r.round_index for r in kept]
-            for total in Total:
-                values = each.values[total]
-                if total.startswith("total_"):
-                    single = {"total_bits": "sent_bits"}.get(total, total.removeprefix("total_"))
-                    sums = [
-                        sum(getattr(r, single) for r in records[: k.round_index + 1]) for k in kept
-                    ]
-                    assert values == pytest.approx(sums)
-                else:
-                    assert values == [getattr(r, total) for r in kept]
-        with pytest.raises(RunNotFound):
-            runs.curves(session, [long, 99], [Total.WALL_S])
-
-
 @pytest.mark.sqlite
 def test_curves_never_touch_the_lists_of_rounds(store: Engine) -> None:
-    columns = ", ".join(total.value for total in Total if not total.startswith("total_"))
+    columns = ", ".join(curves.TOTALS)
     query = f"SELECT round_index, {columns} FROM rounds WHERE run_id = 1 ORDER BY round_index"
     with reading(store) as session:
         plan = session.execute(text(f"EXPLAIN QUERY PLAN {query}")).all()
@@ -425,8 +397,8 @@ def test_a_run_of_an_earlier_version_is_read_and_steered_by_this_one(
         run = runs.get(session, 3)
         assert (run.name, run.rounds_done, run.wanted) == ("old", 1, Wanted.CANCEL)
         assert (run.note, run.cloned_from, run.deleted_at) == (None, None, None)
-        assert len(runs.rounds(session, 3)) == 1
-        assert runs.requeue_stale(session, actor="w") == [3]
+        assert len(rounds.listed(session, 3)) == 1
+        assert leases.requeue_stale(session, actor="w") == [3]
         assert [event.kind for event in runs.events(session, 3)][-1] == "cancelled"
         assert stored_number(session) == 4
     with pytest.raises(IntegrityError), writing(engine) as session:
@@ -438,7 +410,7 @@ def test_a_run_of_an_earlier_version_is_read_and_steered_by_this_one(
 
 
 def stored_number(session: Session) -> int:
-    paused = runs.request_pause(session, runs.create(session, tiny_config()).id)
+    paused = steering.request_pause(session, runs.create(session, tiny_config()).id)
     assert paused.status is RunStatus.PAUSED
     return paused.id
 

@@ -5,9 +5,9 @@ from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from meshtune.db import runs
+from meshtune.db import census, leases, rounds, runs, steering
 from meshtune.db.errors import ClaimLost, IllegalTransition, RunNotFound
-from meshtune.db.models import Round, Run
+from meshtune.db.models import Round, Run, Wanted
 from meshtune.db.session import reading, writing
 from meshtune.engine.config import config_hash
 from meshtune.engine.records import ENDED, RunStatus
@@ -22,9 +22,9 @@ from tests.support.builders import (
 )
 
 
-def claim(store: Engine, worker: str = "w") -> runs.Claim:
+def claim(store: Engine, worker: str = "w") -> leases.Claim:
     with writing(store) as session:
-        claimed = runs.claim_next(session, worker, lease_s=LEASE_S)
+        claimed = leases.claim_next(session, worker, lease_s=LEASE_S)
     assert claimed is not None
     return claimed
 
@@ -51,15 +51,15 @@ def test_an_unknown_run_is_named(store: Engine) -> None:
     with reading(store) as session, pytest.raises(RunNotFound, match="no run 5"):
         runs.get(session, 5)
     with writing(store) as session, pytest.raises(RunNotFound):
-        runs.request_cancel(session, 5)
+        steering.request_cancel(session, 5)
 
 
 def test_runs_are_claimed_oldest_first_once_each(store: Engine) -> None:
     first, second = stored_run(store), stored_run(store)
     assert [claim(store).run_id, claim(store).run_id] == [first, second]
     with writing(store) as session:
-        assert runs.claim_next(session, "w", lease_s=LEASE_S) is None
-        assert not runs.work_waits(session)
+        assert leases.claim_next(session, "w", lease_s=LEASE_S) is None
+        assert not leases.work_waits(session)
 
 
 def test_a_higher_priority_goes_first(store: Engine) -> None:
@@ -83,11 +83,11 @@ def test_a_round_comes_back_as_it_was_stored(store: Engine) -> None:
     config = tiny_config(rounds=3)
     run_id = stored_run(store, config, rounds=3, status=RunStatus.RUNNING)
     with reading(store) as session:
-        full = runs.rounds(session, run_id)
+        full = rounds.listed(session, run_id)
         assert full == [sample_record(config, index) for index in range(3)]
-        scores = runs.rounds(session, run_id, after=1, detail=runs.Detail.SCORES)
+        scores = rounds.listed(session, run_id, after=1, detail=rounds.Detail.SCORES)
         assert scores == [sample_record(config, 2, links=())]
-        bare = runs.rounds(session, run_id, after=-1, limit=1, detail=runs.Detail.SUMMARY)
+        bare = rounds.listed(session, run_id, after=-1, limit=1, detail=rounds.Detail.SUMMARY)
         assert bare == [sample_record(config, 0, links=(), scores=(), devices=())]
 
 
@@ -96,9 +96,9 @@ def test_totals_add_up_and_accuracy_is_of_the_last_evaluation(store: Engine) -> 
     run_id = stored_run(store, config, rounds=2, status=RunStatus.RUNNING)
     before = look(store, run_id)
     with writing(store) as session:
-        held = runs.Claim(run_id, 1, "builder", 0, config, 2, None)
+        held = leases.Claim(run_id, 1, "builder", 0, config, 2, None)
         blind = sample_record(config, 2, accuracy_own=None, accuracy_all=None, scores=())
-        runs.append_round(session, held, blind, "c", lease_s=LEASE_S)
+        leases.append_round(session, held, blind, "c", lease_s=LEASE_S)
     run = look(store, run_id)
     assert run.accuracy_own == before.accuracy_own == sample_record(config, 1).accuracy_own
     assert run.sent_bits == 3 * blind.sent_bits
@@ -112,7 +112,7 @@ def test_a_round_out_of_turn_is_refused_and_nothing_changes(store: Engine, index
     run_id = stored_run(store, config, rounds=1)
     held = claim(store)
     with pytest.raises(ClaimLost), writing(store) as session:
-        runs.append_round(session, held, sample_record(config, index), "c", lease_s=LEASE_S)
+        leases.append_round(session, held, sample_record(config, index), "c", lease_s=LEASE_S)
     assert look(store, run_id).rounds_done == 1
 
 
@@ -122,14 +122,14 @@ def test_a_number_that_is_not_finite_is_not_stored(store: Engine) -> None:
     held = claim(store)
     poison = sample_record(config, 0, extra={"x": float("nan")})
     with pytest.raises(Exception, match="not JSON compliant"), writing(store) as session:
-        runs.append_round(session, held, poison, "c", lease_s=LEASE_S)
+        leases.append_round(session, held, poison, "c", lease_s=LEASE_S)
     assert look(store, run_id).rounds_done == 0
 
 
 def test_cancelling_a_waiting_run_ends_it(store: Engine) -> None:
     run_id = stored_run(store)
     with writing(store) as session:
-        runs.request_cancel(session, run_id)
+        steering.request_cancel(session, run_id)
     run = look(store, run_id)
     assert run.status is RunStatus.CANCELLED
     assert run.finished_at is not None
@@ -141,12 +141,12 @@ def test_cancelling_a_running_run_asks_its_worker(store: Engine) -> None:
     held = claim(store)
     for _ in range(2):  # twice is no error
         with writing(store) as session:
-            assert runs.request_cancel(session, run_id).status is RunStatus.RUNNING
+            assert steering.request_cancel(session, run_id).status is RunStatus.RUNNING
     with writing(store) as session:
-        assert runs.wanted(session, [held]) == {run_id: runs.Wanted.CANCEL}
+        assert leases.wanted(session, [held]) == {run_id: Wanted.CANCEL}
         record = sample_record(held.config, 0)
-        assert runs.append_round(session, held, record, "c", lease_s=LEASE_S)
-        runs.release(session, held, "told to stop")
+        assert leases.append_round(session, held, record, "c", lease_s=LEASE_S)
+        leases.release(session, held, "told to stop")
     assert look(store, run_id).status is RunStatus.CANCELLED
     assert kinds(store, run_id) == ["created", "running", "cancel asked", "cancelled"]
 
@@ -158,7 +158,7 @@ def test_a_run_that_ended_otherwise_cannot_be_cancelled(store: Engine, status: R
         pytest.raises(IllegalTransition, match=f"run {run_id} is {status} and cannot be cancelled"),
         writing(store) as session,
     ):
-        runs.request_cancel(session, run_id)
+        steering.request_cancel(session, run_id)
 
 
 def test_a_run_does_not_finish_as_something_that_is_no_end(store: Engine) -> None:
@@ -168,7 +168,7 @@ def test_a_run_does_not_finish_as_something_that_is_no_end(store: Engine) -> Non
         pytest.raises(IllegalTransition, match="is running and cannot be queued"),
         writing(store) as session,
     ):
-        runs.finish(session, held, RunStatus.QUEUED)
+        leases.finish(session, held, RunStatus.QUEUED)
 
 
 def test_a_silent_worker_loses_its_run_and_its_fence(store: Engine) -> None:
@@ -178,21 +178,21 @@ def test_a_silent_worker_loses_its_run_and_its_fence(store: Engine) -> None:
     with writing(store) as session:
         play(session, old, 2)
         expire_lease(session, run_id)
-        assert runs.work_waits(session)
+        assert leases.work_waits(session)
     new = claim(store, "new")
     assert (new.run_id, new.fence, new.rounds_done) == (run_id, old.fence + 1, 2)
     for write in (
-        lambda s: runs.append_round(s, old, sample_record(config, 2), "c", lease_s=LEASE_S),
-        lambda s: runs.beat(s, old, progress=0.5, lease_s=LEASE_S),
-        lambda s: runs.finish(s, old, RunStatus.COMPLETED),
-        lambda s: runs.release(s, old, "bye"),
-        lambda s: runs.report_loss(s, old, "bye"),
-        lambda s: runs.record_provenance(s, old, sample_provenance()),
+        lambda s: leases.append_round(s, old, sample_record(config, 2), "c", lease_s=LEASE_S),
+        lambda s: leases.beat(s, old, progress=0.5, lease_s=LEASE_S),
+        lambda s: leases.finish(s, old, RunStatus.COMPLETED),
+        lambda s: leases.release(s, old, "bye"),
+        lambda s: leases.report_loss(s, old, "bye"),
+        lambda s: leases.record_provenance(s, old, sample_provenance()),
     ):
         with pytest.raises(ClaimLost), writing(store) as session:
             write(session)
     with writing(store) as session:
-        assert runs.wanted(session, [old]) == {}
+        assert leases.wanted(session, [old]) == {}
         play(session, new, 2)
     assert look(store, run_id).owner == "new"
     assert kinds(store, run_id) == ["created", "running", "queued", "running"]
@@ -213,14 +213,14 @@ def test_a_worker_that_is_late_but_awake_keeps_its_run_for_a_while(store: Engine
 
     with writing(store) as session:
         late_by(session, 1.0)
-        assert runs.work_waits(session)
-        assert not runs.work_waits(session, is_awake=awake)
-        assert runs.claim_next(session, "new", lease_s=LEASE_S, is_awake=awake) is None
-        assert runs.requeue_stale(session, actor="new", is_awake=awake) == []
+        assert leases.work_waits(session)
+        assert not leases.work_waits(session, is_awake=awake)
+        assert leases.claim_next(session, "new", lease_s=LEASE_S, is_awake=awake) is None
+        assert leases.requeue_stale(session, actor="new", is_awake=awake) == []
         play(session, held, 1)  # storing a round renews the lease
-        late_by(session, runs.AWAKE_S + 1.0)
-        assert runs.work_waits(session, is_awake=awake)
-        assert runs.requeue_stale(session, actor="new", is_awake=awake) == [run_id]
+        late_by(session, leases.AWAKE_S + 1.0)
+        assert leases.work_waits(session, is_awake=awake)
+        assert leases.requeue_stale(session, actor="new", is_awake=awake) == [run_id]
 
 
 def test_a_resumed_run_drops_rounds_beyond_its_checkpoint(store: Engine) -> None:
@@ -239,18 +239,18 @@ def test_a_dead_worker_of_this_machine_is_replaced_before_its_lease_ends(store: 
     run_id = stored_run(store)
     claim(store, "dead")
     with writing(store) as session:
-        assert runs.requeue_stale(session, actor="new", is_dead=lambda o: o == "alive") == []
-        assert runs.requeue_stale(session, actor="new", is_dead=lambda o: o == "dead") == [run_id]
+        assert leases.requeue_stale(session, actor="new", is_dead=lambda o: o == "alive") == []
+        assert leases.requeue_stale(session, actor="new", is_dead=lambda o: o == "dead") == [run_id]
 
 
 def test_a_run_that_kills_its_workers_ends_as_failed(store: Engine) -> None:
     run_id = stored_run(store)
-    for _ in range(runs.MAX_ATTEMPTS):
+    for _ in range(leases.MAX_ATTEMPTS):
         with writing(store) as session:
             runs.get(session, run_id).not_before = 0.0
         held = claim(store)
         with writing(store) as session:
-            runs.report_loss(session, held, "ended by signal 9")
+            leases.report_loss(session, held, "ended by signal 9")
     run = look(store, run_id)
     assert run.status is RunStatus.FAILED
     assert run.reason == "gave up after 5 attempts without a finished round: ended by signal 9"
@@ -260,16 +260,16 @@ def test_a_run_waits_longer_after_each_loss_and_not_at_all_after_a_round(store: 
     run_id = stored_run(store, tiny_config(rounds=9))
     held = claim(store)
     with writing(store) as session:
-        runs.report_loss(session, held, "lost")
+        leases.report_loss(session, held, "lost")
     held = claim(store)  # the first loss costs no time
     with writing(store) as session:
-        runs.report_loss(session, held, "lost")
-        assert runs.claim_next(session, "w", lease_s=LEASE_S) is None
+        leases.report_loss(session, held, "lost")
+        assert leases.claim_next(session, "w", lease_s=LEASE_S) is None
         runs.get(session, run_id).not_before = 0.0
     held = claim(store)
     with writing(store) as session:
         play(session, held, 1)
-        runs.report_loss(session, held, "lost")
+        leases.report_loss(session, held, "lost")
     assert claim(store).attempt == 1
 
 
@@ -277,9 +277,9 @@ def test_a_run_cancelled_while_its_worker_died_is_not_started_again(store: Engin
     run_id = stored_run(store)
     claim(store)
     with writing(store) as session:
-        runs.request_cancel(session, run_id)
+        steering.request_cancel(session, run_id)
         expire_lease(session, run_id)
-        assert runs.claim_next(session, "w", lease_s=LEASE_S) is None
+        assert leases.claim_next(session, "w", lease_s=LEASE_S) is None
     assert look(store, run_id).status is RunStatus.CANCELLED
 
 
@@ -288,7 +288,7 @@ def test_a_heartbeat_extends_the_lease_and_shows_progress(store: Engine) -> None
     held = claim(store)
     before = look(store, run_id).lease_until
     with writing(store) as session:
-        runs.beat(session, held, progress=0.4, lease_s=2 * LEASE_S)
+        leases.beat(session, held, progress=0.4, lease_s=2 * LEASE_S)
     run = look(store, run_id)
     assert run.progress == 0.4
     assert before is not None
@@ -300,20 +300,20 @@ def test_time_left_follows_the_last_rounds(store: Engine) -> None:
     run_id = stored_run(store, tiny_config(rounds=4), rounds=2, status=RunStatus.RUNNING)
     with writing(store) as session:
         run = runs.get(session, run_id)
-        assert runs.seconds_left(session, run) == pytest.approx(2 * 1.5)
+        assert rounds.seconds_left(session, run) == pytest.approx(2 * 1.5)
         run.progress = 0.5
-        assert runs.seconds_left(session, run) == pytest.approx(1.5 * 1.5)
+        assert rounds.seconds_left(session, run) == pytest.approx(1.5 * 1.5)
     with reading(store) as session:
         waiting = runs.get(session, stored_run(store))
-        assert runs.seconds_left(session, waiting) is None
+        assert rounds.seconds_left(session, waiting) is None
 
 
 def test_a_change_of_environment_becomes_an_event(store: Engine) -> None:
     run_id = stored_run(store, rounds=1)
     held = claim(store)
     with writing(store) as session:
-        runs.record_provenance(session, held, sample_provenance())
-        runs.record_provenance(session, held, sample_provenance(threads=8))
+        leases.record_provenance(session, held, sample_provenance())
+        leases.record_provenance(session, held, sample_provenance(threads=8))
     with reading(store) as session:
         last = runs.events(session, run_id)[-1]
     assert (last.kind, last.detail) == ("environment changed", "threads: 2 -> 8")
@@ -333,12 +333,12 @@ def test_workers_count_while_they_give_signs_of_life(store: Engine) -> None:
     stored_run(store, status=RunStatus.RUNNING)
     stored_run(store)
     with writing(store) as session:
-        runs.worker_beat(session, "a", slots=1, lease_s=LEASE_S)
-        runs.worker_beat(session, "a", slots=1, lease_s=LEASE_S)
-        runs.worker_beat(session, "silent", slots=1, lease_s=-1.0)
-        assert runs.counts(session) == runs.Counts(queued=1, running=1, workers=1)
-        runs.worker_gone(session, "a")
-        assert runs.counts(session).workers == 0
+        leases.worker_beat(session, "a", slots=1, lease_s=LEASE_S)
+        leases.worker_beat(session, "a", slots=1, lease_s=LEASE_S)
+        leases.worker_beat(session, "silent", slots=1, lease_s=-1.0)
+        assert census.counts(session) == census.Counts(queued=1, running=1, workers=1)
+        leases.worker_gone(session, "a")
+        assert census.counts(session).workers == 0
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_a_config_of_another_version_fails_the_run_and_not_the_worker(store: Eng
     run_id = stored_run(store)
     with writing(store) as session:
         session.execute(update(Run).where(Run.id == run_id).values(config={"tea": 1}))
-        assert runs.claim_next(session, "w", lease_s=LEASE_S) is None
+        assert leases.claim_next(session, "w", lease_s=LEASE_S) is None
     run = look(store, run_id)
     assert run.status is RunStatus.FAILED
     assert run.reason is not None
@@ -377,7 +377,7 @@ def test_a_reason_that_no_database_can_hold_still_ends_the_run(store: Engine, by
     stored_run(store)
     held = claim(store)
     with writing(store) as session:
-        runs.finish(session, held, RunStatus.FAILED, f"cannot read {byte}")
+        leases.finish(session, held, RunStatus.FAILED, f"cannot read {byte}")
     run = look(store, held.run_id)
     assert run.status is RunStatus.FAILED
     assert run.reason is not None

@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from meshtune.db import runs
+from meshtune.db import rounds, runs
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.models import Base
 from meshtune.db.session import open_engine, reading, sqlite_module, upgrade, writing
@@ -63,7 +63,7 @@ def test_rounds_of_the_first_version_are_read_by_this_one(tmp_path: Path) -> Non
         connection.execute(f"INSERT INTO rounds ({', '.join(columns)}) VALUES ({places})", columns)
     upgrade(engine)
     with reading(engine) as session:
-        (record,) = runs.rounds(session, 1)
+        (record,) = rounds.listed(session, 1)
     assert record == sample_record(config, 0)
     engine.dispose()
 
@@ -148,7 +148,7 @@ def test_whatever_a_released_version_stored_is_there_after_the_upgrade(
             run = runs.get(session, run_id)
             assert (run.status, run.rounds_done) == (status, 1)
             assert runs.config_of(run) == tiny_config()
-            assert runs.rounds(session, run_id) == [sample_record(tiny_config(), 0)]
+            assert rounds.listed(session, run_id) == [sample_record(tiny_config(), 0)]
             assert [event.kind for event in runs.events(session, run_id)] == ["created"]
     with writing(engine) as session:  # numbers of runs are never given twice, also afterwards
         assert runs.create(session, tiny_config()).id == len(FIRST_STATUSES) + 1

@@ -7,7 +7,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, delete, func, select
 
-from meshtune.db import runs, sweeps
+from meshtune.db import leases, runs, sweeps
+from meshtune.db.clock import today
 from meshtune.db.models import Base, Round, Run, RunEvent
 from meshtune.db.session import reading, writing
 from meshtune.db.sweeps import SweepNotFound
@@ -47,9 +48,9 @@ def count_runs(store: Engine) -> int:
 
 def finish_all(store: Engine, status: RunStatus = RunStatus.COMPLETED, rounds: int = 2) -> None:
     with writing(store) as session:
-        while claim := runs.claim_next(session, "w", lease_s=20.0):
+        while claim := leases.claim_next(session, "w", lease_s=20.0):
             play(session, claim, rounds)
-            runs.finish(session, claim, status)
+            leases.finish(session, claim, status)
 
 
 def test_a_sweep_queues_a_run_per_cell_in_order(store: Engine) -> None:
@@ -102,7 +103,7 @@ def test_a_deleted_run_is_not_reused_and_its_cell_says_so(store: Engine) -> None
     first = started(store, seeds=None)
     finish_all(store)
     with writing(store) as session:
-        runs.get(session, run_ids(store, first)[0]).deleted_at = sweeps._today()
+        runs.get(session, run_ids(store, first)[0]).deleted_at = today()
     assert statuses(store, first) == {"completed": 1, "deleted": 1}
     assert run_ids(store, first)[0] is None
     second = started(store, seeds=None)
@@ -122,17 +123,17 @@ def test_a_purged_run_leaves_its_cell_behind(store: Engine) -> None:
 def test_stopping_cancels_what_waits_and_keeps_what_is_done(store: Engine) -> None:
     sweep_id = started(store)
     with writing(store) as session:
-        done = runs.claim_next(session, "w", lease_s=20.0)
+        done = leases.claim_next(session, "w", lease_s=20.0)
         assert done is not None
         play(session, done, 2)
-        runs.finish(session, done, RunStatus.COMPLETED)
-        under_way = runs.claim_next(session, "w", lease_s=20.0)
+        leases.finish(session, done, RunStatus.COMPLETED)
+        under_way = leases.claim_next(session, "w", lease_s=20.0)
         assert under_way is not None
     with writing(store) as session:
         assert sweeps.stop(session, sweep_id).stopped_at is not None
     assert statuses(store, sweep_id) == {"completed": 1, "running": 1, "cancelled": 2}
     with writing(store) as session:
-        runs.release(session, under_way, "told to stop")
+        leases.release(session, under_way, "told to stop")
     assert statuses(store, sweep_id) == {"completed": 1, "cancelled": 3}
     with writing(store) as session:
         stopped_at = sweeps.get(session, sweep_id).stopped_at

@@ -1,4 +1,7 @@
-"""Host headers that are what they should be: a name or an address, and perhaps a port."""
+"""Host headers that are what they should be: a name or an address, and perhaps a port.
+
+Light, so that the dashboard shares it.
+"""
 
 import re
 from ipaddress import IPv6Address

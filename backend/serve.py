@@ -1,4 +1,4 @@
-"""`python -m meshtune.backend.services.serve`: the API, with the limits only a server sets."""
+"""`python -m meshtune.backend.serve`: the API, with the limits only a server sets."""
 
 import argparse
 import logging
@@ -25,7 +25,7 @@ HEADERS_MAX_BYTES = 16_384
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="meshtune.backend.services.serve", description="The API of Meshtune."
+        prog="meshtune.backend.serve", description="The API of Meshtune."
     )
     parser.add_argument("--host", help="address to listen on; MESHTUNE_API_HOST if not given")
     parser.add_argument("--port", type=int, help="MESHTUNE_API_PORT if not given")
