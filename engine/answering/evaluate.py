@@ -24,13 +24,10 @@ from meshtune.engine.answering.gating import (
     shares_inputs,
     spread_weights,
 )
-from meshtune.engine.backbone.forward import (
-    IGNORED_TARGET,
-    Backbone,
-    TopRanks,
-    forward,
-    forward_experts,
-)
+from meshtune.engine.backbone.experts import TopRanks, forward_experts
+from meshtune.engine.backbone.forward import forward
+from meshtune.engine.backbone.model import Backbone
+from meshtune.engine.backbone.walk import IGNORED_TARGET
 from meshtune.engine.methods.base import Bank, Gate
 
 # Sequences per forward pass. Every pass has one thread to itself, so it need not be large; the

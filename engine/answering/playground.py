@@ -17,7 +17,9 @@ from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.gating import BY_INPUT
 from meshtune.engine.answering.playground_gate import Models, Rule, Watched, gate_kinds
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
-from meshtune.engine.backbone.forward import Backbone, TopRanks, forward, forward_experts
+from meshtune.engine.backbone.experts import TopRanks, forward_experts
+from meshtune.engine.backbone.forward import forward
+from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import GateName, RunConfig, TaskName

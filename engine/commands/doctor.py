@@ -109,7 +109,7 @@ def check_processor() -> list[Check]:
 
 
 def _check_bfloat16() -> Check:
-    from meshtune.engine.backbone.forward import fast_precision
+    from meshtune.engine.backbone.model import fast_precision
 
     if fast_precision() == "bfloat16":
         return Check("bfloat16", Verdict.GOOD, "multiplied in hardware, used by default")

@@ -28,7 +28,7 @@ from meshtune.engine.backbone.embedded import (
     embedded_tokenizer,
     load_embedded,
 )
-from meshtune.engine.backbone.forward import backbone_from_llama
+from meshtune.engine.backbone.model import backbone_from_llama
 from meshtune.engine.backbone.pretrain import (
     CHARACTERS,
     PAD,
