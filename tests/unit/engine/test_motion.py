@@ -9,19 +9,18 @@ import pytest
 from meshtune.engine import config as c
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.topology import motion
+from meshtune.engine.topology.disc import Disc
+from meshtune.engine.topology.gauss_markov import GaussMarkovLaw, reflected
 from meshtune.engine.topology.motion import (
-    Disc,
-    GaussMarkovLaw,
     Motion,
     Moving,
-    WaypointLaw,
     area_centre_m,
     area_of,
     area_radius_m,
     build_motion,
-    reflected,
 )
 from meshtune.engine.topology.traces import SUFFIXES, read_trace
+from meshtune.engine.topology.waypoint import WaypointLaw
 
 RADIUS_M = 100.0
 WALKS: list[c.Mobility] = [
