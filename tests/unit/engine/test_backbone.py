@@ -13,15 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from meshtune.engine.backbone import embedded
-from meshtune.engine.backbone.corpus import (
-    PHASES,
-    Writer,
-    documents,
-    write_addition,
-    write_expression,
-    write_list,
-    write_verdicts,
-)
+from meshtune.engine.backbone.corpus import PHASES, documents
 from meshtune.engine.backbone.embedded import (
     embedded_backbone,
     embedded_folder,
@@ -43,6 +35,13 @@ from meshtune.engine.backbone.pretrain import (
     rate_factor,
 )
 from meshtune.engine.backbone.probe import Setup, accuracy, prompt_loss, table_lines
+from meshtune.engine.backbone.writers import (
+    Writer,
+    write_addition,
+    write_expression,
+    write_list,
+    write_verdicts,
+)
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.tasks import build_task, test_samples as held_out_samples
