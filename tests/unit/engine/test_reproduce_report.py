@@ -15,11 +15,11 @@ from meshtune.engine.reproduce.report import (
     as_markdown,
     as_table,
     best_rate,
-    paper_sheet,
     report,
     sweep_report,
 )
 from meshtune.engine.reproduce.results import RunResult, by_arm
+from meshtune.engine.reproduce.sheets import paper_sheet
 from meshtune.engine.reproduce.summary import Summary, pareto_front, summaries
 from tests.support.campaigns import FakePlay, run_result
 
