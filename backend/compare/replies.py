@@ -28,7 +28,7 @@ from meshtune.db import curves
 from meshtune.db.models import Run
 from meshtune.engine.records import ENDED, RunStatus
 from meshtune.engine.reproduce.statistics import Estimate, estimate
-from meshtune.engine.sweep import METRICS, Metric
+from meshtune.engine.sweep_results import METRICS, Metric
 
 PLAIN_METHOD = "lora_gossip"  # the reference wherever it is among the runs
 GROUP_DIGITS = 12  # of the hash: enough for any store, short enough for an address
