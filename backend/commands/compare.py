@@ -9,7 +9,7 @@ from meshtune.backend.compare.report import ReportFailed, report_html
 from meshtune.backend.schemas.compare import POINTS_MAX, ReportInput, Shown
 from meshtune.db import runs
 from meshtune.db.session import reading
-from meshtune.engine.commands.app import Refused
+from meshtune.engine.commands.console import Refused
 
 
 def report(store: Engine, numbers: Sequence[int]) -> bytes:

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from meshtune.backend.settings import Settings
 from meshtune.db.errors import StoreError
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused, answer, app
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import EXIT_INTERRUPTED, Refused, answer
 from meshtune.engine.commands.doctor import Check, Verdict, engine_checks
 from meshtune.engine.config import plain_errors
 

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 
 from meshtune.db import runs, sweeps
 from meshtune.db.session import reading, writing
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused, app
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import EXIT_INTERRUPTED, Refused
 from meshtune.engine.records import ENDED
 from meshtune.engine.sweep import read_spec
 

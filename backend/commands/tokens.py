@@ -14,7 +14,8 @@ from meshtune.backend.settings import Settings, open_store
 from meshtune.db import tokens
 from meshtune.db.session import reading, writing
 from meshtune.db.tokens import Scope
-from meshtune.engine.commands.app import Refused, app
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import Refused
 from meshtune.engine.config import plain_errors
 
 token = typer.Typer(no_args_is_help=True, help="Tokens for callers from beyond this machine.")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, EXIT_REFUSED, answer, app
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import EXIT_INTERRUPTED, EXIT_REFUSED, answer
 from meshtune.engine.reproduce import campaign
 from meshtune.engine.reproduce.arms import BASE, arm_named
 from meshtune.engine.reproduce.report import (
