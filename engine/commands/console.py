@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TextIO
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from meshtune.engine.config import RunConfig, no_such_field, plain_errors
 from meshtune.engine.errors import EngineError
 
 EXIT_REFUSED = 2
@@ -44,24 +42,6 @@ def refuse(found: Sequence[tuple[str, str]]) -> None:
     """
     if found:
         raise Refused("\n".join(f"{field}: {sentence}" for field, sentence in found))
-
-
-@contextmanager
-def plain_refusals() -> Iterator[None]:
-    """Turn what is wrong with a config into sentences.
-
-    Raises:
-        Refused: a field or value is wrong.
-    """
-    try:
-        yield
-    except ValidationError as error:
-        found = plain_errors(error.errors(), RunConfig)
-        lines = (f"{field}: {sentence}" for field, sentence in found)
-        raise Refused("\n".join(lines)) from error
-    except KeyError as error:
-        field = str(error.args[0])
-        raise Refused(f"{field}: {no_such_field(RunConfig, field.split('.'))}") from error
 
 
 @contextmanager

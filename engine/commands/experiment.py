@@ -2,34 +2,19 @@
 
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from pydantic import ValidationError
 
-from meshtune.engine.commands.console import Refused, plain_refusals
-from meshtune.engine.config import RunConfig, with_values
+from meshtune.engine.commands.console import Refused
+from meshtune.engine.config import RunConfig, no_such_field, plain_errors, with_values
 from meshtune.engine.errors import PresetNotFound
 from meshtune.engine.naming import changed_name, flat
 from meshtune.engine.presets import load_preset, preset_names, read_config_tree
 from meshtune.engine.texts import read_text
-
-Experiment = Annotated[
-    str, typer.Argument(metavar="PRESET|FILE", help="A preset, or a TOML file with a config.")
-]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field; may be repeated."),
-]
-MeshPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--topology",
-        metavar="FILE",
-        help="Mesh and tasks of a file: JSON, GraphML, GML or Pajek, as graph tools write them.",
-    ),
-]
 
 
 def chosen_config(
@@ -84,6 +69,24 @@ def mesh_values(path: Path) -> dict[str, Any]:
         "fleet.devices": len(found.drawn.positions),
     }
     return values if found.tasks is None else {**values, "fleet.tasks": list(found.tasks)}
+
+
+@contextmanager
+def plain_refusals() -> Iterator[None]:
+    """Turn what is wrong with a config into sentences.
+
+    Raises:
+        Refused: a field or value is wrong.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        found = plain_errors(error.errors(), RunConfig)
+        lines = (f"{field}: {sentence}" for field, sentence in found)
+        raise Refused("\n".join(lines)) from error
+    except KeyError as error:
+        field = str(error.args[0])
+        raise Refused(f"{field}: {no_such_field(RunConfig, field.split('.'))}") from error
 
 
 def parsed_change(change: str) -> tuple[str, Any]:

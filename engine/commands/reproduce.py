@@ -14,10 +14,8 @@ from meshtune.engine.commands.console import (
     Refused,
     emptied,
     opened,
-    plain_refusals,
     progress_bar,
 )
-from meshtune.engine.commands.experiment import parsed_change
 
 if TYPE_CHECKING:
     from meshtune.engine.reproduce.campaign import Job
@@ -81,6 +79,7 @@ def reproduce(  # noqa: PLR0913 - one per option
 
     Exit codes: 0 done, 2 refused, 130 stopped by Ctrl-C. Finished runs are kept in any case.
     """
+    from meshtune.engine.commands.experiment import parsed_change, plain_refusals
     from meshtune.engine.reproduce import arms as suite, campaign, report
 
     names = None if arms is None else [name.strip() for name in arms.split(",")]

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -19,12 +19,28 @@ from meshtune.engine.commands.console import (
     progress_bar,
     refuse,
 )
-from meshtune.engine.commands.experiment import Changes, Experiment, MeshPath, chosen_config
-from meshtune.engine.config import RunConfig
 from meshtune.engine.errors import NumericsError
-from meshtune.engine.presets import load_preset, preset_names
 from meshtune.engine.quantities import quantity
-from meshtune.engine.records import RoundRecord
+
+if TYPE_CHECKING:
+    from meshtune.engine.config import RunConfig
+    from meshtune.engine.records import RoundRecord
+
+Experiment = Annotated[
+    str, typer.Argument(metavar="PRESET|FILE", help="A preset, or a TOML file with a config.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field; may be repeated."),
+]
+MeshPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--topology",
+        metavar="FILE",
+        help="Mesh and tasks of a file: JSON, GraphML, GML or Pajek, as graph tools write them.",
+    ),
+]
 
 
 def run(
@@ -42,8 +58,10 @@ def run(
     Exit codes: 0 done, 2 refused, 3 diverged, 130 stopped by Ctrl-C. Finished rounds are kept in
     any case.
     """
+    from meshtune.engine.commands.experiment import chosen_config
+
     config = chosen_config(experiment, changes or [], topology)
-    from meshtune.engine.planning.plan import problems
+    from meshtune.engine.planning.plan import problems  # after what is refused at once
 
     done: list[RoundRecord] = []
     try:
@@ -68,6 +86,8 @@ def plan(
 
     Exit codes: 0 it can run, 2 it cannot, for reasons on standard error.
     """
+    from meshtune.engine.commands.experiment import chosen_config
+
     config = chosen_config(experiment, changes or [], topology)
     from meshtune.engine.commands.plan_table import plan_tables
     from meshtune.engine.planning import plan as plans
@@ -90,6 +110,8 @@ def mesh(
     ] = False,
 ) -> None:
     """Print the mesh of a run as a file that --topology reads."""
+    from meshtune.engine.commands.experiment import chosen_config
+
     config = chosen_config(experiment, changes or [], topology)
     from meshtune.engine.topology import build_mesh
     from meshtune.engine.topology.files import to_graphml, to_json
@@ -105,6 +127,8 @@ def mesh(
 
 def presets() -> None:
     """List the experiments that ship with the package."""
+    from meshtune.engine.presets import load_preset, preset_names
+
     table = Table("Preset", "Question", "Takes", box=None, pad_edge=False)
     for name in preset_names():
         preset = load_preset(name)
@@ -113,7 +137,7 @@ def presets() -> None:
 
 
 def train(
-    config: RunConfig, sink: TextIO | None, done: list[RoundRecord], *, quiet: bool = False
+    config: "RunConfig", sink: TextIO | None, done: list["RoundRecord"], *, quiet: bool = False
 ) -> None:
     """Run all rounds; every record goes to `sink` at once and is added to `done`."""
     from meshtune.engine.planning.unmixed import UnmixedWatch
@@ -153,7 +177,7 @@ def _kept(rounds: int, total: int, out: Path | None) -> str:
     return f"{finished} and kept in {out}"
 
 
-def _so_far(done: Sequence[RoundRecord]) -> str:
+def _so_far(done: Sequence["RoundRecord"]) -> str:
     """Last accuracies and total cost in one line."""
     own = [record.accuracy_own for record in done if record.accuracy_own is not None]
     every = [record.accuracy_all for record in done if record.accuracy_all is not None]

@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Complex128, Float64
-from scipy import special
 
 from meshtune.engine.rng import stream
 from meshtune.engine.topology.disc import BLOCK, Disc, Plane, direction
@@ -52,6 +51,8 @@ class GaussMarkovLaw:
     @property
     def sigma_m_s(self) -> float:
         """Deviation of a velocity component around its mean."""
+        from scipy import special
+
         rice = 1.5 * float(special.i0e(0.25)) + 0.5 * float(special.i1e(0.25))
         return self.speed_m_s / (math.sqrt(math.pi / 2.0) * rice)
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Complex128, Float64, Int64
-from scipy import special
 
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.geometry import MEAN_LEG
@@ -113,6 +112,8 @@ class WaypointLaw:
         place cuts into a ahead and b behind: of all directions with weight a + b, the rest r of the
         leg with density proportional to r + b / 2 on (0, a), the speed with density 1 / v.
         """
+        from scipy import special
+
         rng = stream(self.seed, "motion", device, "first")
         start = complex(self.disc.start[device])
         radius_m = self.disc.radius_m

@@ -265,7 +265,7 @@ def test_the_command_line_keeps_the_finite_rounds_and_ends_with_one_sentence(
 ) -> None:
     enlarging(monkeypatch, 1e9, rounds=(1,))
     monkeypatch.setattr(
-        "meshtune.engine.commands.run.chosen_config", lambda *_: tiny_config(rounds=3)
+        "meshtune.engine.commands.experiment.chosen_config", lambda *_: tiny_config(rounds=3)
     )
     out = tmp_path / "out.jsonl"
     with pytest.raises(SystemExit) as left:
