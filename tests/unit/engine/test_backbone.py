@@ -17,6 +17,7 @@ from meshtune.engine.backbone.corpus import PHASES, documents
 from meshtune.engine.backbone.embedded import (
     embedded_backbone,
     embedded_folder,
+    embedded_parameters,
     embedded_tokenizer,
     load_embedded,
 )
@@ -76,6 +77,7 @@ def test_the_folder_loads_with_plain_transformers() -> None:
 
 def test_the_model_is_small_tied_and_frozen(shipped: PreTrainedModel) -> None:
     assert 1.0e6 <= shipped.num_parameters() <= 1.6e6
+    assert embedded_parameters() == shipped.num_parameters()
     assert shipped.config.tie_word_embeddings
     assert shipped.dtype == torch.float32
     assert not shipped.training
