@@ -25,11 +25,12 @@ up: $(VENV)/.run ## start API, worker and dashboard; Ctrl-C stops them
 test: $(VENV)/.dev browser proxy ## run all tests, those in a browser included
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-check: $(VENV)/.dev ## lint, format, types, layers: what CI asks before the tests
+check: $(VENV)/.dev ## lint, format, types, layers, sizes: what CI asks before the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/guards/sizes.py
 
 fix: $(VENV)/.dev ## let ruff repair what it can
 	$(BIN)/ruff check --fix .

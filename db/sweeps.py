@@ -19,7 +19,8 @@ from meshtune.db.errors import IllegalTransition, StoreError
 from meshtune.db.models import Base, Run, Wanted
 from meshtune.db.moves import PERSON
 from meshtune.engine.records import ENDED, RunStatus
-from meshtune.engine.sweep import METRICS, Cell, Outcome, SweepSpec, config_sha256
+from meshtune.engine.sweep import Cell, SweepSpec, config_sha256
+from meshtune.engine.sweep_results import METRICS, Outcome
 
 DELETED = "deleted"  # stands for the status of a run that is gone
 # Runs that a new cell takes instead of training again; the first kind that is there.

@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from meshtune.engine.adapters.stack import Adapters, Factor, Factors, Masks, flatten, unflatten
-from meshtune.engine.backbone.forward import IGNORED_TARGET, Backbone, fleet_gradient
+from meshtune.engine.backbone.forward import fleet_gradient
+from meshtune.engine.backbone.model import Backbone
+from meshtune.engine.backbone.walk import IGNORED_TARGET
 
 BOTH_FACTORS: frozenset[Factor] = frozenset(("a", "b"))
 

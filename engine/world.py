@@ -14,7 +14,8 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer, weights_sha256
-from meshtune.engine.backbone.forward import Backbone, fast_precision, prompt_inputs
+from meshtune.engine.backbone.model import Backbone, fast_precision
+from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.backbone.spectral import Entropies, layer_densities, spectral_entropies
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.channels import Channel, build_channel

@@ -10,7 +10,7 @@ from meshtune.backend.errors import ReportFailed
 from meshtune.backend.schemas.compare import POINTS_MAX, ReportInput, Shown
 from meshtune.db import runs
 from meshtune.db.session import reading
-from meshtune.engine.commands.app import Refused
+from meshtune.engine.commands.console import Refused
 
 
 def report(store: Engine, numbers: Sequence[int]) -> bytes:

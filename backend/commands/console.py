@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from meshtune.backend.settings import Settings, open_store
-from meshtune.engine.commands.app import Refused
+from meshtune.engine.commands.console import Refused
 from meshtune.engine.config import plain_errors
 
 

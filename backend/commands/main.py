@@ -5,7 +5,8 @@ from io import TextIOWrapper
 
 from meshtune.backend.commands import backup, runs, services, sweeps, tokens
 from meshtune.db.errors import StoreError
-from meshtune.engine.commands.app import answer, app
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import answer
 
 for part in (services, runs, backup, sweeps):
     app.add_typer(part.app)

@@ -18,7 +18,7 @@ from meshtune.backend.commands.console import (
     write_file,
     write_whole,
 )
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused
+from meshtune.engine.commands.console import EXIT_INTERRUPTED, Refused
 
 if TYPE_CHECKING:
     from meshtune.backend.schemas.runs import RunDetail

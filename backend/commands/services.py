@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meshtune.backend.commands.console import read_settings
-from meshtune.engine.commands.app import Refused
+from meshtune.engine.commands.console import Refused
 from meshtune.engine.commands.doctor import Check, Verdict, engine_checks
 
 app = typer.Typer()

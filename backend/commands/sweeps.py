@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from meshtune.backend.commands.console import opened_store, read_settings, write_whole
 from meshtune.db import census, sweeps
 from meshtune.db.session import reading, writing
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, Refused
+from meshtune.engine.commands.console import EXIT_INTERRUPTED, Refused
 from meshtune.engine.records import ENDED
 from meshtune.engine.sweep import read_spec
 

@@ -29,7 +29,7 @@ from meshtune.db.models import Run
 from meshtune.engine.methods.registry import REFERENCE
 from meshtune.engine.records import ENDED, RunStatus
 from meshtune.engine.reproduce.statistics import Estimate, estimate
-from meshtune.engine.sweep import METRICS, Metric
+from meshtune.engine.sweep_results import METRICS, Metric
 
 PLAIN_METHOD = REFERENCE  # wherever it is among the runs
 GROUP_DIGITS = 12  # of the hash: enough for any store, short enough for an address

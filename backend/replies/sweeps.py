@@ -20,20 +20,8 @@ from meshtune.db.sweeps import DELETED, CellState, Sweep, UnreadableSweep
 from meshtune.engine.config import name_problem
 from meshtune.engine.planning.plan import file_problems
 from meshtune.engine.records import RunStatus
-from meshtune.engine.sweep import (
-    METRICS,
-    Cell,
-    Goal,
-    Metric,
-    Row,
-    SweepRefused,
-    SweepSpec,
-    best,
-    cells,
-    default_goal,
-    shown,
-    table,
-)
+from meshtune.engine.sweep import Cell, SweepRefused, SweepSpec, cells, shown
+from meshtune.engine.sweep_results import METRICS, Goal, Metric, Row, best, default_goal, table
 
 STATUSES = (*map(str, RunStatus), DELETED)
 

@@ -11,7 +11,8 @@ from meshtune.backend.schemas.runs import Problem
 from meshtune.backend.schemas.sweeps import SweepDetail, SweepList
 from meshtune.db import runs, sweeps
 from meshtune.db.session import writing
-from meshtune.engine.sweep import Goal, Metric, SweepRefused, SweepSpec
+from meshtune.engine.sweep import SweepRefused, SweepSpec
+from meshtune.engine.sweep_results import Goal, Metric
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such sweep"}

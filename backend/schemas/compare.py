@@ -7,7 +7,7 @@ from pydantic import Field
 from meshtune.backend.schemas.runs import RunSummary, Wire
 from meshtune.engine.config import TaskName
 from meshtune.engine.records import Provenance
-from meshtune.engine.sweep import Metric
+from meshtune.engine.sweep_results import Metric
 
 Accuracy = Literal["accuracy_own", "accuracy_all"]
 Cost = Literal["total_bits", "total_airtime_s", "total_energy_j", "total_wall_s"]

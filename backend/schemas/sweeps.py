@@ -7,7 +7,8 @@ from pydantic import Field, JsonValue
 
 from meshtune.backend.schemas.runs import Wire
 from meshtune.engine.reproduce.statistics import Estimate
-from meshtune.engine.sweep import Goal, Metric, SweepSpec
+from meshtune.engine.sweep import SweepSpec
+from meshtune.engine.sweep_results import Goal, Metric
 
 
 class SweepSummary(Wire):

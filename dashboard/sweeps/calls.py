@@ -4,7 +4,8 @@ from typing import Any
 
 from meshtune.backend.schemas.sweeps import SweepDetail, SweepList
 from meshtune.dashboard.api.client import ApiClient
-from meshtune.engine.sweep import Metric, SweepSpec
+from meshtune.engine.sweep import SweepSpec
+from meshtune.engine.sweep_results import Metric
 
 
 def sweeps(client: ApiClient, limit: int = 50) -> SweepList:

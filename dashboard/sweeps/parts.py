@@ -17,7 +17,8 @@ from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine.naming import flat
 from meshtune.engine.quantities import QUANTITIES
-from meshtune.engine.sweep import METRICS, OWN_FIELDS, Metric
+from meshtune.engine.sweep import OWN_FIELDS
+from meshtune.engine.sweep_results import METRICS, Metric
 
 COMPARED_MOST = 8  # runs that one comparison still shows well
 LINES_MOST = 10

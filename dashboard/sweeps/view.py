@@ -15,7 +15,8 @@ from meshtune.dashboard.sweeps import calls, parts
 from meshtune.engine.config import plain_errors
 from meshtune.engine.quantities import QUANTITIES
 from meshtune.engine.records import ENDED
-from meshtune.engine.sweep import CELLS_MAX, METRICS, Metric, SweepRefused, SweepSpec, cells
+from meshtune.engine.sweep import CELLS_MAX, SweepRefused, SweepSpec, cells
+from meshtune.engine.sweep_results import METRICS, Metric
 
 POLL_S = 2.0
 OVER = {*map(str, ENDED), "deleted"}

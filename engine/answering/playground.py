@@ -7,7 +7,7 @@ of a test question is right exactly where `evaluate` counts it right.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,82 +16,31 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.gating import BY_INPUT
 from meshtune.engine.answering.playground_gate import Models, Rule, Watched, gate_kinds
+from meshtune.engine.answering.playground_values import (
+    Answered,
+    ArmName,
+    ArmReply,
+    BadPrompt,
+    ExpertShown,
+    GateWish,
+    Question,
+)
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
-from meshtune.engine.backbone.forward import Backbone, TopRanks, forward, forward_experts
+from meshtune.engine.backbone.experts import TopRanks, forward_experts
+from meshtune.engine.backbone.forward import forward
+from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.methods.rules import Bank, Gate
-from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.tasks import build_task, test_samples as held_out_samples
 from meshtune.engine.world import State, World, build_world
 
-ArmName = Literal["base", "own", "merged", "gated", "oracle"]
 ANSWER_TOKENS = 40  # longer than any answer of the embedded tasks
 # Logits (s, vocab) after each of the last s of the tokens (1, t).
 Logits = Callable[[Tensor, int], Tensor]
 Weigh = Callable[[Tensor], Tensor]
 LIKELY = 8  # next tokens that are told, the most likely ones
-
-
-class BadPrompt(ValueError):
-    """What was typed cannot be asked; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A prompt, and what is known of it: its task and answer if it is a test question."""
-
-    prompt: str
-    task: TaskName | None = None
-    answer: str | None = None
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class GateWish:
-    """How to gate, where it should differ from the run. `off` names experts of the device."""
-
-    kind: GateName | None = None
-    level: Literal["prompt", "token"] | None = None
-    blend: Literal["hard", "soft"] | None = None
-    top_k: int | None = None
-    off: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class ArmReply:
-    """What one arm said. `likely` and `options` are probabilities of the first answer token."""
-
-    name: ArmName
-    text: str
-    correct: bool | None
-    likely: tuple[tuple[str, float], ...]
-    options: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class ExpertShown:
-    """An expert that the device holds, in the order of its library."""
-
-    task: TaskName
-    on: bool
-    weight: float  # mean over modules and prompt tokens
-
-
-@dataclass(frozen=True)
-class Answered:
-    """All of it. `gate` holds weights by module, then token (one if alike for all), then expert."""
-
-    tokens: tuple[str, ...]
-    arms: tuple[ArmReply, ...]
-    missing: dict[ArmName, str]
-    experts: tuple[ExpertShown, ...]
-    modules: tuple[str, ...]
-    gate: tuple[tuple[tuple[float, ...], ...], ...]
-    gate_used: Gate
-    kinds: tuple[GateName, ...]
-    merged_of: str
 
 
 @dataclass(frozen=True)

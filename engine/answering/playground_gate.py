@@ -10,7 +10,9 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.gating import BY_INPUT, Score, blended, hard_weights, score_of
-from meshtune.engine.backbone.forward import Backbone, forward, prompt_inputs
+from meshtune.engine.backbone.forward import forward
+from meshtune.engine.backbone.model import Backbone
+from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.methods.shared.gates import SIGNATURES, GateName
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file
 
-from meshtune.engine.backbone.forward import Backbone, LlamaFacts, backbone_from_weights
+from meshtune.engine.backbone.model import Backbone, LlamaFacts, backbone_from_weights
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.errors import AssetMissing
 
@@ -53,6 +53,16 @@ def embedded_backbone(dtype: torch.dtype = torch.float32) -> Backbone:
     return backbone_from_weights(load_file(folder / "model.safetensors"), facts, dtype)
 
 
+def embedded_parameters() -> int:
+    """How many values the weights of the base model are.
+
+    Raises:
+        AssetMissing: the package was installed without its weights.
+    """
+    weights = load_file(_with_weights() / "model.safetensors")
+    return sum(weight.numel() for weight in weights.values())
+
+
 def embedded_tokenizer() -> Tokenizer:
     """The tokenizer of the base model.
 
@@ -71,8 +81,10 @@ def load_embedded() -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
         AssetMissing: the package was installed without its weights.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - takes seconds
+    from transformers.utils import logging  # noqa: PLC0415
 
     folder = _with_weights()
+    logging.disable_progress_bar()  # a small model takes no time worth a bar
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, attn_implementation="eager"
     )

@@ -22,7 +22,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from meshtune.engine.backbone.corpus import PHASES, Document, documents
+from meshtune.engine.backbone.corpus import PHASES, documents
+from meshtune.engine.backbone.writers import Document
 
 log = logging.getLogger("meshtune.engine.backbone.pretrain")
 

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Shapes
-from meshtune.engine.backbone.forward import Backbone, layer_inputs
+from meshtune.engine.backbone.model import Backbone
+from meshtune.engine.backbone.reading import layer_inputs
 
 Entropies = dict[str, Float[Tensor, " n"]]
 

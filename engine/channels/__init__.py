@@ -4,6 +4,7 @@ import math
 from typing import assert_never
 
 from meshtune.engine import config as c
+from meshtune.engine.channels.access import Sharing
 from meshtune.engine.channels.base import Channel, Delivery, LinkQuality
 from meshtune.engine.channels.capacity import RateRule
 from meshtune.engine.channels.fading import (
@@ -16,7 +17,8 @@ from meshtune.engine.channels.fading import (
 )
 from meshtune.engine.channels.ideal import IdealMedium
 from meshtune.engine.channels.propagation import build_propagation
-from meshtune.engine.channels.radio import Radio, Reliability, Sharing
+from meshtune.engine.channels.quality import Reliability
+from meshtune.engine.channels.radio import Radio
 from meshtune.engine.geometry import MEAN_LEG
 from meshtune.engine.units import db_to_ratio, dbm_to_w
 

@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
+
+from meshtune.engine.channels.base import Positions
+from meshtune.engine.geometry import distances_m
 
 Indices = Int64[np.ndarray, " _"]
+PerLink = Float64[np.ndarray, " m"]
+PerSend = Float64[np.ndarray, " k"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,55 @@ class Transmissions:
     @property
     def slots(self) -> int:
         return int(self.slot.max(initial=0)) + 1
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Who sends when, in which part of the band, at which share of the power."""
+
+    access: Literal["ofdma", "broadcast", "tdma"] = "ofdma"
+    shared_band: bool = False  # all senders in one band: every other one interferes
+    slot_casts: bool = False  # a slot of TDMA carries one message to all neighbours
+    reuse_range_m: float | None = None  # of TDMA; None: one sender at a time
+    half_duplex: bool = False
+    power: Literal["split", "per_link", "deadline"] = "split"
+
+    @property
+    def sends_to_all(self) -> bool:
+        """One message serves all neighbours."""
+        return self.access == "broadcast" or (self.access == "tdma" and self.slot_casts)
+
+    @property
+    def interferes(self) -> bool:
+        """Several senders may be on air in one band."""
+        return self.shared_band or self.reuse_range_m is not None
+
+    def transmissions(
+        self, positions: Positions, sent_bits: Int64[np.ndarray, "n n"], *, alike: bool = True
+    ) -> Transmissions:
+        """What goes on air for these messages, in which part of the band and in which slot (M31).
+
+        Messages made to order (not `alike`) cannot be broadcast: a sender sends them one by one.
+        """
+        to_all = self.sends_to_all and alike
+        sender, bits, link, receiver = (broadcast if to_all else unicast)(sent_bits)
+        parts, slot = np.ones_like(sender), np.zeros_like(sender)
+        if self.access == "tdma":
+            slot = np.arange(len(sender))
+            if self.reuse_range_m is not None:
+                near = distances_m(positions) <= self.reuse_range_m
+                slot = spatial_slots(near, sender, link, receiver)
+            return Transmissions(sender, bits, parts, slot, link, receiver)
+        if self.access == "ofdma":
+            parts = np.bincount(sender, minlength=len(sent_bits))[sender]
+        elif not alike:
+            slot = places_in_group(sender)
+        if self.half_duplex:
+            turn = taking_turns(sent_bits > 0)[sender]
+            slot = slot + (slot.max(initial=0) + 1) * turn
+        # Turns and places may leave slots that nobody uses.
+        slot = np.unique(slot, return_inverse=True)[1]
+        return Transmissions(sender, bits, parts, slot, link, receiver)
 
 
 def unicast(sent_bits: Int64[np.ndarray, "n n"]) -> tuple[Indices, Indices, Indices, Indices]:

@@ -6,6 +6,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+Positions = Float64[np.ndarray, "n 2"]  # in metres
+Pairs = Float64[np.ndarray, "n n"]
+
 
 @dataclass(frozen=True)
 class Delivery:

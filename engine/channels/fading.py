@@ -7,7 +7,6 @@ from typing import Protocol, assert_never, runtime_checkable
 
 import numpy as np
 from jaxtyping import Complex128, Float64
-from scipy import special
 
 from meshtune.engine import config as c
 from meshtune.engine.rng import stream
@@ -128,6 +127,8 @@ class RicianLaw:
         return reached
 
     def below_prob(self, gain: Float64[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
+        from scipy import special
+
         missed: Float64[np.ndarray, "*s"] = special.chndtr(
             2.0 * (1.0 + self.k) * gain, 2.0, 2.0 * self.k
         )
@@ -173,14 +174,20 @@ class NakagamiLaw:
         return gain
 
     def exceed_prob(self, gain: Float64[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
+        from scipy import special
+
         reached: Float64[np.ndarray, "*s"] = special.gammaincc(self.m, self.m * gain)
         return reached
 
     def below_prob(self, gain: Float64[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
+        from scipy import special
+
         missed: Float64[np.ndarray, "*s"] = special.gammainc(self.m, self.m * gain)
         return missed
 
     def ends(self) -> tuple[float, float]:
+        from scipy import special
+
         # Chernoff: both tails are below exp(-m (g - 1 - ln g)); solved for m (...) = 40.
         rare = -math.exp(-1.0 - RARE_NATS / self.m)
         low, high = (-float(special.lambertw(rare, branch).real) for branch in (0, -1))
@@ -288,6 +295,8 @@ def _nakagami_map(
     m: float,
 ) -> tuple[Float64[np.ndarray, " grid"], Float64[np.ndarray, " grid"]]:
     """Logarithms of |echo|^2 and of the gain that is equally rare under shape m."""
+    from scipy import special
+
     log_echo = np.linspace(math.log(FAINTEST), math.log(LOUDEST), GRID)
     exponent = np.exp(log_echo)
     # Each tail by its own inverse: the other one would round to one.
@@ -306,6 +315,8 @@ def jakes_correlation(speed_m_s: float, carrier_hz: float, interval_s: float) ->
     quarter of a wavelength, so rounds of seconds are independent for whoever walks.
     Source: Clarke, A statistical theory of mobile-radio reception, Bell Syst. Tech. J. 47 (1968).
     """
+    from scipy import special
+
     doppler_hz = speed_m_s * carrier_hz / LIGHT_SPEED_M_S
     return float(special.j0(2.0 * math.pi * doppler_hz * interval_s))
 

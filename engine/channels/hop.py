@@ -2,20 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from meshtune.engine.channels.access import Transmissions
-from meshtune.engine.rng import stream
+from meshtune.engine.channels.access import PerLink, PerSend, Transmissions
+from meshtune.engine.channels.air import Air
+from meshtune.engine.channels.base import Pairs
 
-if TYPE_CHECKING:
-    from meshtune.engine.channels.radio import Radio
-
-Pairs = Float64[np.ndarray, "n n"]
-PerLink = Float64[np.ndarray, " m"]
-PerSend = Float64[np.ndarray, " k"]
+ROUNDING = 1e-9  # a message that takes the deadline to the last digit is in time
 
 
 @dataclass(frozen=True)
@@ -37,29 +33,22 @@ class Power:
 
 @dataclass(frozen=True)
 class Hop:
-    """The air of one round between the devices that talk. Nothing here knows how long it takes."""
+    """What goes on air together, and how it is received. Nothing here knows how long it takes."""
 
-    radio: "Radio"
-    positions: Float64[np.ndarray, "n 2"]
+    air: Air
     sends: Transmissions
-    round_index: int
+    interferes: bool  # several senders may be on air in one band
 
-    def design(self) -> PerLink:
-        """SNR that a link is planned with, at full power over the whole band.
+    @cached_property
+    def mean(self) -> PerLink:
+        """SNR of every link at the mean gain and full power over the whole band."""
+        if self.interferes:  # which needs all pairs anyway
+            return self._of_links(self.air.pair_snr)
+        return self.air.link_snr(self.sends.receiver, self.sends.link_sender)
 
-        The SNR of this round where the sender knows the fading; else the mean less the margin.
-        """
-        reliability = self.radio.reliability
-        if reliability.loss == "outage":
-            return np.asarray(self._mean / reliability.margin)
-        return np.asarray(self._mean * self._faded(0))
-
-    def planned(self, power: Power) -> PerLink:
-        """The same with the power that is really used, and with interference."""
-        reliability = self.radio.reliability
-        if reliability.loss == "outage":
-            return np.asarray(self.sinr(power, None) / reliability.margin)
-        return self.sinr(power, 0)
+    def alone(self, attempt: int) -> PerLink:
+        """The same with the fading of an attempt."""
+        return np.asarray(self.mean * self._of_links(self.air.fade(attempt)))
 
     def sinr(self, power: Power, attempt: int | None) -> PerLink:
         """Signal over noise and interference of every link; at the mean gain if `attempt` is None.
@@ -69,47 +58,34 @@ class Hop:
         over the other senders k in the band of this slot; each spreads its power over the band B.
         They count as on air for the whole message (our choice).
         """
-        signal = self._mean * power.density[self.sends.link]
+        signal = self.mean * power.density[self.sends.link]
         if attempt is not None:
-            signal = signal * self._faded(attempt)
-        if not self.radio.sharing.interferes:
+            signal = signal * self._of_links(self.air.fade(attempt))
+        if not self.interferes:
             return np.asarray(signal)
         return np.asarray(signal / (1.0 + self._interference(power, attempt)))
 
     def packet_luck(self, attempt: int) -> PerLink:
         """A uniform number per link; the packet breaks if it is below the error probability."""
-        rng = stream(self.radio.seed, "channel", "packets", self.round_index, attempt)
-        n = len(self.positions)
-        return self._of_links(rng.random((n, n)))
-
-    @cached_property
-    def _mean(self) -> PerLink:
-        return self.radio.link_snr(self.positions, self.sends, self.round_index)
-
-    def _faded(self, attempt: int) -> PerLink:
-        return self._of_links(self._fading(attempt))
-
-    def _fading(self, attempt: int) -> Pairs:
-        return self.radio.fading.gain(len(self.positions), self.round_index, attempt)
+        return self._of_links(self.air.packet_luck(attempt))
 
     def _of_links(self, pairs: Pairs) -> PerLink:
         return np.asarray(pairs[self.sends.receiver, self.sends.link_sender])
 
     def _interference(self, power: Power, attempt: int | None) -> PerLink:
         """Power of the others over noise, at every receiver in the slot of its message."""
-        sends, n = self.sends, len(self.positions)
-        pairs = self.radio.pair_snr(self.positions, self.round_index)
+        sends, n = self.sends, len(self.air.positions)
+        pairs = self.air.pair_snr
         if attempt is not None:
-            pairs = pairs * self._fading(attempt)
+            pairs = pairs * self.air.fade(attempt)
         pairs = np.where(np.eye(n, dtype=bool), 0.0, pairs)  # nobody disturbs itself
         load = np.zeros((n, sends.slots))
-        np.add.at(load, (sends.sender, sends.slot), power.watts / self.radio.tx_power_w)
+        np.add.at(load, (sends.sender, sends.slot), power.watts / self.air.tx_power_w)
         slot = sends.slot[sends.link]
         own = self._of_links(pairs) * load[sends.link_sender, slot]
         others = (pairs @ load)[sends.receiver, slot] - own
-        return np.asarray(
-            np.maximum(others, 0.0)
-        )  # a difference of sums may fall below by rounding
+        # A difference of sums may fall below zero by rounding.
+        return np.asarray(np.maximum(others, 0.0))
 
 
 def ratio(

@@ -6,7 +6,6 @@ from typing import Literal, Protocol, assert_never, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.special import ndtr
 
 from meshtune.engine import config as c
 from meshtune.engine.channels import path_loss as laws
@@ -112,6 +111,8 @@ class LargeScale:
     def _gain(
         self, apart_m: Float64[np.ndarray, "*s"], on_pairs: OnPairs
     ) -> Float64[np.ndarray, "*s"]:
+        from scipy.special import ndtr
+
         law = self.law
         los_prob = law.los_prob(apart_m)
         if (los_prob >= 1.0).all():

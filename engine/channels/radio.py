@@ -5,27 +5,21 @@ Path loss and fading come from their own files; here they meet band, power, sche
 one with free space, Rayleigh fading, OFDMA and an equal split.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from meshtune.engine.channels.access import (
-    Transmissions,
-    broadcast,
-    places_in_group,
-    spatial_slots,
-    taking_turns,
-    unicast,
-)
-from meshtune.engine.channels.base import Delivery, LinkQuality
-from meshtune.engine.channels.capacity import RateRule, mean_efficiency, outage_prob, waterfall_loss
-from meshtune.engine.channels.fading import Fading, FadingLaw
+from meshtune.engine.channels.access import PerLink, PerSend, Sharing, Transmissions
+from meshtune.engine.channels.air import Air
+from meshtune.engine.channels.base import Delivery, LinkQuality, Pairs, Positions
+from meshtune.engine.channels.capacity import RateRule, waterfall_loss
+from meshtune.engine.channels.fading import Fading
 from meshtune.engine.channels.hop import (
+    ROUNDING,
     Hop,
-    PerLink,
-    PerSend,
     Power,
     longest,
     matrix,
@@ -35,48 +29,9 @@ from meshtune.engine.channels.hop import (
     slot_starts,
 )
 from meshtune.engine.channels.propagation import Propagation
-from meshtune.engine.geometry import distances_m
+from meshtune.engine.channels.quality import FADES, Expectation, Reliability, quantiles
 
-ROUNDING = 1e-9  # a message that takes the deadline to the last digit is in time
-GRID = 4096
-FADES = 128  # over which losses without a closed form are averaged
-SAMPLES = 500_000  # of them at most, over all links
-DENSE_DEVICES = 128  # up to here the gains of all pairs cost less than picking links
-
-Positions = Float64[np.ndarray, "n 2"]
-Pairs = Float64[np.ndarray, "n n"]
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """Who sends when, in which part of the band, at which share of the power."""
-
-    access: Literal["ofdma", "broadcast", "tdma"] = "ofdma"
-    shared_band: bool = False  # all senders in one band: every other one interferes
-    slot_casts: bool = False  # a slot of TDMA carries one message to all neighbours
-    reuse_range_m: float | None = None  # of TDMA; None: one sender at a time
-    half_duplex: bool = False
-    power: Literal["split", "per_link", "deadline"] = "split"
-
-    @property
-    def sends_to_all(self) -> bool:
-        """One message serves all neighbours."""
-        return self.access == "broadcast" or (self.access == "tdma" and self.slot_casts)
-
-    @property
-    def interferes(self) -> bool:
-        """Several senders may be on air in one band."""
-        return self.shared_band or self.reuse_range_m is not None
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """What breaks a message besides the deadline, and how often it is tried."""
-
-    loss: Literal["deadline", "waterfall", "outage"] = "deadline"
-    threshold: float = 1.0  # of the waterfall, linear
-    margin: float = 1.0  # of the outage, linear
-    tries: int = 1
+SAMPLES = 500_000  # fades at most, over all links
 
 
 @dataclass(frozen=True)
@@ -91,49 +46,34 @@ class Radio:
     propagation: Propagation
     fading: Fading
     seed: int
-    sharing: Sharing = Sharing()
-    reliability: Reliability = Reliability()
+    sharing: Sharing = field(default_factory=Sharing)
+    reliability: Reliability = field(default_factory=Reliability)
     deadline_covers_round: bool = False
     rx_power_w: float = 0.0
     header_bits: int = 0
-    # The pairs of the last places: a round has several hops, and most meshes stand still.
-    _last: dict[str, tuple[Positions, int, Pairs]] = field(
-        init=False, default_factory=dict, compare=False, repr=False
-    )
-
-    # What a pair gets.
 
     def mean_snr(self, positions: Positions, round_index: int = 0) -> Pairs:
-        """Linear signal-to-noise ratio of every pair, averaged over fading (docs/model.md M3).
+        """Linear signal-to-noise ratio of every pair, averaged over fading; row = receiver (M3)."""
+        return self.air(positions, round_index).pair_snr
 
-            snr = P g / (N0 F B)
+    def air(self, positions: Positions, round_index: int) -> Air:
+        """What lies between the devices in a round; the hops of a round share it."""
+        return self._latest(positions.tobytes(), round_index)
 
-        at full power over the whole band. Where power and band are split alike, noise shrinks with
-        the share of the band as power does, and the share cancels. Row = receiver.
-        Source: the paper's equation 8; g by `meshtune.engine.channels.propagation`.
-        """
-        gain = self.propagation.gain(positions, round_index)
-        snr: Pairs = self.tx_power_w * gain / (self.noise_w_hz * self.bandwidth_hz)
-        return snr
+    @cached_property
+    def _latest(self) -> Callable[[bytes, int], Air]:
+        return lru_cache(maxsize=1)(self._air)
 
-    def pair_snr(self, positions: Positions, round_index: int) -> Pairs:
-        """`mean_snr`, remembered as long as nobody moves."""
-        known = self._last.get("pairs")
-        if known is None or known[0] is not positions or known[1] != round_index:
-            known = (positions, round_index, self.mean_snr(positions, round_index))
-            self._last["pairs"] = known
-        return known[2]
-
-    def link_snr(self, positions: Positions, sends: Transmissions, round_index: int) -> PerLink:
-        """`mean_snr` of the links that are used."""
-        n, links = len(positions), len(sends.receiver)
-        if n <= DENSE_DEVICES or 4 * links > n * n or self.sharing.interferes:
-            known = self.pair_snr(positions, round_index)
-            return np.asarray(known[sends.receiver, sends.link_sender])
-        gain = self.propagation.link_gain(positions, sends.receiver, sends.link_sender, round_index)
-        return np.asarray(self.tx_power_w * gain / (self.noise_w_hz * self.bandwidth_hz))
-
-    # One hop.
+    def _air(self, places: bytes, round_index: int) -> Air:
+        return Air(
+            propagation=self.propagation,
+            fading=self.fading,
+            seed=self.seed,
+            tx_power_w=self.tx_power_w,
+            noise_w=self.noise_w_hz * self.bandwidth_hz,
+            positions=np.frombuffer(places).reshape(-1, 2),
+            round_index=round_index,
+        )
 
     def deliver(
         self,
@@ -153,11 +93,11 @@ class Radio:
         """
         n, attempted = len(sent_bits), sent_bits > 0
         framed = np.where(attempted, sent_bits + self.header_bits, 0)
-        sends = self.transmissions(positions, framed, alike=alike)
-        hop = Hop(self, positions, sends, round_index)
+        sends = self.sharing.transmissions(positions, framed, alike=alike)
+        hop = Hop(self.air(positions, round_index), sends, self.sharing.interferes)
         start_s = self._start(sends, ready_s)
         left_s = self._left(start_s)
-        power = self._power(sends, hop.design(), left_s)
+        power = self._power(sends, self._design(hop), left_s)
         rate = self._rate(sends, hop, power, left_s)
         through, tries = self._tries(sends, hop, power, rate)
 
@@ -194,34 +134,6 @@ class Radio:
             bandwidth_time_hz_s=float(matrix(sends, n, area_hz_s[sends.link], 0.0).sum()),
         )
 
-    def transmissions(
-        self, positions: Positions, sent_bits: Int64[np.ndarray, "n n"], *, alike: bool = True
-    ) -> Transmissions:
-        """What goes on air for these messages, in which part of the band and in which slot (M31).
-
-        Messages made to order (not `alike`) cannot be broadcast: a sender sends them one by one.
-        """
-        sharing = self.sharing
-        to_all = sharing.sends_to_all and alike
-        sender, bits, link, receiver = (broadcast if to_all else unicast)(sent_bits)
-        parts, slot = np.ones_like(sender), np.zeros_like(sender)
-        if sharing.access == "tdma":
-            slot = np.arange(len(sender))
-            if sharing.reuse_range_m is not None:
-                near = distances_m(positions) <= sharing.reuse_range_m
-                slot = spatial_slots(near, sender, link, receiver)
-            return Transmissions(sender, bits, parts, slot, link, receiver)
-        if sharing.access == "ofdma":
-            parts = np.bincount(sender, minlength=len(sent_bits))[sender]
-        elif not alike:
-            slot = places_in_group(sender)
-        if sharing.half_duplex:
-            turn = taking_turns(sent_bits > 0)[sender]
-            slot = slot + (slot.max(initial=0) + 1) * turn
-        # Turns and places may leave slots that nobody uses.
-        slot = np.unique(slot, return_inverse=True)[1]
-        return Transmissions(sender, bits, parts, slot, link, receiver)
-
     def _start(self, sends: Transmissions, ready_s: Float64[np.ndarray, " n"] | None) -> PerSend:
         """When transmissions may begin; slots wait until all senders are ready."""
         if ready_s is None:
@@ -234,6 +146,21 @@ class Radio:
         if not self.deadline_covers_round:
             return np.full_like(start_s, self.deadline_s)
         return np.maximum(self.deadline_s - start_s, 0.0)
+
+    def _design(self, hop: Hop) -> PerLink:
+        """SNR that a link is planned with, at full power over the whole band.
+
+        The SNR of this round where the sender knows the fading; else the mean less the margin.
+        """
+        if self.reliability.loss == "outage":
+            return np.asarray(hop.mean / self.reliability.margin)
+        return hop.alone(0)
+
+    def _planned(self, hop: Hop, power: Power) -> PerLink:
+        """The same with the power that is really used, and with interference."""
+        if self.reliability.loss == "outage":
+            return np.asarray(hop.sinr(power, None) / self.reliability.margin)
+        return hop.sinr(power, 0)
 
     def _power(self, sends: Transmissions, design: PerLink, left_s: PerSend) -> Power:
         """Watts of every transmission (M32).
@@ -278,7 +205,7 @@ class Radio:
         cannot follow is left behind rather than holding up the others (our choice).
         """
         band_hz = self.bandwidth_hz / sends.parts
-        link_rate = band_hz[sends.link] * self.rule.efficiency(hop.planned(power))
+        link_rate = band_hz[sends.link] * self.rule.efficiency(self._planned(hop, power))
         if len(sends.sender) == len(sends.link):
             return np.asarray(link_rate)
         worst = np.full(len(sends.sender), np.inf)
@@ -328,24 +255,28 @@ class Radio:
         not count. Closed forms and quadrature; with interference a mean over 16 to 128 drawn
         rounds. Power control by the deadline counts as an equal split (our choice).
         """
-        sends = self.transmissions(positions, linked.astype(np.int64))
+        sends = self.sharing.transmissions(positions, linked.astype(np.int64))
         split = replace(self, sharing=replace(self.sharing, power="split"))
         planning = self if self.sharing.power != "deadline" else split
         power = planning._power(sends, np.ones(len(sends.receiver)), np.ones(len(sends.sender)))
         n, band_hz = len(positions), (self.bandwidth_hz / sends.parts)[sends.link]
         payload = bits[sends.receiver, sends.link_sender]
         needed = (payload + self.header_bits) / band_hz / self.deadline_s
-        hop = Hop(self, positions, sends, round_index)
+        hop = Hop(self.air(positions, round_index), sends, self.sharing.interferes)
+        over_fading = Expectation(self.rule, self.fading, self.reliability)
         mean = hop.sinr(power, None)
         if self.sharing.interferes:
             draws = int(np.clip(SAMPLES // max(len(mean), 1), 16, FADES))
-            drawn = [replace(hop, round_index=k).sinr(power, 0) for k in range(draws)]
-            efficiency, loss = self._sampled(mean, np.stack(drawn, axis=1), needed)
+            drawn = [
+                replace(hop, air=replace(hop.air, round_index=k)).sinr(power, 0)
+                for k in range(draws)
+            ]
+            efficiency, loss = over_fading.sampled(mean, np.stack(drawn, axis=1), needed)
         elif self.reliability.loss == "waterfall":
             fades = mean[:, None] * quantiles(self.fading.law, FADES)
-            efficiency, loss = self._sampled(mean, fades, needed)
+            efficiency, loss = over_fading.sampled(mean, fades, needed)
         else:
-            efficiency, loss = self._expected(mean, needed)
+            efficiency, loss = over_fading.exact(mean, needed)
         rate = band_hz * efficiency
         if len(sends.sender) < len(sends.link):  # a broadcast goes at the rate of its worst link
             worst = np.full(len(sends.sender), np.inf)
@@ -356,45 +287,3 @@ class Radio:
             mean_rate_bit_s=matrix(sends, n, rate, np.nan),
             loss_prob=matrix(sends, n, np.where(payload > 0, loss, np.nan), np.nan),
         )
-
-    def _expected(self, mean: PerLink, needed: PerLink) -> tuple[PerLink, PerLink]:
-        """Mean efficiency and loss in closed form, of links without interference.
-
-        `mean` is the mean SNR, `needed` the efficiency at which one try just meets the deadline.
-        """
-        law, rule = self.fading.law, self.rule
-        if self.reliability.loss == "deadline":
-            return mean_efficiency(law, rule, mean), outage_prob(law, rule, mean, needed)
-        aimed = rule.efficiency(mean / self.reliability.margin)
-        return aimed, self._after_tries(outage_prob(law, rule, mean, aimed), aimed, needed)
-
-    def _sampled(
-        self, mean: PerLink, sinr: Float64[np.ndarray, "m s"], needed: PerLink
-    ) -> tuple[PerLink, PerLink]:
-        """The same averaged over equally likely fades `sinr` of every link."""
-        efficiency = self.rule.efficiency(sinr)
-        if self.reliability.loss == "outage":
-            aimed = self.rule.efficiency(mean / self.reliability.margin)
-            faded = (efficiency < aimed[:, None]).mean(axis=1)
-            return aimed, self._after_tries(faded, aimed, needed)
-        fit = np.floor(ratio(efficiency, needed[:, None]) + ROUNDING)
-        lost = (fit < 1).astype(np.float64)
-        if self.reliability.loss == "waterfall":  # the tries of one message share their fade
-            broken = waterfall_loss(sinr, self.reliability.threshold)
-            lost = broken ** np.minimum(fit, self.reliability.tries)
-        return np.asarray(efficiency.mean(axis=1)), np.asarray(lost.mean(axis=1))
-
-    def _after_tries(self, loss: PerLink, aimed: PerLink, needed: PerLink) -> PerLink:
-        """Loss after all tries that fit into the deadline, each under a fading of its own."""
-        most = 1 if self.fading.correlation is not None else self.reliability.tries
-        fit = np.minimum(np.floor(ratio(aimed, needed) + ROUNDING), most)
-        return np.asarray(np.where(fit < 1, 1.0, loss**fit))
-
-
-def quantiles(law: FadingLaw, count: int) -> Float64[np.ndarray, " count"]:
-    """`count` equally likely gains of a law: the middles of as many equal slices."""
-    low, high = law.ends()
-    if low == high:
-        return np.full(count, low)
-    gain = np.linspace(np.sqrt(low), np.sqrt(high), GRID) ** 2
-    return np.interp((np.arange(count) + 0.5) / count, law.below_prob(gain), gain)

@@ -56,10 +56,13 @@ def check_python() -> Check:
 
 
 def pinned_versions() -> dict[str, str]:
-    """The versions that this Meshtune was tested with."""
-    lines = files("meshtune").joinpath("constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
-    return {name.strip(): pinned.strip() for name, pinned in pins}
+    """The versions that this Meshtune was tested with; none if it came without its list."""
+    pins = files("meshtune").joinpath("constraints.txt")
+    if not pins.is_file():
+        return {}
+    lines = pins.read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {name.strip(): pinned.strip() for name, pinned in pairs}
 
 
 def installed_versions() -> dict[str, str | None]:
@@ -84,19 +87,25 @@ def check_packages(pinned: dict[str, str], installed: dict[str, str | None]) -> 
         names = ", ".join(missing)
         return Check("Packages", Verdict.BAD, f"missing: {names}", "run `make setup` again")
     pins = {_canonical(name): pin for name, pin in pinned.items()}
+    versions = {name: found for name, found in installed.items() if found is not None}
+    unknown = [name for name in versions if _canonical(name) not in pins]
+    if unknown or not versions:
+        names = ", ".join(unknown) if pins and unknown else "all packages"
+        advice = "works most likely; install Meshtune from its wheel or with `make setup`"
+        return Check("Packages", Verdict.NOTE, f"tested versions not known: {names}", advice)
     other = [
         f"{name} {found} (tested: {pins[_canonical(name)]})"
-        for name, found in installed.items()
-        if found is not None and _public(found) != pins.get(_canonical(name), _public(found))
+        for name, found in versions.items()
+        if _public(found) != pins[_canonical(name)]
     ]
     if other:
         advice = "works most likely; `make setup` installs the tested versions"
         return Check("Packages", Verdict.NOTE, ", ".join(other), advice)
-    return Check("Packages", Verdict.GOOD, f"{len(installed)} packages, all as tested")
+    return Check("Packages", Verdict.GOOD, f"{len(versions)} packages, all as tested")
 
 
 def check_processor() -> list[Check]:
-    """Cores, threads, bfloat16 and graphics card."""
+    """Cores, threads, bfloat16, and a graphics card, which nothing here uses."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -109,7 +118,7 @@ def check_processor() -> list[Check]:
 
 
 def _check_bfloat16() -> Check:
-    from meshtune.engine.backbone.forward import fast_precision
+    from meshtune.engine.backbone.model import fast_precision
 
     if fast_precision() == "bfloat16":
         return Check("bfloat16", Verdict.GOOD, "multiplied in hardware, used by default")
@@ -121,20 +130,23 @@ def _check_gpu() -> Check:
     import torch
 
     if torch.cuda.is_available():
-        return Check("GPU", Verdict.GOOD, torch.cuda.get_device_name(0))
+        return Check("GPU", Verdict.GOOD, f"{torch.cuda.get_device_name(0)}, not used")
     return Check("GPU", Verdict.GOOD, "none; none is needed")
 
 
 def check_model() -> Check:
-    """The embedded language model is on disk and answers."""
-    from meshtune.engine.backbone.embedded import load_embedded
+    """The embedded language model is on disk and can be read."""
+    from safetensors import SafetensorError
+
+    from meshtune.engine.backbone.embedded import embedded_parameters, embedded_tokenizer
 
     try:
-        model, _ = load_embedded()
-    except (AssetMissing, OSError, ValueError) as error:
+        embedded_tokenizer()
+        count = embedded_parameters()
+    except (AssetMissing, OSError, ValueError, SafetensorError) as error:
         advice = "install the package again, with its weights"
         return Check("Language model", Verdict.BAD, str(error), advice)
-    return Check("Language model", Verdict.GOOD, f"{model.num_parameters():,} parameters")
+    return Check("Language model", Verdict.GOOD, f"{count:,} parameters")
 
 
 def check_browser() -> Check:

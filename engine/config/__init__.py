@@ -3,34 +3,17 @@
 Every field carries its default, bounds, unit and help text; every checker of a config is here.
 """
 
-from meshtune.engine.config.channel import (
+from meshtune.engine.config.access import (
     Access,
-    Band,
     Broadcast,
-    Channel,
     DeadlineOnly,
-    Fading,
-    FreeSpace,
-    GainTable,
-    IdealChannel,
-    InhOffice,
-    LogDistance,
     Loss,
-    Nakagami,
-    NoFading,
     Ofdma,
     Outage,
-    PaperChannel,
-    PathLoss,
-    RadioChannel,
-    Rayleigh,
-    Rician,
-    SidelinkHighway,
-    SidelinkUrban,
     Tdma,
-    UmiStreetCanyon,
     Waterfall,
 )
+from meshtune.engine.config.channel import Band, Channel, IdealChannel, PaperChannel, RadioChannel
 from meshtune.engine.config.errors import UNION_FIELDS, plain_errors
 from meshtune.engine.config.fleet import TASK_NAMES, Fleet, HardwareName, TaskName
 from meshtune.engine.config.method import Method
@@ -45,6 +28,21 @@ from meshtune.engine.config.motion import (
 )
 from meshtune.engine.config.names import name_problem
 from meshtune.engine.config.nearest import nearest_field, no_such_field
+from meshtune.engine.config.propagation import (
+    Fading,
+    FreeSpace,
+    GainTable,
+    InhOffice,
+    LogDistance,
+    Nakagami,
+    NoFading,
+    PathLoss,
+    Rayleigh,
+    Rician,
+    SidelinkHighway,
+    SidelinkUrban,
+    UmiStreetCanyon,
+)
 from meshtune.engine.config.run import RunConfig, canonical_json, config_hash, with_values
 from meshtune.engine.config.topology import (
     Agnes,
@@ -69,22 +67,6 @@ from meshtune.engine.config.topology import (
     WattsStrogatz,
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
-from meshtune.engine.fields import (
-    OUR_CHOICE,
-    DBm,
-    Decibel,
-    Finite,
-    Hertz,
-    InputName,
-    Metres,
-    MetresPerSecond,
-    Part,
-    Probability,
-    Seconds,
-    Sha256,
-    Watts,
-    unit,
-)
 
 __all__ = [
     "OUR_CHOICE",

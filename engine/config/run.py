@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from meshtune.engine.config.channel import Channel, PaperChannel, RadioChannel, UmiStreetCanyon
+from meshtune.engine.config.channel import Channel, PaperChannel, RadioChannel
 from meshtune.engine.config.errors import misfit
 from meshtune.engine.config.fleet import Fleet
 from meshtune.engine.config.method import Method, default_method
 from meshtune.engine.config.motion import Churn, Mobility, Moving, Static, Trace
+from meshtune.engine.config.propagation import UmiStreetCanyon
 from meshtune.engine.config.topology import (
     Agnes,
     BarabasiAlbert,

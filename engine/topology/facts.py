@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Int64
-from scipy.sparse.csgraph import connected_components
 
 from meshtune.engine.mesh import Links
 
@@ -18,6 +17,8 @@ def degrees(linked: Links) -> Int64[np.ndarray, " n"]:
 
 def components(linked: Links) -> int:
     """Parts without a link between them, in any direction; 1 if the mesh is connected (M24)."""
+    from scipy.sparse.csgraph import connected_components
+
     return int(connected_components(linked, directed=False, return_labels=False))
 
 

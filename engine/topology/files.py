@@ -15,7 +15,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -69,7 +68,7 @@ class MeshFile:
     notes: tuple[str, ...] = ()
 
 
-class _Device(c.Part):
+class _Device(Part):
     """One device of a file; strict, so that text is no number."""
 
     model_config = ConfigDict(strict=True)
@@ -79,7 +78,7 @@ class _Device(c.Part):
     task: c.TaskName | None = None
 
 
-class _Devices(c.Part):
+class _Devices(Part):
     """A whole file."""
 
     model_config = ConfigDict(strict=True)
@@ -157,6 +156,8 @@ def to_graphml(places: Places, linked: Links, tasks: Sequence[c.TaskName] | None
     Raises:
         ValueError: a link works in one direction only, which the mesh of a file does not.
     """
+    import networkx as nx
+
     written = _to_file(places, linked, tasks)
     graph: nx.Graph[int] = nx.Graph()
     for number, device in enumerate(written.devices):
@@ -306,6 +307,8 @@ def _laid_out(devices: int, links: Pairs) -> tuple[c.Point, ...]:
 
     Source: Fruchterman & Reingold, Graph Drawing by Force-Directed Placement (1991).
     """
+    import networkx as nx
+
     graph: nx.Graph[int] = nx.empty_graph(devices)
     # Links that name no device are refused later, in the words of a drawn mesh.
     graph.add_edges_from(pair for pair in links if min(pair) >= 0 and max(pair) < devices)

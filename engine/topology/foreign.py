@@ -14,8 +14,6 @@ from itertools import pairwise
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import networkx as nx
-
 from meshtune.engine.texts import xml_of
 
 Said = dict[str, object]  # attributes of a node; their names in lower case
@@ -186,6 +184,8 @@ def of_gml(text: str) -> Graph:
     Raises:
         ValueError: it is no GML.
     """
+    import networkx as nx
+
     # Else networkx refuses the second edge of a pair.
     several = re.sub(r"(?im)^(\s*graph\s*\[)", r"\1 multigraph 1 ", text, count=1)
     try:

@@ -3,7 +3,6 @@
 from itertools import combinations, pairwise
 from typing import assert_never
 
-import networkx as nx
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
@@ -190,10 +189,14 @@ def _by_lot(config: c.RunConfig, topology: ByLot) -> Links:
             upper = np.triu(rng.random((devices, devices)) < topology.link_prob, k=1)
             linked = upper | upper.T
         case c.WattsStrogatz():
+            import networkx as nx
+
             bend_prob, lot = topology.bend_prob, int(rng.integers(2**63))
             graph = nx.watts_strogatz_graph(devices, topology.neighbours, bend_prob, seed=lot)
             linked = linked_pairs(devices, list(graph.edges))
         case c.BarabasiAlbert():
+            import networkx as nx
+
             graph = nx.barabasi_albert_graph(
                 devices, topology.links_each, seed=int(rng.integers(2**63))
             )

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from meshtune.engine.mesh import Links
 
@@ -15,6 +14,8 @@ def joined(linked: Links, distances: Float64[np.ndarray, "n n"]) -> Links:
     the result is the minimum spanning tree itself (Kruskal, On the Shortest Spanning Subtree of a
     Graph, 1956). Both matrices are symmetric.
     """
+    from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+
     if connected_components(linked, directed=False, return_labels=False) == 1:
         return linked.copy()
     devices = len(linked)

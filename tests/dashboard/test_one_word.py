@@ -22,7 +22,8 @@ from meshtune.db.session import reading, writing
 from meshtune.engine.config import RunConfig
 from meshtune.engine.quantities import QUANTITIES, TOTALS
 from meshtune.engine.records import RoundRecord, RunStatus
-from meshtune.engine.sweep import METRICS, SweepSpec, cells
+from meshtune.engine.sweep import SweepSpec, cells
+from meshtune.engine.sweep_results import METRICS
 from tests.dashboard.conftest import Opener
 from tests.support.builders import LEASE_S, sample_provenance, sample_record, tiny_config
 from tests.support.real_api import RealApi

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings as budget, strategies
 from meshtune.backend.app import create_app
 from meshtune.backend.schemas.runs import PlanOut, Problem, RunDetail
 from meshtune.backend.settings import Settings
-from meshtune.engine.commands import app as cli
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import EXIT_REFUSED, answer
 from meshtune.engine.config import RunConfig
 from meshtune.engine.presets import load_preset, preset_names
 
@@ -130,7 +131,7 @@ def call(*argv: str) -> Ended:
     code = 0
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
         try:
-            cli.answer(cli.app, argv=list(argv))
+            answer(app, argv=list(argv))
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return Ended(code, out.getvalue(), err.getvalue())
@@ -138,7 +139,7 @@ def call(*argv: str) -> Ended:
 
 def answered(ended: Ended) -> None:
     """The command did as planned, or refused in sentences."""
-    assert ended.code in (0, cli.EXIT_REFUSED), ended
+    assert ended.code in (0, EXIT_REFUSED), ended
     assert "Traceback" not in ended.err
     assert "pydantic" not in ended.err
     assert "validation error" not in ended.err
@@ -169,7 +170,7 @@ def test_a_file_of_anything_is_refused_in_sentences(
     for command in ("plan", "run"):
         ended = call(command, str(file))
         answered(ended)
-        assert ended.code == cli.EXIT_REFUSED
+        assert ended.code == EXIT_REFUSED
 
 
 FIELDS = sorted(
@@ -189,7 +190,7 @@ def test_any_change_by_set_is_planned_or_refused_in_sentences(field: str, value:
     # Rounds are out of bounds, so `run` must refuse whatever else it is told.
     ended = call("run", "quick", f"--set={field}={text}", "--set", "rounds=0")
     answered(ended)
-    assert ended.code == cli.EXIT_REFUSED
+    assert ended.code == EXIT_REFUSED
 
 
 @pytest.fixture(scope="module")

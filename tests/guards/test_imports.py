@@ -71,3 +71,24 @@ def test_a_process_that_trains_loads_no_more_than_it_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Each takes a tenth of a second of processor time or more, and no round needs it at once.
+LATER = ("transformers", "peft", "scipy", "networkx", "pandas", "rich", "typer", "torch._dynamo")
+
+
+def test_the_round_loop_loads_torch_and_little_else() -> None:
+    assert loaded_by("meshtune.engine.simulate", LATER) == "[]"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["reproduce", "--help"]])
+def test_help_waits_for_nothing_that_computes(words: list[str]) -> None:
+    code = (
+        "import sys; from meshtune.engine.commands.app import app\n"
+        f"app({words}, standalone_mode=False)\n"
+        "heavy = ('torch', 'numpy', 'jaxtyping', 'meshtune.engine.config')\n"
+        "print([n for n in heavy if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -15,7 +15,7 @@ from meshtune.backend.training.engine import Start, load_engine
 from meshtune.backend.training.verify import verified
 from meshtune.db import leases, rounds, runs, steering
 from meshtune.db.session import reading, writing
-from meshtune.engine.commands.app import answer
+from meshtune.engine.commands.console import answer
 from meshtune.engine.config import RunConfig
 from meshtune.engine.records import RunStatus
 from tests.support.builders import LEASE_S, tiny_config

@@ -1,6 +1,7 @@
 """The built wheel, alone in a fresh environment, beside packages with our old names."""
 
 import os
+import re
 import shutil
 import signal
 import site
@@ -78,6 +79,8 @@ def told(bin_dir: Path, folder: Path, *words: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    # Libraries beneath would draw progress bars of their own.
+    assert not re.search(r"Loading|it/s|%\|", done.stdout + done.stderr)
     return done.stdout
 
 
@@ -115,6 +118,19 @@ def test_doctor_run_and_report_work_beside_foreign_packages(bin_dir: Path, elsew
     less = ("--set", "rounds=1", "--set", "evaluation.samples_per_task=2")
     told(bin_dir, elsewhere, "run", "quick", *less, "--out", "run.jsonl")
     assert len((elsewhere / "run.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_the_doctor_names_both_versions_where_they_differ(bin_dir: Path, elsewhere: Path) -> None:
+    (theirs,) = bin_dir.parent.glob("lib/python*/site-packages")
+    other = theirs / "rich-0.0.1.dist-info"  # found before the one that is needed
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: rich\nVersion: 0.0.1\n")
+    try:
+        said = told(bin_dir, elsewhere, "doctor")
+    finally:
+        shutil.rmtree(other)
+    assert re.search(r"rich 0\.0\.1 \(tested: \d+\.\d+\.\d+\)", said)
+    assert "all as tested" not in said
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import given, strategies as st
 
 from meshtune.engine.channels import Radio
+from meshtune.engine.channels.access import Sharing
 from meshtune.engine.channels.base import Delivery
 from meshtune.engine.channels.capacity import RateRule
 from meshtune.engine.channels.fading import Fading, RayleighLaw, Steady
 from meshtune.engine.channels.propagation import FreeSpace
-from meshtune.engine.channels.radio import Reliability, Sharing
+from meshtune.engine.channels.quality import Reliability
 from meshtune.engine.rng import stream
 
 

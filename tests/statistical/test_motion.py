@@ -8,13 +8,9 @@ import pytest
 
 from meshtune.engine import config as c
 from meshtune.engine.topology.churn import links_up, present
-from meshtune.engine.topology.motion import (
-    GaussMarkovLaw,
-    Motion,
-    Moving,
-    WaypointLaw,
-    build_motion,
-)
+from meshtune.engine.topology.gauss_markov import GaussMarkovLaw
+from meshtune.engine.topology.motion import Motion, Moving, build_motion
+from meshtune.engine.topology.waypoint import WaypointLaw
 
 WIDE_M = 1e6
 

@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from meshtune.engine.channels import Radio
+from meshtune.engine.channels.access import Sharing
 from meshtune.engine.channels.capacity import RateRule
 from meshtune.engine.channels.fading import Fading, FadingLaw, Steady
-from meshtune.engine.channels.radio import Reliability, Sharing
+from meshtune.engine.channels.quality import Reliability
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from meshtune.db import tokens
 from meshtune.db.errors import StoreError
 from meshtune.db.session import reading, writing
 from meshtune.db.tokens import Scope
-from meshtune.engine.commands.app import EXIT_REFUSED, answer
+from meshtune.engine.commands.console import EXIT_REFUSED, answer
 from tests.support.builders import tiny_config
 
 # Host headers that are none: what reads them may see different names in them.

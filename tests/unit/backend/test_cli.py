@@ -23,7 +23,7 @@ from meshtune.backend.training import supervisor as worker
 from meshtune.db import rounds, runs
 from meshtune.db.errors import StoreError
 from meshtune.db.session import reading
-from meshtune.engine.commands.app import EXIT_REFUSED, Refused, answer
+from meshtune.engine.commands.console import EXIT_REFUSED, Refused, answer
 from meshtune.engine.commands.doctor import Check, Verdict
 from meshtune.engine.records import RoundRecord, RunStatus
 from tests.support.builders import stored_run

@@ -18,7 +18,8 @@ from meshtune.backend.schemas.runs import RunDetail
 from meshtune.backend.settings import Settings
 from meshtune.db import steering
 from meshtune.db.session import writing
-from meshtune.engine.commands import app as cli
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import EXIT_REFUSED, answer
 from meshtune.engine.config import name_problem
 from meshtune.engine.sweep import SweepRefused, SweepSpec
 from tests.support.builders import stored_run, tiny_config
@@ -95,8 +96,8 @@ def test_the_command_line_refuses_a_name_that_nobody_sees(
     assert tomllib.loads(file.read_text("utf-8"))["name"] == "\u200b"
     for argv in (["run", str(file)], ["run", "quick", "--set", "name=\u200b"]):
         with pytest.raises(SystemExit) as end:
-            cli.answer(cli.app, argv=argv)
-        assert end.value.code == cli.EXIT_REFUSED
+            answer(app, argv=argv)
+        assert end.value.code == EXIT_REFUSED
         assert SENTENCE in capsys.readouterr().err
 
 

@@ -13,7 +13,7 @@ from meshtune.backend.settings import Settings
 from meshtune.db import leases, runs, sweeps
 from meshtune.db.errors import StoreError
 from meshtune.db.session import reading, writing
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, EXIT_REFUSED, answer
+from meshtune.engine.commands.console import EXIT_INTERRUPTED, EXIT_REFUSED, answer
 from meshtune.engine.records import RunStatus
 from tests.support.builders import play
 

@@ -14,7 +14,8 @@ from meshtune.dashboard.look.format import MISSING
 from meshtune.dashboard.sweeps import parts
 from meshtune.engine.presets import load_preset, preset_names
 from meshtune.engine.records import RunStatus
-from meshtune.engine.sweep import METRICS, SweepSpec, cells
+from meshtune.engine.sweep import SweepSpec, cells
+from meshtune.engine.sweep_results import METRICS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -13,22 +13,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from meshtune.engine.backbone import embedded
-from meshtune.engine.backbone.corpus import (
-    PHASES,
-    Writer,
-    documents,
-    write_addition,
-    write_expression,
-    write_list,
-    write_verdicts,
-)
+from meshtune.engine.backbone.corpus import PHASES, documents
 from meshtune.engine.backbone.embedded import (
     embedded_backbone,
     embedded_folder,
+    embedded_parameters,
     embedded_tokenizer,
     load_embedded,
 )
-from meshtune.engine.backbone.forward import backbone_from_llama
+from meshtune.engine.backbone.model import backbone_from_llama
 from meshtune.engine.backbone.pretrain import (
     CHARACTERS,
     PAD,
@@ -43,6 +36,13 @@ from meshtune.engine.backbone.pretrain import (
     rate_factor,
 )
 from meshtune.engine.backbone.probe import Setup, accuracy, prompt_loss, table_lines
+from meshtune.engine.backbone.writers import (
+    Writer,
+    write_addition,
+    write_expression,
+    write_list,
+    write_verdicts,
+)
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.tasks import build_task, test_samples as held_out_samples
@@ -77,6 +77,7 @@ def test_the_folder_loads_with_plain_transformers() -> None:
 
 def test_the_model_is_small_tied_and_frozen(shipped: PreTrainedModel) -> None:
     assert 1.0e6 <= shipped.num_parameters() <= 1.6e6
+    assert embedded_parameters() == shipped.num_parameters()
     assert shipped.config.tie_word_embeddings
     assert shipped.dtype == torch.float32
     assert not shipped.training

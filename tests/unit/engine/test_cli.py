@@ -8,17 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
-from meshtune.engine.commands.app import (
-    EXIT_REFUSED,
-    Refused,
-    answer,
-    app,
-    opened,
-    parsed_change,
-    quantity,
-)
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import EXIT_REFUSED, Refused, answer, opened
+from meshtune.engine.commands.experiment import parsed_change
 from meshtune.engine.planning.plan import Plan
 from meshtune.engine.presets import preset_names
+from meshtune.engine.quantities import quantity
 
 
 class Said(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from meshtune.engine.backbone.embedded import embedded_tokenizer, load_embedded
-from meshtune.engine.backbone.forward import backbone_from_llama
+from meshtune.engine.backbone.model import backbone_from_llama
 from meshtune.engine.config import TASK_NAMES, HardwareName
 from meshtune.engine.costs import method_costs
 from meshtune.engine.methods.rules import build_method

@@ -15,7 +15,8 @@ from meshtune.engine import simulate as loop
 from meshtune.engine.adapters.stack import Adapters, mix
 from meshtune.engine.answering.evaluate import Scores
 from meshtune.engine.channels import hop as on_links
-from meshtune.engine.commands.app import EXIT_DIVERGED, answer, app
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import EXIT_DIVERGED, answer
 from meshtune.engine.config import RunConfig
 from meshtune.engine.divergence import (
     require_distances,
@@ -264,7 +265,7 @@ def test_the_command_line_keeps_the_finite_rounds_and_ends_with_one_sentence(
 ) -> None:
     enlarging(monkeypatch, 1e9, rounds=(1,))
     monkeypatch.setattr(
-        "meshtune.engine.commands.app.chosen_config", lambda *_: tiny_config(rounds=3)
+        "meshtune.engine.commands.experiment.chosen_config", lambda *_: tiny_config(rounds=3)
     )
     out = tmp_path / "out.jsonl"
     with pytest.raises(SystemExit) as left:

@@ -14,7 +14,9 @@ from torch.testing import assert_close
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.evaluate import answers, evaluate, own_accuracy, prompt_weights
 from meshtune.engine.answering.exam import Exam
-from meshtune.engine.backbone.forward import Backbone, backbone_from_llama, forward, prompt_inputs
+from meshtune.engine.backbone.forward import forward
+from meshtune.engine.backbone.model import Backbone, backbone_from_llama
+from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.methods.shared.signatures import by_device, signatures

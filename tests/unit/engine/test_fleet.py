@@ -16,7 +16,7 @@ from meshtune.engine.adapters.stack import (
     module_shapes,
     select,
 )
-from meshtune.engine.backbone.forward import Backbone, backbone_from_llama
+from meshtune.engine.backbone.model import Backbone, backbone_from_llama
 from meshtune.engine.fleet import (
     OptimizerState,
     TrainingRule,

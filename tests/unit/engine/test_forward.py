@@ -8,18 +8,10 @@ import torch
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, initial_adapters, module_shapes, select
-from meshtune.engine.backbone.forward import (
-    Backbone,
-    TopRanks,
-    backbone_from_llama,
-    fast_precision,
-    fleet_gradient,
-    fleet_loss,
-    forward,
-    forward_experts,
-    largest_kept,
-    prompt_inputs,
-)
+from meshtune.engine.backbone.experts import TopRanks, forward_experts, largest_kept
+from meshtune.engine.backbone.forward import fleet_gradient, fleet_loss, forward
+from meshtune.engine.backbone.model import Backbone, backbone_from_llama, fast_precision
+from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.methods.rules import Gate
 from tests.support.gates import slow_logits

@@ -9,13 +9,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters, flatten
-from meshtune.engine.backbone.forward import (
-    Backbone,
-    backbone_from_llama,
-    fleet_gradient,
-    fleet_loss,
-    forward,
-)
+from meshtune.engine.backbone.forward import fleet_gradient, fleet_loss, forward
+from meshtune.engine.backbone.model import Backbone, backbone_from_llama
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
 from meshtune.engine.methods.full_gossip.rules import FullGossipRules
 from tests.support.methods import setup_of

@@ -10,13 +10,12 @@ from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering import metrics
+from meshtune.engine.answering.interference import Questions, output_interference
 from meshtune.engine.answering.metrics import (
     Exchange,
-    Questions,
     cluster_distances,
     fleet_metrics,
     mask_collisions,
-    output_interference,
     parameters_trained,
     principal_cosine,
     update_cosines,

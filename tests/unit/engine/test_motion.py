@@ -9,19 +9,18 @@ import pytest
 from meshtune.engine import config as c
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.topology import motion
+from meshtune.engine.topology.disc import Disc
+from meshtune.engine.topology.gauss_markov import Drift, GaussMarkovLaw, reflected
 from meshtune.engine.topology.motion import (
-    Disc,
-    GaussMarkovLaw,
     Motion,
     Moving,
-    WaypointLaw,
     area_centre_m,
     area_of,
     area_radius_m,
     build_motion,
-    reflected,
 )
 from meshtune.engine.topology.traces import SUFFIXES, read_trace
+from meshtune.engine.topology.waypoint import WaypointLaw
 
 RADIUS_M = 100.0
 WALKS: list[c.Mobility] = [
@@ -227,7 +226,7 @@ def test_velocity_follows_the_recursion_of_gauss_and_markov():
     assert steps == pytest.approx(np.broadcast_to(steps[:1], steps.shape), abs=1e-3)
     law = law_of(build_motion(c.GaussMarkov(memory=0.0), disc_places(6), 1e6, 3), GaussMarkovLaw)
     first = law.first()
-    other = motion.Drift(first.place, 0.0 * first.velocity, first.mean)
+    other = Drift(first.place, 0.0 * first.velocity, first.mean)
     assert np.array_equal(law.following(first, 1).velocity, law.following(other, 1).velocity)
 
 

@@ -8,15 +8,8 @@ import pytest
 import torch
 
 from meshtune.engine.answering.evaluate import answers
-from meshtune.engine.answering.playground import (
-    ANSWER_TOKENS,
-    Answered,
-    BadPrompt,
-    GateWish,
-    Lab,
-    Question,
-    ask,
-)
+from meshtune.engine.answering.playground import ANSWER_TOKENS, Lab, ask
+from meshtune.engine.answering.playground_values import Answered, BadPrompt, GateWish, Question
 from meshtune.engine.checkpoint import save_state
 from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.simulate import play_round

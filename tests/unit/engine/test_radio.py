@@ -7,9 +7,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 from meshtune.engine.channels import build_channel
+from meshtune.engine.channels.access import Sharing
 from meshtune.engine.channels.capacity import RateRule
 from meshtune.engine.channels.fading import RayleighLaw
-from meshtune.engine.channels.radio import Radio, Reliability, Sharing
+from meshtune.engine.channels.quality import Reliability
+from meshtune.engine.channels.radio import Radio
 from meshtune.engine.config import RunConfig, with_values
 from tests.support.radios import radio_of
 

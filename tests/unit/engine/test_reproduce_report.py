@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from meshtune.engine.commands.app import EXIT_INTERRUPTED, EXIT_REFUSED, answer, app
+from meshtune.engine.commands.app import app
+from meshtune.engine.commands.console import EXIT_INTERRUPTED, EXIT_REFUSED, answer
 from meshtune.engine.reproduce import campaign
 from meshtune.engine.reproduce.arms import BASE, arm_named
 from meshtune.engine.reproduce.report import (
@@ -15,11 +16,11 @@ from meshtune.engine.reproduce.report import (
     as_markdown,
     as_table,
     best_rate,
-    paper_sheet,
     report,
     sweep_report,
 )
 from meshtune.engine.reproduce.results import RunResult, by_arm
+from meshtune.engine.reproduce.sheets import paper_sheet
 from meshtune.engine.reproduce.summary import Summary, pareto_front, summaries
 from tests.support.campaigns import FakePlay, run_result
 

@@ -15,19 +15,15 @@ from meshtune.engine.errors import ConfigFileError
 from meshtune.engine.naming import NAME_MAX
 from meshtune.engine.sweep import (
     CELLS_MAX,
-    METRICS,
-    Outcome,
     Span,
     SweepRefused,
     SweepSpec,
-    best,
     cells,
     config_sha256,
-    default_goal,
     read_spec,
     run_name,
-    table,
 )
+from meshtune.engine.sweep_results import METRICS, Outcome, best, default_goal, table
 
 
 def spec(**values: Any) -> SweepSpec:

@@ -1,0 +1,70 @@
+"""What the playground is asked and what it tells."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from meshtune.engine.config import TaskName
+from meshtune.engine.methods.rules import Gate
+from meshtune.engine.methods.shared.gates import GateName
+
+ArmName = Literal["base", "own", "merged", "gated", "oracle"]
+
+
+class BadPrompt(ValueError):
+    """What was typed cannot be asked; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, and what is known of it: its task and answer if it is a test question."""
+
+    prompt: str
+    task: TaskName | None = None
+    answer: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GateWish:
+    """How to gate, where it should differ from the run. `off` names experts of the device."""
+
+    kind: GateName | None = None
+    level: Literal["prompt", "token"] | None = None
+    blend: Literal["hard", "soft"] | None = None
+    top_k: int | None = None
+    off: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class ArmReply:
+    """What one arm said. `likely` and `options` are probabilities of the first answer token."""
+
+    name: ArmName
+    text: str
+    correct: bool | None
+    likely: tuple[tuple[str, float], ...]
+    options: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class ExpertShown:
+    """An expert that the device holds, in the order of its library."""
+
+    task: TaskName
+    on: bool
+    weight: float  # mean over modules and prompt tokens
+
+
+@dataclass(frozen=True)
+class Answered:
+    """All of it. `gate` holds weights by module, then token (one if alike for all), then expert."""
+
+    tokens: tuple[str, ...]
+    arms: tuple[ArmReply, ...]
+    missing: dict[ArmName, str]
+    experts: tuple[ExpertShown, ...]
+    modules: tuple[str, ...]
+    gate: tuple[tuple[tuple[float, ...], ...], ...]
+    gate_used: Gate
+    kinds: tuple[GateName, ...]
+    merged_of: str
