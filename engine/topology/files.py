@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from meshtune.engine import config as c
-from meshtune.engine.fields import Finite
+from meshtune.engine.fields import Finite, Part
 from meshtune.engine.geometry import centred
 from meshtune.engine.mesh import Links, Places
 from meshtune.engine.rng import stream

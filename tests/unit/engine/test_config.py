@@ -11,13 +11,13 @@ from meshtune.engine.config import (
     Clusters,
     Drawn,
     Fleet,
-    Part,
     RunConfig,
     canonical_json,
     config_hash,
     plain_errors,
     with_values,
 )
+from meshtune.engine.fields import Part
 
 
 def sentences(tree: dict[str, object]) -> list[tuple[str, str]]:
