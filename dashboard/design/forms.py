@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from streamlit.delta_generator import DeltaGenerator
 
 from meshtune.dashboard.look import format as fmt
+from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.look.words import word
 
 Kind = Literal[
@@ -60,7 +61,7 @@ def spec_of(info: FieldInfo, name: str) -> Spec:
     return Spec(
         kind=kind,
         title=info.title or name.replace("_", " ").capitalize(),
-        help=info.description or "",
+        help=cited(info.description or ""),
         unit=str(extra.get("unit", "")),
         our_choice=bool(extra.get("our_choice", False)),
         low=_number(lows),

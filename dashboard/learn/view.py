@@ -20,6 +20,7 @@ from meshtune.dashboard.figures.components import live_chart, network_map
 from meshtune.dashboard.learn import charts as drawn, parts as learn_parts
 from meshtune.dashboard.learn.client import asked
 from meshtune.dashboard.look import format as fmt
+from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.look.theme import MEDIUM
 
 MODEL_WIDTH = 160  # of the embedded model
@@ -203,7 +204,7 @@ def whole(name: str) -> None:
     st.subheader(lesson.title, anchor=False)
     st.markdown(lesson.text)
     st.latex(lesson.equation)
-    st.caption(lesson.source)
+    st.caption(cited(lesson.source))
     try:
         lesson.show()
     except ApiProblem as problem:

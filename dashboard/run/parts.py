@@ -12,6 +12,7 @@ from meshtune.dashboard.api.client import api
 from meshtune.dashboard.figures import curves as charts, maps
 from meshtune.dashboard.figures.components import chart_data, draw_chart, live_chart, network_map
 from meshtune.dashboard.look import format as fmt, theme
+from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.run import charts as run_charts, frames as run_frames
 from meshtune.engine import quantities as words
 from meshtune.engine.records import RoundRecord
@@ -88,7 +89,7 @@ def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, sho
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
-                help=fmt.sentence(f"{quantity.meaning}; over the rounds so far"),
+                help=cited(fmt.sentence(f"{quantity.meaning}; over the rounds so far")),
                 height="stretch",
             )
     st.caption(beyond_air(seen))
