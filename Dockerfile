@@ -17,9 +17,17 @@ COPY src src
 # The PostgreSQL driver is in, so that one image serves both databases.
 RUN pip install -c constraints.txt ".[postgres]" && pip check
 
+# The handbook; the tools that build it stay behind.
+FROM build AS docs
+RUN pip install -c constraints.txt ".[docs]"
+COPY CONTRIBUTING.md CHANGELOG.md mkdocs.yml ./
+COPY docs docs
+RUN NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
 FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 meshtune && install -d -o meshtune /state
 COPY --from=build /opt/meshtune /opt/meshtune
+COPY --from=docs /src/src/meshtune/handbook /opt/meshtune/lib/python3.11/site-packages/meshtune/handbook
 ENV PATH=/opt/meshtune/bin:$PATH PYTHONUNBUFFERED=1 MESHTUNE_STATE_DIR=/state
 USER meshtune
 WORKDIR /home/meshtune

@@ -7,19 +7,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 ARGS ?= # e.g. make up ARGS="--port 8800 --api-port 8801"
 JOBS ?= 2
 BENCH_FILE ?= build/bench.json
+HANDBOOK := src/meshtune/handbook/index.html
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+WRITTEN := $(shell find docs engine -name '*.md' -o -name '*.css' -o -name '*.py') \
+	README.md CONTRIBUTING.md CHANGELOG.md mkdocs.yml
 # The first of these that is new enough; some installations have a name that does not run.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check fix bench golden results screens measure browser proxy torture load clean
+.PHONY: help setup up test check docs fix bench golden results screens measure browser proxy torture load clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
 setup: $(VENV)/.dev ## install everything into .venv
 
-up: $(VENV)/.run ## start API, worker and dashboard; Ctrl-C stops them
+up: $(VENV)/.run $(HANDBOOK) ## start API, worker and dashboard; Ctrl-C stops them
 	@$(BIN)/meshtune up $(ARGS)
 
 test: $(VENV)/.dev browser proxy ## run all tests, those in a browser included
@@ -31,6 +35,9 @@ check: $(VENV)/.dev ## lint, format, types, layers, sizes: what CI asks before t
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/guards/sizes.py
+
+docs: $(VENV)/.run ## build the handbook, which the API and the dashboard serve at /handbook/
+	$(MKDOCS)
 
 fix: $(VENV)/.dev ## let ruff repair what it can
 	$(BIN)/ruff check --fix .
@@ -58,8 +65,8 @@ measure: $(VENV)/.dev browser ## measure the dashboard in a browser: start, edit
 results: $(VENV)/.dev ## run the presets whose stored result is stale, for the pictures of the gallery
 	$(BIN)/python -m meshtune.engine.reproduce.preset_results $(ARGS)
 
-clean: ## drop .venv and all caches
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean: ## drop .venv, the built handbook and all caches
+	rm -rf $(VENV) build dist $(dir $(HANDBOOK)) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 browser: $(VENV)/.dev
 	@if command -v chromium chromium-browser google-chrome >/dev/null \
@@ -83,6 +90,11 @@ proxy:
 			apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; then exit 0; fi; \
 	echo "No nginx could be installed: the test behind a proxy will fail. Install one by hand."
 
+# Only when a page or a docstring is newer. Without it Meshtune runs as well, and says so.
+$(HANDBOOK): $(WRITTEN) | $(VENV)/.run
+	@echo "Building the handbook ..."
+	@$(MKDOCS) || echo "The handbook could not be built; make docs says why."
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or make PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
@@ -93,9 +105,9 @@ $(BIN)/python:
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); this takes some minutes the first time ..."
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) -c constraints.txt -e .
+	$(PIP) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PIP) -c constraints.txt -e '.[dev]'
+	$(PIP) -c constraints.txt -e '.[dev,docs]'
 	@touch $@

@@ -8,7 +8,7 @@ import streamlit as st
 
 from meshtune.dashboard import address, door, tour, unknown
 from meshtune.dashboard.figures.components import STATIC
-from meshtune.dashboard.look import theme
+from meshtune.dashboard.look import handbook, theme
 from meshtune.dashboard.state import COMPARE, DESIGN, GALLERY, LEARN, PLAYGROUND, RUN, SWEEPS, mode
 
 LOGO = str(STATIC / "logo.svg")
@@ -31,6 +31,7 @@ page = st.navigation(
 # Streamlit's own captions and primary buttons have too little contrast to be read by everybody.
 st.html(theme.contrast_css(mode()))
 if inside:
+    handbook.link(mode())
     door.plate()
     tour.panel()
     address.arrived(page.url_path)

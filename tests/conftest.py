@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings as hypothesis_settings
 from sqlalchemy import Engine
 
 from meshtune.backend.settings import Settings, open_store
-from tests.support import postgres as private
+from tests.support import handbook as handbooks, postgres as private
 
 # Before any test imports transformers, which reads these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -78,6 +78,13 @@ def postgres() -> Iterator[private.Server]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
     with private.running(bin_dir=programs) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def handbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the handbook, built strictly, once for all tests."""
+    own = tmp_path_factory.getbasetemp()
+    return handbooks.built(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture

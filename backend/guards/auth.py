@@ -31,6 +31,8 @@ SCOPES: dict[tuple[str, str], Needs | None] = {
     ("GET", "/docs"): OPEN,
     ("GET", "/docs/{file}"): OPEN,
     ("GET", "/openapi.json"): OPEN,
+    ("GET", "/handbook"): OPEN,
+    ("GET", "/handbook/{file:path}"): OPEN,
     ("GET", "/health"): Needs.READ,
     ("GET", "/metrics"): Needs.READ,
     ("GET", "/session"): Needs.READ,

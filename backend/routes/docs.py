@@ -1,4 +1,4 @@
-"""The API in a browser, from files of this package: no request leaves this machine."""
+"""Handbook and API in a browser, from files of this package: no request leaves this machine."""
 
 from importlib.resources import files
 
@@ -6,7 +6,11 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
+from meshtune.backend import handbook
+
 router = APIRouter(include_in_schema=False)
+for path in (f"/{handbook.PATH}", f"/{handbook.PATH}/{{file:path}}"):
+    router.add_api_route(path, handbook.page, methods=["GET"])
 
 # Relative addresses, so that they hold behind a proxy that adds a prefix.
 PAGE = """<!DOCTYPE html>

@@ -28,6 +28,7 @@ from meshtune.dashboard.compare.arms import (
 from meshtune.dashboard.figures.components import live_chart
 from meshtune.dashboard.figures.html_table import html_table
 from meshtune.dashboard.look import format as fmt, theme
+from meshtune.dashboard.look.handbook import cited
 from meshtune.engine import quantities as words
 from meshtune.engine.config import TaskName
 
@@ -101,7 +102,7 @@ def level_of(text: str) -> int:
 def _picked(label: str, named: Mapping[W, str], otherwise: W, *, key: str, told: str) -> W:
     """One of some words side by side; its value is the address's or the hand's."""
     picked: W | None = st.segmented_control(
-        label, list(named), required=True, format_func=named.__getitem__, key=key, help=told
+        label, list(named), required=True, format_func=named.__getitem__, key=key, help=cited(told)
     )
     return picked or otherwise
 
@@ -247,7 +248,9 @@ def table(
         st.html(html_table(frame, caption, helps))
         if helps:
             with st.expander("How these numbers are computed"):
-                st.markdown("\n".join(f"- **{name}**: {text}" for name, text in helps.items()))
+                st.markdown(
+                    "\n".join(f"- **{name}**: {cited(text)}" for name, text in helps.items())
+                )
 
 
 def against_cost(arms: Sequence[Arm], shown: Shown, scene: str) -> None:

@@ -10,6 +10,8 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MultipleOf
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from meshtune.dashboard.look.handbook import cited
+
 Kind = Literal[
     "constant", "int", "float", "text", "choice", "choices", "rows", "pairs", "branch", "union"
 ]
@@ -41,7 +43,7 @@ def spec_of(info: FieldInfo, name: str) -> Spec:
     return Spec(
         kind=kind,
         title=info.title or name.replace("_", " ").capitalize(),
-        help=info.description or "",
+        help=cited(info.description or ""),
         unit=str(extra.get("unit", "")),
         our_choice=bool(extra.get("our_choice", False)),
         low=_number(lows),

@@ -10,6 +10,7 @@ from meshtune.dashboard.design import calls
 from meshtune.dashboard.design.drawing import applied, drawing_of, table_ops
 from meshtune.dashboard.design.tree import Design
 from meshtune.dashboard.look import format as fmt, theme
+from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.look.words import word
 from meshtune.engine.config import RunConfig
 from meshtune.engine.texts import text_of
@@ -39,8 +40,10 @@ def tools(design: Design) -> None:
 def suggest(design: Design) -> None:
     """The paper's clusters at the places on the map, to step through and to take."""
     st.markdown(
-        "The paper merges devices bottom-up while their experts collide little and power lasts "
-        "(M18). Step through the merges below the map."
+        cited(
+            "The paper merges devices bottom-up while their experts collide little and power lasts "
+            "(M18). Step through the merges below the map."
+        )
     )
     limit = st.slider(
         "Largest collision rate", 0.0, 1.0, COLLISION_START, 0.05, key="suggest-collision"

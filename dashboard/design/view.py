@@ -25,6 +25,7 @@ from meshtune.dashboard.design.tree import Design, named
 from meshtune.dashboard.figures.components import live_chart
 from meshtune.dashboard.figures.links import link_spread
 from meshtune.dashboard.look import format as fmt, theme
+from meshtune.dashboard.look.handbook import cited
 from meshtune.engine.config import RunConfig, plain_errors
 
 # What belongs together on screen; every branch of the config is in one group.
@@ -106,7 +107,7 @@ def tiles(found: list[plans.Tile]) -> None:
                 each.under,
                 delta_color="off",
                 delta_arrow="off",
-                help=each.help,
+                help=cited(each.help),
                 height="stretch",
             )
 

@@ -11,6 +11,7 @@ from meshtune.dashboard.figures.maps import picture_svg
 from meshtune.dashboard.gallery import runs
 from meshtune.dashboard.gallery.pictures import result_line, result_svg, result_text, side_by_side
 from meshtune.dashboard.look import format as fmt
+from meshtune.dashboard.look.handbook import cited
 from meshtune.engine.planning.values import Plan
 from meshtune.engine.records import RunStatus
 
@@ -29,9 +30,11 @@ def card(preset: PresetOut) -> None:
                 f"{fmt.count(fleet.devices, 'device')} · "
                 f"{fmt.count(len(fleet.present_tasks()), 'task')} · "
                 f"{fmt.count(preset.config.rounds, 'round')} · {duration(preset, plan)}",
-                help="The time is the plan's for this machine (M29); beside it what the stored run "
-                "took where it was recorded. The picture is that run: one seed, accuracy in "
-                "percent.",
+                help=cited(
+                    "The time is the plan's for this machine (M29); beside it what the stored run "
+                    "took where it was recorded. The picture is that run: one seed, accuracy in "
+                    "percent."
+                ),
             )
         with st.container(horizontal=True):
             if st.button(

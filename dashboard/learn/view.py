@@ -20,6 +20,7 @@ from meshtune.dashboard.inputs import whole_number
 from meshtune.dashboard.learn import charts, parts
 from meshtune.dashboard.learn.calls import asked
 from meshtune.dashboard.look import format as fmt
+from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.look.theme import MEDIUM
 
 MODEL_WIDTH = 160  # of the embedded model
@@ -201,7 +202,7 @@ def whole(name: str) -> None:
     st.subheader(lesson.title, anchor=False)
     st.markdown(lesson.text)
     st.latex(lesson.equation)
-    st.caption(lesson.source)
+    st.caption(cited(lesson.source))
     try:
         lesson.show()
     except ApiProblem as problem:

@@ -17,6 +17,7 @@ from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.figures.components import live_chart
 from meshtune.dashboard.inputs import whole_number
 from meshtune.dashboard.look import format as fmt
+from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.look.words import word
 from meshtune.dashboard.playground import calls, parts
 from meshtune.dashboard.playground.parts import ARM_TITLES
@@ -212,7 +213,7 @@ def gate(answered: AnsweredOut) -> None:
         st.info(sentence, icon=":material/info:")
         return
     told = f"{word(answered.gate_kind, 'gate')}, per {answered.gate_level}"
-    st.caption(f"Gate: {told}. Weight 1 is an expert at full strength (M10; our choice).")
+    st.caption(cited(f"Gate: {told}. Weight 1 is an expert at full strength (M10; our choice)."))
     module = None
     if len(answered.gate[0]) > 1:
         picked = st.selectbox("Module", [ALL_MODULES, *answered.modules], key="play-module")

@@ -14,6 +14,7 @@ from meshtune.dashboard.figures.components import chart_data, draw_chart, live_c
 from meshtune.dashboard.figures.curves import task_curves, total_curve
 from meshtune.dashboard.figures.heat import score_heat_map
 from meshtune.dashboard.look import format as fmt, theme
+from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.run import charts, frames
 from meshtune.engine import quantities as words
 from meshtune.engine.records import RoundRecord
@@ -66,7 +67,7 @@ def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, sho
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
-                help=fmt.sentence(f"{quantity.meaning}; over the rounds so far"),
+                help=cited(fmt.sentence(f"{quantity.meaning}; over the rounds so far")),
                 height="stretch",
             )
     st.caption(beyond_air(seen))

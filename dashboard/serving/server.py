@@ -1,4 +1,4 @@
-"""The dashboard as an ASGI app: Streamlit, plus plotly.js out of the installed plotly package."""
+"""The dashboard as an ASGI app: Streamlit, plus the handbook, and plotly.js out of its package."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 
+from meshtune.backend import handbook
 from meshtune.dashboard.figures.components import ASSETS_PATH, PLOTLY_PATH, STATIC
 from meshtune.dashboard.serving.guard import HostsOnly
 from meshtune.dashboard.serving.preload import ChartsAhead, Versioned, plotly_script
@@ -19,6 +20,8 @@ app = st.App(
     routes=[
         Mount(f"{base}/{ASSETS_PATH}", Versioned(directory=STATIC)),
         Route(f"{base}/{PLOTLY_PATH}", plotly_script),
+        Route(f"{base}/{handbook.PATH}", handbook.page),
+        Route(f"{base}/{handbook.PATH}/{{file:path}}", handbook.page),
     ],
     middleware=[Middleware(HostsOnly), Middleware(ChartsAhead, base=base)],
 )

@@ -11,6 +11,7 @@ from meshtune.dashboard import address, door, state, unknown
 from meshtune.dashboard.api.client import ApiProblem, api, carried
 from meshtune.dashboard.figures.components import live_chart
 from meshtune.dashboard.look import format as fmt
+from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.sweeps import calls, parts
 from meshtune.engine.config import plain_errors
 from meshtune.engine.quantities import QUANTITIES
@@ -288,7 +289,8 @@ def results(sweep: SweepDetail) -> None:
         hide_index=True,
         key="sweep-table",
         column_config={
-            name: st.column_config.TextColumn(help=text) for name, text in COLUMN_HELP.items()
+            name: st.column_config.TextColumn(help=cited(text))
+            for name, text in COLUMN_HELP.items()
         },
     )
     runs = parts.to_compare(sweep)

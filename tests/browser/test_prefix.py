@@ -126,6 +126,34 @@ def test_every_view_is_whole_below_a_path(
     assert strays == []
 
 
+@pytest.mark.usefixtures("handbook")
+def test_the_handbook_is_below_the_path_and_a_help_text_opens_it(
+    lab: str, finished_run: int, open_page: OpenPage
+) -> None:
+    page = open_page()
+    page.goto(f"{lab}/run?run={finished_run}")
+    page.get_by_test_id("stMetric").first.get_by_test_id("stTooltipIcon").hover()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="M12").click()
+    equation = opened.value
+    equation.wait_for_url("**/lab/handbook/model.html#m12")
+    expect(equation.locator("#m12")).to_be_in_viewport()
+    equation.close()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Handbook").click()
+    opened.value.wait_for_url("**/lab/handbook/")
+    opened.value.close()
+    page.goto(f"{lab}/handbook")  # without the slash
+    strays = kept_below(page)
+    page.wait_for_url("**/lab/handbook/")
+    page.get_by_role("textbox", name="Search").press_sequentially("nginx proxy")
+    page.locator(".md-search-result__link").first.click()
+    page.wait_for_url("**/lab/handbook/deployment.html**")
+    page.goto(f"{lab}/api/handbook/m10.html")
+    page.wait_for_url("**/lab/api/handbook/model.html#m10")
+    assert strays == []
+
+
 def test_the_api_and_its_page_are_below_the_path(
     lab: str, finished_run: int, open_page: OpenPage
 ) -> None:

@@ -118,7 +118,7 @@ def test_whatever_a_service_refers_to_is_there(name: str) -> None:
 
 def test_the_image_is_built_apart_and_runs_without_rights() -> None:
     stages = re.findall(r"^FROM (.*)$", DOCKERFILE, re.MULTILINE)
-    assert len(stages) == 2
+    assert len(stages) == 3
     last = DOCKERFILE.rpartition("FROM ")[2]
     assert "COPY --from=build" in last
     assert re.search(r"^USER meshtune$", last, re.MULTILINE)
@@ -139,7 +139,8 @@ def test_the_image_gets_what_it_copies() -> None:
 
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["docs"]]
     names = {re.split(r"[^a-z0-9-]", line.lower().replace("_", "-"))[0] for line in wanted}
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
@@ -147,7 +148,7 @@ def test_every_dependency_is_pinned() -> None:
     assert names <= pinned
 
 
-@pytest.mark.parametrize("target", ["help", "up", "test", "check", "bench", "golden"])
+@pytest.mark.parametrize("target", ["help", "up", "test", "check", "docs", "bench", "golden"])
 def test_make_knows_the_target(target: str) -> None:
     assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 

@@ -28,7 +28,7 @@ BUILD = (
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(handbook: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
     """A folder with the sdist and the wheel of this source."""
     source, out = (tmp_path_factory.mktemp(name) for name in ("source", "built"))
     shutil.copytree(ROOT, source, symlinks=True, ignore=LEFT, dirs_exist_ok=True)
@@ -103,6 +103,8 @@ def test_the_wheel_holds_one_package_whole(wheel: Path) -> None:
         }
         assert {f"meshtune/{name}" for name in ours} <= names
     assert {"meshtune/py.typed", "meshtune/constraints.txt"} <= names
+    pages = ("index.html", "m10.html", "search/search_index.json")
+    assert {f"meshtune/handbook/{page}" for page in pages} <= names
 
 
 def test_the_sdist_holds_what_a_packager_needs(built: Path) -> None:
@@ -169,6 +171,8 @@ def test_up_trains_and_a_report_is_made(lab: str, bin_dir: Path, elsewhere: Path
             assert time.monotonic() < until
             time.sleep(0.5)
         report = api.get("/compare/report", params={"run": run}).raise_for_status().text
+        handbook = api.get("/handbook/model.html").raise_for_status().text
     assert "First light" in report
+    assert 'id="m10"' in handbook
     told(bin_dir, elsewhere, "export", str(run), "--format", "html", "--out", "report.html")
     assert "First light" in (elsewhere / "report.html").read_text(encoding="utf-8")

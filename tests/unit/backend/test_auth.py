@@ -110,6 +110,8 @@ def test_every_route_says_which_scope_it_needs() -> None:
         "/health/ready",
         "/docs",
         "/docs/{file}",
+        "/handbook",
+        "/handbook/{file:path}",
         "/openapi.json",
     }
 
