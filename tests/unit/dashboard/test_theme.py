@@ -10,6 +10,7 @@ from meshtune.dashboard.look import theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine import config as c
 from meshtune.engine.config import TASK_NAMES
+from meshtune.engine.fields import Part
 from meshtune.engine.methods.registry import METHODS
 from meshtune.engine.records import RunStatus
 
@@ -87,12 +88,12 @@ def test_a_word_may_mean_something_else_in_another_field() -> None:
     assert word("round", "coherence") != word("round", "deadline_covers")
 
 
-def walked(part: type[c.Part]) -> Iterator[type[c.Part]]:
+def walked(part: type[Part]) -> Iterator[type[Part]]:
     """`part` and every part below it."""
     yield part
     for field in part.model_fields.values():
         for kind in [field.annotation, *get_args(field.annotation)]:
-            if isinstance(kind, type) and issubclass(kind, c.Part):
+            if isinstance(kind, type) and issubclass(kind, Part):
                 yield from walked(kind)
 
 
