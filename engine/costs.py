@@ -6,6 +6,7 @@ import numpy as np
 
 from meshtune.engine import config as c
 from meshtune.engine.backbone.shapes import embedded_shapes
+from meshtune.engine.kinds import TOPOLOGIES
 from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.registry import METHODS
 from meshtune.engine.tasks.shares import samples_per_device
@@ -31,7 +32,7 @@ def terms(config: c.RunConfig) -> Terms:
         places=adapter.places,
         mixing=mixing_rule(config),
         samples=fleet.train_samples,
-        clustered=isinstance(config.topology, c.Clusters | c.KMeans | c.Agnes),
+        clustered=TOPOLOGIES[config.topology.kind].groups,
         fixed=isinstance(config.mobility, c.Static),
     )
 

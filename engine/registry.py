@@ -20,7 +20,7 @@ class Registry(Generic[Row]):
 
     Args:
         group: Of the entry points, e.g. "meshtune.methods".
-        built_in: "module:object" of every row that ships with the package.
+        built_in: "module:object" of every row that ships with the package, or of some in a tuple.
         row: Type of a row.
         name: Name of a row.
         check: Raises `ValueError` with a sentence on a row from outside that cannot be used.
@@ -52,7 +52,7 @@ class Registry(Generic[Row]):
 
     @cached_property
     def _rows(self) -> dict[str, Row]:
-        found = {self._name(row): row for row in map(load, self._built_in)}
+        found = {self._name(row): row for place in self._built_in for row in self._shipped(place)}
         for point in sorted(entry_points(group=self.group), key=lambda each: each.name):
             row = self._from_outside(point)
             name = self._name(row)
@@ -60,6 +60,10 @@ class Registry(Generic[Row]):
                 raise PluginRefused(self.group, point, f"there is a {name!r} already")
             found[name] = row
         return found
+
+    def _shipped(self, place: str) -> tuple[Row, ...]:
+        rows = load(place)
+        return rows if isinstance(rows, tuple) else (rows,)
 
     def _from_outside(self, point: EntryPoint) -> Row:
         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 from meshtune.dashboard.design.drawing import Drawing, Journal, applied, drawing_of
 from meshtune.dashboard.look.words import word
-from meshtune.engine.config import TASK_NAMES, RunConfig
+from meshtune.engine.config import TASK_NAMES, Drawn, RunConfig
 from meshtune.engine.naming import changed_name, flat, value_text
 from meshtune.engine.planning.values import Plan
 
@@ -110,7 +110,7 @@ def drawn_of(tree: dict[str, Any]) -> Drawing | None:
         inside = [p for p in pairs if min(p) >= 0 and max(p) < len(spots)]
         return drawing_of(spots, tasks or list(TASK_NAMES), inside) if spots else None
     topology = config.topology
-    if topology.kind != "drawn":
+    if not isinstance(topology, Drawn):
         return None
     spots = [(point.x_m, point.y_m) for point in topology.positions]
     tasks = [config.fleet.task_of(i) for i in range(len(spots))]

@@ -13,10 +13,10 @@ from meshtune.engine.config.access import (
     Tdma,
     Waterfall,
 )
-from meshtune.engine.config.channel import Band, Channel, IdealChannel, PaperChannel, RadioChannel
+from meshtune.engine.config.channel import Band, IdealChannel, PaperChannel, RadioChannel
 from meshtune.engine.config.errors import UNION_FIELDS, plain_errors
+from meshtune.engine.config.families import Channel, Method, Topology
 from meshtune.engine.config.fleet import TASK_NAMES, Fleet, HardwareName, TaskName
-from meshtune.engine.config.method import Method
 from meshtune.engine.config.motion import (
     Churn,
     GaussMarkov,
@@ -62,7 +62,6 @@ from meshtune.engine.config.topology import (
     Ring,
     SpanningTree,
     Star,
-    Topology,
     Torus,
     WattsStrogatz,
 )

@@ -1,6 +1,6 @@
 """Channels: what happens to messages on air, and what it costs."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -12,21 +12,21 @@ from meshtune.engine.fields import (
     Decibel,
     Finite,
     Hertz,
-    Part,
     Seconds,
     Watts,
     matters_if,
     unit,
 )
+from meshtune.engine.kinds import ChannelKind, ChannelPart
 
 
-class IdealChannel(Part):
+class IdealChannel(ChannelPart):
     """Every message arrives; airtime and energy are zero. A bound, not a radio."""
 
     kind: Literal["ideal"] = "ideal"
 
 
-class Band(Part):
+class Band(ChannelPart):
     """What every radio has: a band, a power, a noise, a cap and a deadline."""
 
     bandwidth_hz: Hertz = Field(
@@ -177,4 +177,8 @@ class RadioChannel(Band):
     )
 
 
-Channel = Annotated[PaperChannel | RadioChannel | IdealChannel, Field(discriminator="kind")]
+CHANNELS = (
+    ChannelKind(config=PaperChannel, build="meshtune.engine.channels.radios:paper_radio"),
+    ChannelKind(config=RadioChannel, build="meshtune.engine.channels.radios:full_radio"),
+    ChannelKind(config=IdealChannel, build="meshtune.engine.channels.radios:ideal_medium"),
+)

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from meshtune.engine.config.channel import Channel, PaperChannel, RadioChannel
+from meshtune.engine.config.channel import PaperChannel, RadioChannel
 from meshtune.engine.config.errors import misfit
+from meshtune.engine.config.families import Channel, Method, Topology, default_method
 from meshtune.engine.config.fleet import Fleet
-from meshtune.engine.config.method import Method, default_method
 from meshtune.engine.config.motion import Churn, Mobility, Moving, Static, Trace
 from meshtune.engine.config.propagation import UmiStreetCanyon
 from meshtune.engine.config.topology import (
@@ -21,7 +21,6 @@ from meshtune.engine.config.topology import (
     Geometric,
     KMeans,
     KNearest,
-    Topology,
     WattsStrogatz,
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training

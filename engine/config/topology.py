@@ -1,22 +1,12 @@
 """Topologies: where the devices stand and who may talk to whom."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, Metres, Part, matters_if, unit
-
-
-class Area(Part):
-    """Base of topologies that place the devices in a disc."""
-
-    radius_m: Metres = Field(
-        100.0,
-        ge=0.01,  # far below it, products of two places round to nothing
-        le=100_000,
-        title="Radius",
-        description="Radius of the disc that holds the devices. Larger means weaker links.",
-    )
+from meshtune.engine.kinds import Area, TopologyKind, TopologyPart
 
 
 class Ring(Area):
@@ -78,7 +68,7 @@ class Point(Part):
     y_m: Metres = Field(0.0, ge=-100_000, le=100_000, title="North")
 
 
-class Drawn(Part):
+class Drawn(TopologyPart):
     """Positions and links as somebody drew them."""
 
     kind: Literal["drawn"] = "drawn"
@@ -282,24 +272,48 @@ class KMeans(Area):
     )
 
 
-Topology = Annotated[
-    Ring
-    | Line
-    | Star
-    | Full
-    | Grid
-    | Torus
-    | Geometric
-    | KNearest
-    | SpanningTree
-    | Random
-    | ErdosRenyi
-    | WattsStrogatz
-    | BarabasiAlbert
-    | Exponential
-    | Clusters
-    | KMeans
-    | Agnes
-    | Drawn,
-    Field(discriminator="kind"),
-]
+def _row(
+    part: type[TopologyPart],
+    places: str,
+    mesh: str,
+    *,
+    groups: bool = False,
+    follows_places: bool = False,
+    period: Callable[[Any, int], int] = lambda part, devices: 1,  # noqa: ARG005
+) -> TopologyKind:
+    return TopologyKind(
+        config=part,
+        places=f"meshtune.engine.topology.places:{places}",
+        mesh=f"meshtune.engine.topology.graphs:{mesh}",
+        groups=groups,
+        follows_places=follows_places,
+        period=period,
+    )
+
+
+def _peers(topology: Exponential, devices: int) -> int:
+    """Distances of a power of two, of which one peer per round takes one after another."""
+    return max(1, (devices - 1).bit_length()) if topology.variant == "one_peer" else 1
+
+
+# In the order of forms.
+TOPOLOGIES = (
+    _row(Ring, "circle", "lattice"),
+    _row(Line, "row", "lattice"),
+    _row(Star, "around", "lattice"),
+    _row(Full, "disc", "lattice"),
+    _row(Grid, "lattice", "lattice"),
+    _row(Torus, "lattice", "lattice"),
+    _row(Geometric, "disc", "by_place", follows_places=True),
+    _row(KNearest, "disc", "by_place", follows_places=True),
+    _row(SpanningTree, "disc", "by_place", follows_places=True),
+    _row(Random, "disc", "by_place", follows_places=True),
+    _row(ErdosRenyi, "disc", "by_lot"),
+    _row(WattsStrogatz, "circle", "by_lot"),
+    _row(BarabasiAlbert, "disc", "by_lot"),
+    _row(Exponential, "circle", "powers", period=_peers),
+    _row(Clusters, "groups", "grouped", groups=True),
+    _row(KMeans, "disc", "grouped", groups=True, follows_places=True),
+    _row(Agnes, "disc", "grouped", groups=True, follows_places=True),
+    _row(Drawn, "drawn", "drawn"),
+)

@@ -13,9 +13,8 @@ from meshtune.engine.channels import Channel
 from meshtune.engine.channels.traffic import Traffic
 from meshtune.engine.costs import method_costs
 from meshtune.engine.planning.compute import compute_cost
-from meshtune.engine.topology import Mesh, build_mesh, depends_on_round
+from meshtune.engine.topology import Mesh, build_mesh, period
 from meshtune.engine.topology.changing import changing_mesh
-from meshtune.engine.topology.lattices import distances_of_two
 from meshtune.engine.topology.mixing import averaged_links
 
 # Work is counted in pairs of devices, over which every hop computes, plus what a hop costs anyway.
@@ -153,8 +152,7 @@ def round_classes(config: c.RunConfig) -> list[RoundClass]:
     experts that are published, for the first time, since masks were drawn, or again; and the rounds
     of a mesh whose links alternate.
     """
-    devices, costs = config.fleet.devices, method_costs(config)
-    period = max(1, distances_of_two(devices)) if depends_on_round(config.topology) else 1
+    costs, again = method_costs(config), period(config)
     classes: list[RoundClass] = []
     drawn, last = 0, dict[Hashable, int]()  # the last round of every occasion
     for t in range(config.rounds):
@@ -165,8 +163,8 @@ def round_classes(config: c.RunConfig) -> list[RoundClass]:
             before = last.get(occasion, -1)
             known = 1 + (before >= 0) + (before >= drawn)
             last[occasion] = t
-        strange = (t < period, t - drawn < period) if costs.introduces else (False, False)
-        classes.append((t == 0, t == drawn, t % period, occasion, known, *strange))
+        strange = (t < again, t - drawn < again) if costs.introduces else (False, False)
+        classes.append((t == 0, t == drawn, t % again, occasion, known, *strange))
     return classes
 
 

@@ -228,7 +228,7 @@ def air_problem(config: c.RunConfig, planned: Plan) -> tuple[str, str] | None:
     A deadline that covers the round is judged by what computing leaves of it.
     """
     channel, delivered = config.channel, planned.total.delivered_fraction
-    if isinstance(channel, c.IdealChannel) or _is_enough(delivered):
+    if not isinstance(channel, c.Band) or _is_enough(delivered):
         return None
     mesh, deadline_s = round_meshes(config)(0), channel.deadline_s
     bits, shortest_s = shortest_message(config, mesh)
@@ -273,7 +273,7 @@ def _surely_arrives(config: c.RunConfig) -> bool:
     """Whether `air_problem` would find nothing, by as little of the plan as tells it."""
     mesh_of = round_meshes(config)
     mesh_of(0)  # refuses parts that do not fit, whatever the channel
-    if isinstance(config.channel, c.IdealChannel):
+    if not isinstance(config.channel, c.Band):
         return True
     played = dry_run(config, mesh_of, build_channel(config))
     return _is_enough(played.total.delivered_fraction)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64
 from meshtune.engine import config as c
 from meshtune.engine.mesh import Mesh
 from meshtune.engine.topology.churn import present, reachable
-from meshtune.engine.topology.graphs import depends_on_places, depends_on_round, mesh_at
+from meshtune.engine.topology.graphs import depends_on_places, mesh_at, period
 from meshtune.engine.topology.motion import Motion, area_of, build_motion
 
 Densities = Float64[np.ndarray, "n layers"]
@@ -39,7 +39,7 @@ class ChangingMesh:
             due = round_index == 0 or (every > 0 and round_index % every == 0)
             moved = places is not mesh.positions
             formed = moved and due and depends_on_places(config.topology)
-        if formed or (round_index > 0 and depends_on_round(config.topology)):
+        if formed or (round_index > 0 and period(config) > 1):
             return mesh_at(config, places, round_index, self.densities, masks)
         return mesh if places is mesh.positions else replace(mesh, positions=places)
 

@@ -1,7 +1,8 @@
 """The mesh of a run: links between devices at given places, per topology kind."""
 
+from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import assert_never
+from typing import assert_never, cast
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -10,7 +11,9 @@ from meshtune.engine import config as c
 from meshtune.engine.channels import build_channel
 from meshtune.engine.costs import method_costs
 from meshtune.engine.geometry import distances_m
+from meshtune.engine.kinds import TOPOLOGIES
 from meshtune.engine.mesh import Links, Mesh, Places
+from meshtune.engine.registry import load
 from meshtune.engine.rng import stream
 from meshtune.engine.topology.agnes import agnes, cluster_collision, cluster_labels, cluster_power
 from meshtune.engine.topology.joining import joined
@@ -39,6 +42,28 @@ ByLot = c.ErdosRenyi | c.WattsStrogatz | c.BarabasiAlbert
 Grouped = c.Clusters | c.KMeans | c.Agnes
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What a mesh is made from: the experiment, and where its devices stand in a round.
+
+    `densities` and `masks` as in `build_mesh`.
+    """
+
+    config: c.RunConfig
+    places: Places
+    round_index: int
+    densities: Densities | None
+    masks: Masks | None
+
+    @property
+    def topology(self) -> c.Topology:
+        return self.config.topology
+
+    def linked(self, links: Links) -> Mesh:
+        """A mesh with these links, without clusters."""
+        return Mesh(self.places, links, np.zeros(len(self.places), dtype=np.int64))
+
+
 def build_mesh(
     config: c.RunConfig, densities: Densities | None = None, masks: Masks | None = None
 ) -> Mesh:
@@ -65,7 +90,7 @@ def mesh_at(
 ) -> Mesh:
     """The mesh of devices that stand at `places` in a round (M23).
 
-    Links change only with what `depends_on_places` and `depends_on_round` say. What is drawn by
+    Links change only with what `depends_on_places` and `period` say. What is drawn by
     lot stays drawn: lots come from `stream(seed, "links")` in every round.
 
     Args:
@@ -75,36 +100,57 @@ def mesh_at(
         densities: as in `build_mesh`.
         masks: as in `build_mesh`.
     """
-    topology = config.topology
-    match topology:
-        case c.Line() | c.Ring() | c.Star() | c.Full() | c.Grid() | c.Torus():
-            linked = _lattice(topology, len(places))
-        case c.Exponential():
-            linked = _exponential(topology, len(places), round_index)
-        case c.Geometric() | c.KNearest() | c.SpanningTree() | c.Random():
-            linked = _by_place(config, topology, places)
-        case c.ErdosRenyi() | c.WattsStrogatz() | c.BarabasiAlbert():
-            linked = _by_lot(config, topology)
-        case c.Drawn():
-            linked = linked_pairs(len(places), topology.links)
-        case c.Clusters() | c.KMeans() | c.Agnes():
-            return _grouped(config, topology, places, densities, masks)
-        case _:
-            assert_never(topology)
-    return Mesh(places, linked, np.zeros(len(places), dtype=np.int64))
+    ground = Ground(config, places, round_index, densities, masks)
+    mesh: Mesh = load(TOPOLOGIES[config.topology.kind].mesh)(ground)
+    return mesh
 
 
 def depends_on_places(topology: c.Topology) -> bool:
-    """Whether devices that move can be linked anew; all others keep their links wherever they go.
-
-    Links of the others that were chosen for being short were so at the start.
-    """
-    return isinstance(topology, ByPlace | c.KMeans | c.Agnes)
+    """Whether devices that move can be linked anew; others keep their links wherever they go."""
+    return TOPOLOGIES[topology.kind].follows_places
 
 
-def depends_on_round(topology: c.Topology) -> bool:
-    """Whether the links of a round are other ones than those of the round before."""
-    return isinstance(topology, c.Exponential) and topology.variant == "one_peer"
+def period(config: c.RunConfig) -> int:
+    """Rounds after which the links repeat; 1 if they stay."""
+    return TOPOLOGIES[config.topology.kind].period(config.topology, config.fleet.devices)
+
+
+# What topologies name as their mesh.
+
+
+def lattice(ground: Ground) -> Mesh:
+    """Links that depend on the number of devices alone."""
+    return ground.linked(_lattice(cast("Lattice", ground.topology), len(ground.places)))
+
+
+def powers(ground: Ground) -> Mesh:
+    """Links over distances of a power of two, all of them or one after another."""
+    topology = cast("c.Exponential", ground.topology)
+    return ground.linked(_exponential(topology, len(ground.places), ground.round_index))
+
+
+def by_place(ground: Ground) -> Mesh:
+    """Links by distance."""
+    topology = cast("ByPlace", ground.topology)
+    return ground.linked(_by_place(ground.config, topology, ground.places))
+
+
+def by_lot(ground: Ground) -> Mesh:
+    """Links by lot."""
+    return ground.linked(_by_lot(ground.config, cast("ByLot", ground.topology)))
+
+
+def drawn(ground: Ground) -> Mesh:
+    """Links that a person drew."""
+    links = cast("c.Drawn", ground.topology).links
+    return ground.linked(linked_pairs(len(ground.places), links))
+
+
+def grouped(ground: Ground) -> Mesh:
+    """Links within clusters, and gateways between them."""
+    config, places = ground.config, ground.places
+    topology = cast("Grouped", ground.topology)
+    return _grouped(config, topology, places, ground.densities, ground.masks)
 
 
 def _lattice(topology: Lattice, devices: int) -> Links:
@@ -215,7 +261,7 @@ def _grouped(
 ) -> Mesh:
     match topology:
         case c.Clusters():
-            groups = device_groups(config, topology)
+            groups = device_groups(config)
             linked = _gateway_ring(groups, start_places(config))
             return Mesh(places, linked, cluster_labels(groups))
         case c.KMeans():

@@ -1,12 +1,14 @@
 """Where the devices stand at the start, per topology."""
 
 import math
-from typing import assert_never
+from typing import cast
 
 import numpy as np
 
 from meshtune.engine import config as c
+from meshtune.engine.kinds import TOPOLOGIES, Area
 from meshtune.engine.mesh import Places
+from meshtune.engine.registry import load
 from meshtune.engine.rng import stream
 from meshtune.engine.topology.lattices import lattice_columns
 
@@ -22,40 +24,59 @@ def start_places(config: c.RunConfig) -> Places:
 
     Drawn from `stream(seed, "positions")`, so every method sees the same places.
     """
-    topology, devices = config.topology, config.fleet.devices
-    rng = stream(config.seed, "positions")
-    match topology:
-        case c.Ring() | c.WattsStrogatz() | c.Exponential():
-            return _circle(devices, topology.radius_m)
-        case c.Line():
-            return _lattice(devices, devices, topology.radius_m)
-        case c.Grid() | c.Torus():
-            return _lattice(devices, lattice_columns(devices), topology.radius_m)
-        case c.Clusters():
-            return _grouped(device_groups(config, topology), devices, topology.radius_m, rng)
-        case c.Drawn():
-            return np.array([(p.x_m, p.y_m) for p in topology.positions], dtype=np.float64)
-        case (
-            c.Star()
-            | c.Full()
-            | c.Geometric()
-            | c.KNearest()
-            | c.SpanningTree()
-            | c.Random()
-            | c.ErdosRenyi()
-            | c.BarabasiAlbert()
-            | c.KMeans()
-            | c.Agnes()
-        ):
-            centred = isinstance(topology, c.Star)
-            return _disc(devices, topology.radius_m, rng, centred=centred)
-        case _:
-            assert_never(topology)
+    place = load(TOPOLOGIES[config.topology.kind].places)
+    places: Places = place(config, stream(config.seed, "positions"))
+    return places
 
 
-def device_groups(config: c.RunConfig, topology: c.Clusters) -> list[list[int]]:
-    """Members of every cluster: one group per present task, or an equal random deal."""
+# What topologies name as their places.
+
+
+def circle(config: c.RunConfig, rng: np.random.Generator) -> Places:
+    """Evenly on the circle."""
+    return _circle(config.fleet.devices, _radius_m(config))
+
+
+def row(config: c.RunConfig, rng: np.random.Generator) -> Places:
+    """Evenly on a line."""
     devices = config.fleet.devices
+    return _lattice(devices, devices, _radius_m(config))
+
+
+def lattice(config: c.RunConfig, rng: np.random.Generator) -> Places:
+    """In rows and columns."""
+    devices = config.fleet.devices
+    return _lattice(devices, lattice_columns(devices), _radius_m(config))
+
+
+def disc(config: c.RunConfig, rng: np.random.Generator) -> Places:
+    """At random."""
+    return _disc(config.fleet.devices, _radius_m(config), rng)
+
+
+def around(config: c.RunConfig, rng: np.random.Generator) -> Places:
+    """At random around device 0, which stands in the centre."""
+    return _disc(config.fleet.devices, _radius_m(config), rng, centred=True)
+
+
+def groups(config: c.RunConfig, rng: np.random.Generator) -> Places:
+    """At random within groups that stand on a circle."""
+    return _grouped(device_groups(config), config.fleet.devices, _radius_m(config), rng)
+
+
+def drawn(config: c.RunConfig, rng: np.random.Generator) -> Places:
+    """Where a person put them."""
+    topology = cast("c.Drawn", config.topology)
+    return np.array([(p.x_m, p.y_m) for p in topology.positions], dtype=np.float64)
+
+
+def _radius_m(config: c.RunConfig) -> float:
+    return cast("Area", config.topology).radius_m
+
+
+def device_groups(config: c.RunConfig) -> list[list[int]]:
+    """Members of every cluster: one group per present task, or an equal random deal."""
+    devices, topology = config.fleet.devices, cast("c.Clusters", config.topology)
     if topology.by == "task":
         held = [config.fleet.task_of(device) for device in range(devices)]
         return [

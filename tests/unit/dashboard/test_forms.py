@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from meshtune.dashboard.design import fields, forms, scales
 from meshtune.engine import config as c
+from meshtune.engine.kinds import TOPOLOGIES
 from meshtune.engine.methods.local.config import Local
 from meshtune.engine.methods.so_lora.config import SoLora
 from tests.support.fake_api import fake_config
@@ -76,7 +77,7 @@ def test_one_press_is_a_sensible_step(
     assert scales.step_of(spec(model, name), value) == pytest.approx(step)
 
 
-@pytest.mark.parametrize("model", [*get_args(get_args(c.Topology)[0]), SoLora, c.Fleet])
+@pytest.mark.parametrize("model", [*(kind.config for kind in TOPOLOGIES.rows()), SoLora, c.Fleet])
 def test_defaults_of_a_branch_are_a_valid_tree(model: type[BaseModel]) -> None:
     assert model.model_validate(fields.defaults(model)) == model()
 
