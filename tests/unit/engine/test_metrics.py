@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters, select
-from meshtune.engine.answering import metrics
+from meshtune.engine.answering import interference, metrics
 from meshtune.engine.answering.interference import Questions, output_interference
 from meshtune.engine.answering.metrics import (
     Exchange,
@@ -258,7 +258,7 @@ ASKED = [0, 1, 2, 0, 0, 2, 1]  # unequal numbers per task
 def test_interference_is_that_of_one_expert_at_a_time(
     experts: Adapters, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "DEVICES_AT_ONCE", at_once)
+    monkeypatch.setattr(interference, "DEVICES_AT_ONCE", at_once)
     bank, asked = bank_of(experts, HELD, TASK), exam(ASKED)
     gates = {name: draw(20 + i, 4, 7, 3).abs() for i, name in enumerate(SHAPES)}
     open_gates = {name: torch.ones(4, 7, 3) for name in SHAPES}
