@@ -9,7 +9,6 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from hashlib import sha256
 
 from sqlalchemy import String, select
@@ -17,26 +16,11 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from meshtune.db.errors import StoreError
 from meshtune.db.models import Base
+from meshtune.db.scopes import Scope
 
 PREFIX = "mt_"  # so that a leaked token is recognised by people, filters and scanners
 RANDOM_BYTES = 32
-DAYS_MAX = 3650
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class Scope(StrEnum):
-    """What a token may do; each includes the ones before."""
-
-    READ = "read"  # look at everything
-    RUN = "run"  # and create and control runs
-    ADMIN = "admin"  # and delete, import
-
-    def covers(self, needed: "Scope") -> bool:
-        """Whether this scope is enough where `needed` is asked for."""
-        return _RANK[self] >= _RANK[needed]
-
-
-_RANK = {scope: rank for rank, scope in enumerate(Scope)}
 
 
 class Token(Base):

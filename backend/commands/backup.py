@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from meshtune.backend.archive import backup as backups
 from meshtune.backend.commands.console import read_settings
 
 app = typer.Typer()
@@ -16,6 +15,8 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="File to write.")],
 ) -> None:
     """Copy database and checkpoints into one file, while everything goes on."""
+    from meshtune.backend.archive import backup as backups
+
     manifest = backups.back_up(read_settings(), file)
     size_mb = file.stat().st_size / 1e6
     checkpoints = len(manifest.files) - 1
@@ -32,6 +33,8 @@ def restore(
     ] = False,
 ) -> None:
     """Put a backup in place; stop Meshtune before."""
+    from meshtune.backend.archive import backup as backups
+
     settings = read_settings()
     manifest, aside = backups.restore(settings, file, force=force)
     typer.echo(

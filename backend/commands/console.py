@@ -5,21 +5,27 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-from sqlalchemy import Engine
-
-from meshtune.backend.settings import Settings, open_store
 from meshtune.engine.commands.console import Refused
-from meshtune.engine.config import plain_errors
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from meshtune.backend.settings import Settings
 
 
-def read_settings() -> Settings:
+def read_settings() -> "Settings":
     """The settings in the environment.
 
     Raises:
         Refused: one of them is wrong.
     """
+    from pydantic import ValidationError
+
+    from meshtune.backend.settings import Settings
+    from meshtune.engine.config import plain_errors
+
     try:
         return Settings()
     except ValidationError as error:
@@ -28,8 +34,10 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def opened_store(settings: Settings) -> Iterator[Engine]:
+def opened_store(settings: "Settings") -> Iterator["Engine"]:
     """The database for the time of a command."""
+    from meshtune.backend.settings import open_store
+
     store = open_store(settings)
     try:
         yield store

@@ -2,19 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from sqlalchemy import Engine
 
 from meshtune.backend.commands.console import opened_store, read_settings, write_whole
-from meshtune.db import census, sweeps
-from meshtune.db.session import reading, writing
 from meshtune.engine.commands.console import EXIT_INTERRUPTED, Refused
-from meshtune.engine.records import ENDED
-from meshtune.engine.sweep import read_spec
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 app = typer.Typer()
 
@@ -60,9 +58,12 @@ def sweep(
             raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _queued(store: Engine, path: Path) -> int:
+def _queued(store: "Engine", path: Path) -> int:
     """Number of the sweep of a file, queued now."""
-    from meshtune.backend.replies.sweeps import checked_cells  # loads the mesh
+    from meshtune.backend.replies.sweeps import checked_cells
+    from meshtune.db import census, sweeps
+    from meshtune.db.session import writing
+    from meshtune.engine.sweep import read_spec
 
     spec = read_spec(path)
     planned = checked_cells(spec)
@@ -77,14 +78,21 @@ def _queued(store: Engine, path: Path) -> int:
     return created.id
 
 
-def _stop(store: Engine, sweep_id: int) -> None:
+def _stop(store: "Engine", sweep_id: int) -> None:
+    from meshtune.db import sweeps
+    from meshtune.db.session import writing
+
     with writing(store) as session:
         sweeps.stop(session, sweep_id)
     typer.echo(f"Stopped sweep {sweep_id}: {_worded(_counts(store, sweep_id))}")
 
 
-def _watched(store: Engine, sweep_id: int) -> dict[str, int]:
+def _watched(store: "Engine", sweep_id: int) -> dict[str, int]:
     """Show the progress of a sweep until all its cells ended; how they ended."""
+    from meshtune.db import sweeps
+    from meshtune.db.session import reading
+    from meshtune.engine.records import ENDED
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -117,14 +125,18 @@ def _watched(store: Engine, sweep_id: int) -> dict[str, int]:
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _write_table(store: Engine, sweep_id: int, out: Path) -> None:
-    from meshtune.backend.replies.sweeps import csv_lines  # loads the mesh
+def _write_table(store: "Engine", sweep_id: int, out: Path) -> None:
+    from meshtune.backend.replies.sweeps import csv_lines
+    from meshtune.db.session import reading
 
     with reading(store) as session:
         write_whole(out, list(csv_lines(session, sweep_id)))
 
 
-def _counts(store: Engine, sweep_id: int) -> dict[str, int]:
+def _counts(store: "Engine", sweep_id: int) -> dict[str, int]:
+    from meshtune.db import sweeps
+    from meshtune.db.session import reading
+
     with reading(store) as session:
         sweeps.get(session, sweep_id)
         return sweeps.status_counts(session, [sweep_id])[sweep_id]

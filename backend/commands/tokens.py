@@ -7,9 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from meshtune.backend.commands.console import opened_store, read_settings
-from meshtune.db import tokens
-from meshtune.db.session import reading, writing
-from meshtune.db.tokens import Scope
+from meshtune.db.scopes import DAYS_MAX, Scope
 
 app = typer.Typer(no_args_is_help=True, help="Tokens for callers from beyond this machine.")
 
@@ -23,10 +21,13 @@ def create(
         Scope, typer.Option(help="read looks, run creates and controls, admin deletes too.")
     ] = Scope.READ,
     days: Annotated[
-        int | None, typer.Option(min=1, max=tokens.DAYS_MAX, help="Until it ends; never if none.")
+        int | None, typer.Option(min=1, max=DAYS_MAX, help="Until it ends; never if none.")
     ] = None,
 ) -> None:
     """Make a token and print it, this once."""
+    from meshtune.db import tokens
+    from meshtune.db.session import writing
+
     with opened_store(read_settings()) as store, writing(store) as session:
         secret = tokens.create(session, name, scope, days=days)
     typer.echo(secret)
@@ -36,6 +37,9 @@ def create(
 @app.command("list")
 def list_tokens() -> None:
     """Names, scopes and ends of all tokens."""
+    from meshtune.db import tokens
+    from meshtune.db.session import reading
+
     with opened_store(read_settings()) as store, reading(store) as session:
         found = tokens.listed(session)
     table = Table("Token", "Scope", "Made", "Ends", box=None, pad_edge=False)
@@ -48,6 +52,9 @@ def list_tokens() -> None:
 @app.command()
 def revoke(name: Name) -> None:
     """End a token: the next request with it is refused."""
+    from meshtune.db import tokens
+    from meshtune.db.session import writing
+
     with opened_store(read_settings()) as store, writing(store) as session:
         tokens.revoke(session, name)
     typer.echo(f"The token {name} is no longer valid.")

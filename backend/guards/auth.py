@@ -21,8 +21,9 @@ from meshtune.backend.settings import is_loopback
 from meshtune.db import tokens
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.moves import PERSON
+from meshtune.db.scopes import Scope as Needs
 from meshtune.db.session import reading
-from meshtune.db.tokens import Bearer, Scope as Needs
+from meshtune.db.tokens import Bearer
 
 OPEN = None  # says no more than that the service is there, or what its source code says
 SCOPES: dict[tuple[str, str], Needs | None] = {

@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Request
 
 from meshtune.backend.schemas.runs import SessionOut
-from meshtune.db.tokens import Bearer, Scope
+from meshtune.db.scopes import Scope
+from meshtune.db.tokens import Bearer
 
 router = APIRouter(prefix="/session", tags=["session"])
 

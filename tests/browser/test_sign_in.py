@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 
 from meshtune.backend.settings import Settings, open_store
 from meshtune.db import tokens
+from meshtune.db.scopes import Scope
 from meshtune.db.session import writing
-from meshtune.db.tokens import Scope
 from meshtune.engine.records import RunStatus
 from tests.browser.conftest import OpenPage, process, settled, wait_for
 from tests.support.builders import stored_run, tiny_config

@@ -15,8 +15,8 @@ from meshtune.backend.settings import Settings, open_store
 from meshtune.dashboard.api import client
 from meshtune.dashboard.serving.launch import API_URL_VARIABLE
 from meshtune.db import tokens
+from meshtune.db.scopes import Scope
 from meshtune.db.session import writing
-from meshtune.db.tokens import Scope
 from meshtune.engine.records import RunStatus
 from tests.dashboard.conftest import APP
 from tests.support.builders import stored_run, tiny_config

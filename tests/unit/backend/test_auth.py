@@ -22,8 +22,8 @@ from meshtune.backend.schemas.runs import Problem, RunCreate, RunDetail
 from meshtune.backend.settings import Settings, open_store
 from meshtune.db import tokens
 from meshtune.db.errors import StoreError
+from meshtune.db.scopes import Scope
 from meshtune.db.session import reading, writing
-from meshtune.db.tokens import Scope
 from meshtune.engine.commands.console import EXIT_REFUSED, answer
 from tests.support.builders import tiny_config
 

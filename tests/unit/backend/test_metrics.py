@@ -18,8 +18,8 @@ from meshtune.backend.services import logs
 from meshtune.backend.services.logs import MASK, JsonFormatter, PlainFormatter, masked
 from meshtune.backend.settings import LogForm, Settings
 from meshtune.db import leases, tokens
+from meshtune.db.scopes import Scope
 from meshtune.db.session import writing
-from meshtune.db.tokens import Scope
 from meshtune.engine.records import RunStatus
 from tests.support.builders import stored_run
 
