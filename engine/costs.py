@@ -7,8 +7,8 @@ import numpy as np
 from meshtune.engine import config as c
 from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.kinds import TOPOLOGIES
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.registry import METHODS
+from meshtune.engine.methods.terms import Costs, Terms
 from meshtune.engine.tasks.shares import samples_per_device
 from meshtune.engine.weights import MixingRule
 
@@ -16,7 +16,8 @@ from meshtune.engine.weights import MixingRule
 @lru_cache(maxsize=64)  # asked for in every round of a plan
 def method_costs(config: c.RunConfig) -> Costs:
     """Costs of the method of a run, before its first round."""
-    return METHODS[config.method.kind].costs(config.method, terms(config))
+    costs: Costs = METHODS[config.method.kind].load_costs()(config.method, terms(config))
+    return costs
 
 
 def terms(config: c.RunConfig) -> Terms:

@@ -21,13 +21,11 @@ LAST_ROW = '    Arm("local"'
 INIT = '''"""{title}: say in one line what it does."""
 
 from meshtune.engine.methods.{name}.config import {part}
-from meshtune.engine.methods.{name}.costs import costs
-from meshtune.engine.methods.kind import Look, MethodKind
-from meshtune.engine.methods.shared.facts import never
+from meshtune.engine.methods.kind import Look, MethodKind, never
 
 METHOD = MethodKind(
     config={part},
-    costs=costs,
+    costs="meshtune.engine.methods.{name}.costs:costs",
     rules="meshtune.engine.methods.{name}.rules:{part}Rules",
     look=Look(title="{title}", short="{title}", color=None, dash="solid"),
     averaging="directed",
@@ -63,8 +61,8 @@ class {part}(MethodPart):
 COSTS = '''"""What {title} costs."""
 
 from meshtune.engine.methods.{name}.config import {part}
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.shared.facts import both_trained, gossip
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: {part}, terms: Terms) -> Costs:

@@ -13,9 +13,10 @@ from meshtune.engine.adapters.stack import Adapters, Factor, Masks, initial_adap
 from meshtune.engine.fleet import BOTH_FACTORS
 from meshtune.engine.ledger import Accounts, Messages, silence
 from meshtune.engine.mesh import Mesh
-from meshtune.engine.methods.kind import MethodPart, Terms
+from meshtune.engine.methods.kind import MethodPart
 from meshtune.engine.methods.registry import METHODS
 from meshtune.engine.methods.shared.gates import GateName
+from meshtune.engine.methods.terms import Costs, Terms
 from meshtune.engine.rng import stream_key
 
 Memory = dict[str, Tensor]  # what a method remembers between rounds; stored in checkpoints
@@ -182,7 +183,8 @@ class PlainMethod(NoRelay):
 
     @cached_property
     def _accounts(self) -> Accounts:
-        return METHODS[self.rule.kind].costs(self.rule, self.setup).accounts
+        costs: Costs = METHODS[self.rule.kind].load_costs()(self.rule, self.setup)
+        return costs.accounts
 
 
 def build_method(chosen: MethodPart, setup: Setup) -> Method:

@@ -103,13 +103,15 @@ def test_form_card_and_golden_row_know_it(installed: Path) -> None:
         ("from nowhere import METHOD", "it cannot be imported: No module named 'nowhere'"),
         (
             "import dataclasses, meshtune_seldom as m\n"
-            "METHOD = dataclasses.replace(m.METHOD, costs=lambda rule, terms: {'bits': 5})",
+            "METHOD = dataclasses.replace(m.METHOD, costs='faulty:told')\n"
+            "told = lambda rule, terms: {'bits': 5}",
             "its costs are a dict, not Costs",
         ),
         (
             "import dataclasses, meshtune_seldom as m\n"
-            "from meshtune.engine.methods.kind import Costs\n"
-            "METHOD = dataclasses.replace(m.METHOD, costs=lambda rule, terms: Costs(accounts=0))",
+            "from meshtune.engine.methods.terms import Costs\n"
+            "METHOD = dataclasses.replace(m.METHOD, costs='faulty:told')\n"
+            "told = lambda rule, terms: Costs(accounts=0)",
             "missing 13 required keyword-only arguments: 'message_bits', 'work'",
         ),
         ("from meshtune_seldom import METHOD", "there is a 'seldom' already"),

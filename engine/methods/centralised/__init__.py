@@ -1,13 +1,11 @@
 """One LoRA on all samples in one place: a bound."""
 
 from meshtune.engine.methods.centralised.config import Centralised
-from meshtune.engine.methods.centralised.costs import costs
-from meshtune.engine.methods.kind import Look, MethodKind
-from meshtune.engine.methods.shared.facts import never
+from meshtune.engine.methods.kind import Look, MethodKind, never
 
 METHOD = MethodKind(
     config=Centralised,
-    costs=costs,
+    costs="meshtune.engine.methods.centralised.costs:costs",
     rules="meshtune.engine.methods.centralised.rules:CentralisedRules",
     look=Look(
         title="Centralised (bound)", short="Centralised", color=("#1F2430", "#E6E8EE"), dash="dash"

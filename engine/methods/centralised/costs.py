@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from meshtune.engine.ledger import Steady
 from meshtune.engine.methods.centralised.config import Centralised
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.shared.facts import both_trained, gossip, no_links
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: Centralised, terms: Terms) -> Costs:

@@ -1,13 +1,11 @@
 """CHOCO-SGD on a graph: the largest changes only."""
 
 from meshtune.engine.methods.choco_gossip.config import ChocoGossip
-from meshtune.engine.methods.choco_gossip.costs import costs
-from meshtune.engine.methods.kind import Look, MethodKind
-from meshtune.engine.methods.shared.facts import never
+from meshtune.engine.methods.kind import Look, MethodKind, never
 
 METHOD = MethodKind(
     config=ChocoGossip,
-    costs=costs,
+    costs="meshtune.engine.methods.choco_gossip.costs:costs",
     rules="meshtune.engine.methods.choco_gossip.rules:ChocoGossipRules",
     look=Look(
         title="CHOCO gossip",

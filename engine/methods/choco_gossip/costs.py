@@ -7,8 +7,8 @@ import numpy as np
 from meshtune.engine.ledger import Steady, places_bits, value_cost_bits
 from meshtune.engine.mesh import Links
 from meshtune.engine.methods.choco_gossip.config import ChocoGossip
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.shared.facts import both_trained, gossip
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: ChocoGossip, terms: Terms) -> Costs:

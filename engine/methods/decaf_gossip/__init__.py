@@ -1,13 +1,11 @@
 """DeCAF on a graph: products are averaged and refactored."""
 
 from meshtune.engine.methods.decaf_gossip.config import DecafGossip
-from meshtune.engine.methods.decaf_gossip.costs import costs
-from meshtune.engine.methods.kind import Look, MethodKind
-from meshtune.engine.methods.shared.facts import never
+from meshtune.engine.methods.kind import Look, MethodKind, never
 
 METHOD = MethodKind(
     config=DecafGossip,
-    costs=costs,
+    costs="meshtune.engine.methods.decaf_gossip.costs:costs",
     rules="meshtune.engine.methods.decaf_gossip.rules:DecafGossipRules",
     look=Look(
         title="DeCAF",

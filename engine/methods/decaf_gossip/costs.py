@@ -1,8 +1,8 @@
 """What DeCAF gossip costs."""
 
 from meshtune.engine.methods.decaf_gossip.config import DecafGossip
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.shared.facts import both_trained, gossip
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: DecafGossip, terms: Terms) -> Costs:

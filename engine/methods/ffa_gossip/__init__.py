@@ -1,13 +1,11 @@
 """Frozen-A LoRA on a graph."""
 
 from meshtune.engine.methods.ffa_gossip.config import FfaGossip
-from meshtune.engine.methods.ffa_gossip.costs import costs
-from meshtune.engine.methods.kind import Look, MethodKind
-from meshtune.engine.methods.shared.facts import never
+from meshtune.engine.methods.kind import Look, MethodKind, never
 
 METHOD = MethodKind(
     config=FfaGossip,
-    costs=costs,
+    costs="meshtune.engine.methods.ffa_gossip.costs:costs",
     rules="meshtune.engine.methods.ffa_gossip.rules:FfaGossipRules",
     look=Look(
         title="Frozen-A LoRA gossip", short="Frozen A", color=("#0EA5A4", "#2DD4BF"), dash="solid"

@@ -1,8 +1,8 @@
 """What frozen-A gossip costs."""
 
 from meshtune.engine.methods.ffa_gossip.config import FfaGossip
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.shared.facts import b_trained, gossip
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: FfaGossip, terms: Terms) -> Costs:

@@ -1,13 +1,11 @@
 """Full fine-tuning on a graph."""
 
 from meshtune.engine.methods.full_gossip.config import FullGossip
-from meshtune.engine.methods.full_gossip.costs import costs
-from meshtune.engine.methods.kind import Look, MethodKind
-from meshtune.engine.methods.shared.facts import never
+from meshtune.engine.methods.kind import Look, MethodKind, never
 
 METHOD = MethodKind(
     config=FullGossip,
-    costs=costs,
+    costs="meshtune.engine.methods.full_gossip.costs:costs",
     rules="meshtune.engine.methods.full_gossip.rules:FullGossipRules",
     look=Look(
         title="Full fine-tuning gossip",

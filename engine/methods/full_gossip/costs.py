@@ -1,8 +1,8 @@
 """What full fine-tuning gossip costs."""
 
 from meshtune.engine.methods.full_gossip.config import FullGossip
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.shared.facts import all_trained, gossip
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: FullGossip, terms: Terms) -> Costs:

@@ -1,13 +1,11 @@
 """Local training: no exchange."""
 
-from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.kind import Look, MethodKind, never
 from meshtune.engine.methods.local.config import Local
-from meshtune.engine.methods.local.costs import costs
-from meshtune.engine.methods.shared.facts import never
 
 METHOD = MethodKind(
     config=Local,
-    costs=costs,
+    costs="meshtune.engine.methods.local.costs:costs",
     rules="meshtune.engine.methods.local.rules:LocalRules",
     look=Look(
         title="Local only",

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from meshtune.engine.ledger import Steady
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.local.config import Local
 from meshtune.engine.methods.shared.facts import both_trained, gossip, no_links
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: Local, terms: Terms) -> Costs:

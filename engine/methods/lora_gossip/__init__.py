@@ -1,13 +1,11 @@
 """Plain LoRA on a graph: the reference."""
 
-from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.kind import Look, MethodKind, never
 from meshtune.engine.methods.lora_gossip.config import LoraGossip
-from meshtune.engine.methods.lora_gossip.costs import costs
-from meshtune.engine.methods.shared.facts import never
 
 METHOD = MethodKind(
     config=LoraGossip,
-    costs=costs,
+    costs="meshtune.engine.methods.lora_gossip.costs:costs",
     rules="meshtune.engine.methods.lora_gossip.rules:LoraGossipRules",
     look=Look(
         title="Plain LoRA gossip", short="Plain LoRA", color=("#5B6270", "#9AA3B2"), dash="solid"

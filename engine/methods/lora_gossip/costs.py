@@ -1,8 +1,8 @@
 """What plain LoRA gossip costs."""
 
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.lora_gossip.config import LoraGossip
 from meshtune.engine.methods.shared.facts import both_trained, gossip
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: LoraGossip, terms: Terms) -> Costs:

@@ -1,13 +1,11 @@
 """LoRI on a graph: random frozen A, masked B."""
 
-from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.kind import Look, MethodKind, never
 from meshtune.engine.methods.lori.config import Lori
-from meshtune.engine.methods.lori.costs import costs
-from meshtune.engine.methods.shared.facts import never
 
 METHOD = MethodKind(
     config=Lori,
-    costs=costs,
+    costs="meshtune.engine.methods.lori.costs:costs",
     rules="meshtune.engine.methods.lori.rules:LoriRules",
     look=Look(
         title="LoRI",

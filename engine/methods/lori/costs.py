@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from meshtune.engine.ledger import SEED_BITS, Introduced, places_bits, value_cost_bits
-from meshtune.engine.methods.kind import Cluster, Costs, Terms
 from meshtune.engine.methods.lori.config import Lori
 from meshtune.engine.methods.shared.facts import b_trained, gossip
+from meshtune.engine.methods.terms import Cluster, Costs, Terms
 
 
 def costs(rule: Lori, terms: Terms) -> Costs:

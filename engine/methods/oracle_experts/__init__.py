@@ -1,13 +1,11 @@
 """Hard-routing experts: a bound that is told the task."""
 
-from meshtune.engine.methods.kind import Look, MethodKind
+from meshtune.engine.methods.kind import Look, MethodKind, never
 from meshtune.engine.methods.oracle_experts.config import OracleExperts
-from meshtune.engine.methods.oracle_experts.costs import costs
-from meshtune.engine.methods.shared.facts import never
 
 METHOD = MethodKind(
     config=OracleExperts,
-    costs=costs,
+    costs="meshtune.engine.methods.oracle_experts.costs:costs",
     rules="meshtune.engine.methods.oracle_experts.rules:OracleExpertsRules",
     look=Look(
         title="Oracle experts (bound)", short="Oracle", color=("#1F2430", "#E6E8EE"), dash="dashdot"

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from meshtune.engine.methods.kind import Costs, Terms
 from meshtune.engine.methods.oracle_experts.config import OracleExperts
 from meshtune.engine.methods.oracle_experts.trees import expert_trees
 from meshtune.engine.methods.shared.facts import all_trained, gossip, no_links
+from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: OracleExperts, terms: Terms) -> Costs:

@@ -1,18 +1,13 @@
 """Facts that several methods state about themselves, by name."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from meshtune.engine.ledger import Steady, value_cost_bits
 from meshtune.engine.mesh import Links
-from meshtune.engine.methods.kind import Cluster, Costs, Terms, Work
-
-
-def never(_: Any) -> bool:
-    """No."""
-    return False
+from meshtune.engine.methods.kind import never
+from meshtune.engine.methods.terms import Cluster, Costs, Terms, Work
 
 
 def no_steps(_: int) -> int:

@@ -2,11 +2,10 @@
 
 from meshtune.engine.methods.kind import Look, MethodKind
 from meshtune.engine.methods.so_lora.config import SoLora
-from meshtune.engine.methods.so_lora.costs import costs
 
 METHOD = MethodKind(
     config=SoLora,
-    costs=costs,
+    costs="meshtune.engine.methods.so_lora.costs:costs",
     rules="meshtune.engine.methods.so_lora.rules:SoLoraRules",
     look=Look(
         title="Sparse-and-orthogonal LoRA",

@@ -22,9 +22,9 @@ from meshtune.engine.ledger import (
     value_cost_bits,
 )
 from meshtune.engine.mesh import Links, Mesh
-from meshtune.engine.methods.kind import Cluster, Terms
 from meshtune.engine.methods.so_lora.config import SoLora
 from meshtune.engine.methods.so_lora.masks import is_masked
+from meshtune.engine.methods.terms import Cluster, Terms
 
 
 @dataclass(frozen=True)

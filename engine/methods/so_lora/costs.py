@@ -9,9 +9,9 @@ from jaxtyping import Float64, Int64
 
 from meshtune.engine.ledger import Messages, empty_library, is_published, with_new_masks
 from meshtune.engine.mesh import Links, Mesh
-from meshtune.engine.methods.kind import Cluster, Costs, Terms
 from meshtune.engine.methods.shared.facts import all_heard, b_trained, by_weights
-from meshtune.engine.methods.shared.gates import SIGNATURES, signature_values
+from meshtune.engine.methods.shared.gates import SIGNATURES
+from meshtune.engine.methods.shared.told import signature_values
 from meshtune.engine.methods.so_lora.books import (
     Books,
     expected_union,
@@ -21,6 +21,7 @@ from meshtune.engine.methods.so_lora.books import (
 )
 from meshtune.engine.methods.so_lora.config import SoLora
 from meshtune.engine.methods.so_lora.masks import draws_masks, is_masked, kept_entries
+from meshtune.engine.methods.terms import Cluster, Costs, Terms
 
 
 def costs(rule: SoLora, terms: Terms) -> Costs:

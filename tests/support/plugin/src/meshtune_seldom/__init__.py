@@ -1,9 +1,8 @@
 """A method that lives outside: plain LoRA gossip in every 25th round."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from meshtune.engine.methods.kind import Look, MethodKind, MethodPart, Terms
-from meshtune.engine.methods.shared import facts
+from meshtune.engine.methods.kind import Look, MethodKind, MethodPart, never
 
 
 class Seldom(MethodPart):
@@ -12,19 +11,14 @@ class Seldom(MethodPart):
     kind: Literal["seldom"] = "seldom"
 
 
-def costs(rule: Seldom, terms: Terms) -> Any:
-    values, work = terms.values_a + terms.values_b, facts.both_trained(terms)
-    return facts.gossip(terms, values=values, scales=2 * terms.ranks, work=work, every=25)
-
-
 METHOD = MethodKind(
     config=Seldom,
-    costs=costs,
+    costs="meshtune_seldom.costs:costs",
     rules="meshtune_seldom.rules:SeldomRules",
     look=Look(title="Seldom gossip", short="Seldom", color=None, dash="solid"),
     averaging="directed",
     needs_mesh=True,
     whole=False,
     names_places=False,
-    deals_by_cluster=facts.never,
+    deals_by_cluster=never,
 )
