@@ -74,6 +74,11 @@ class TopologyKind:
     period: Callable[[Any, int], int]
 
 
+def stays(_: TopologyPart, __: int) -> int:
+    """Links repeat in every round."""
+    return 1
+
+
 def name_of(kind: ChannelKind | TopologyKind) -> str:
     """The `kind` of its config."""
     return str(kind.config.model_fields["kind"].default)

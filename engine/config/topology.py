@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, Metres, Part, matters_if, unit
-from meshtune.engine.kinds import Area, TopologyKind, TopologyPart
+from meshtune.engine.kinds import Area, TopologyKind, TopologyPart, stays
 
 
 class Ring(Area):
@@ -279,7 +279,7 @@ def _row(
     *,
     groups: bool = False,
     follows_places: bool = False,
-    period: Callable[[Any, int], int] = lambda part, devices: 1,  # noqa: ARG005
+    period: Callable[[Any, int], int] = stays,
 ) -> TopologyKind:
     return TopologyKind(
         config=part,

@@ -1,4 +1,4 @@
-"""A method in a package of its own, found by its entry point, without an edit anywhere."""
+"""A method, a topology and a channel in a package of their own, found by their entry points."""
 
 import json
 import os
@@ -50,6 +50,26 @@ print(json.dumps({
     "named": "seldom" in list(METHODS),
 }))
 """
+AIR = """
+import json
+from meshtune.engine.planning.plan import plan, problems
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import build_world, initial_state
+from tests.support.builders import tiny_config
+
+config = tiny_config(
+    rounds=2, method__kind="lora_gossip", fleet__devices=4, topology__kind="pairs",
+    channel__kind="deaf", channel__deaf=2,
+)
+foreseen, world = plan(config), build_world(config)
+records = [record for _, record in simulate(world, initial_state(world))]
+print(json.dumps({
+    "links": sorted([link.receiver, link.sender] for link in foreseen.links),
+    "heard": [[link.delivered for link in record.links] for record in records],
+    "fraction": foreseen.total.delivered_fraction,
+    "problems": problems(config),
+}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +114,14 @@ def test_form_card_and_golden_row_know_it(installed: Path) -> None:
     assert said["card"] == ["Seldom gossip", True]
     assert said["golden"]
     assert said["named"]
+
+
+def test_a_topology_and_a_channel_are_planned_and_run(installed: Path) -> None:
+    said = ask(AIR, installed)
+    assert said["links"] == [[0, 1], [1, 0], [2, 3], [3, 2]]
+    assert said["heard"] == [[False, False, True, True]] * 2
+    assert said["fraction"] == 0.5
+    assert said["problems"] == []
 
 
 @pytest.mark.parametrize(
