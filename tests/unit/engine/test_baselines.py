@@ -25,6 +25,7 @@ from meshtune.engine.methods.lora_gossip.config import LoraGossip
 from meshtune.engine.methods.lora_gossip.rules import LoraGossipRules
 from meshtune.engine.methods.lori.config import Lori
 from meshtune.engine.methods.lori.rules import LoriRules
+from meshtune.engine.methods.oracle_experts.config import OracleExperts
 from meshtune.engine.methods.oracle_experts.rules import OracleExpertsRules
 from meshtune.engine.methods.oracle_experts.trees import breadth_first
 from meshtune.engine.methods.rules import Bits, Heard, Method, Setup, build_method
@@ -199,7 +200,10 @@ def test_dense_lori_with_a_common_a_is_ffa_gossip_up_to_the_first_contact() -> N
 
 def test_ffa_gossip_is_lora_gossip_whose_a_nobody_moves() -> None:
     mesh, setup = mesh_of(line_mesh(4)), setup_of(OWN, value_bits=32)
-    ffa, lora = FfaGossipRules(setup), LoraGossipRules(setup, trained=frozenset({"b"}))
+    ffa, lora = (
+        FfaGossipRules(setup, FfaGossip()),
+        LoraGossipRules(setup, LoraGossip(), trained=frozenset({"b"})),
+    )
     x, _ = ffa.start()
     y = x
     for t in range(3):
@@ -210,7 +214,7 @@ def test_ffa_gossip_is_lora_gossip_whose_a_nobody_moves() -> None:
 
 def test_with_a_common_a_the_mean_of_factors_is_the_mean_of_updates() -> None:
     mesh = mesh_of(full_mesh(4))
-    method = FfaGossipRules(setup_of(OWN, value_bits=32))
+    method = FfaGossipRules(setup_of(OWN, value_bits=32), FfaGossip())
     adapters, memory = trained(method, mesh)
     kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
     for name in SHAPES:
@@ -223,7 +227,7 @@ def test_with_a_common_a_the_mean_of_factors_is_the_mean_of_updates() -> None:
 
 def test_lora_gossip_mixes_both_factors_by_metropolis_weights() -> None:
     mesh = mesh_of(line_mesh(4))
-    method = LoraGossipRules(setup_of(OWN, value_bits=32))
+    method = LoraGossipRules(setup_of(OWN, value_bits=32), LoraGossip())
     adapters, memory = trained(method, mesh)
     kept, _ = method.combine(adapters, memory, mesh, mesh.linked, 0)
     # Ends of the line have degree 1, the others 2: every link has weight 1/3.
@@ -237,7 +241,7 @@ def test_lora_gossip_mixes_both_factors_by_metropolis_weights() -> None:
 
 def test_full_gossip_has_no_a_and_averages_whole_updates() -> None:
     mesh = mesh_of(full_mesh(4))
-    method = FullGossipRules(setup_of(OWN, value_bits=32))
+    method = FullGossipRules(setup_of(OWN, value_bits=32), FullGossip())
     adapters, memory = trained(method, mesh)
     assert adapters.a == {}
     assert {k: tuple(v.shape[1:]) for k, v in adapters.b.items()} == SHAPES
@@ -247,7 +251,10 @@ def test_full_gossip_has_no_a_and_averages_whole_updates() -> None:
 
 
 def test_both_full_methods_start_at_the_frozen_model() -> None:
-    for method in (FullGossipRules(setup_of(OWN)), OracleExpertsRules(setup_of(OWN))):
+    for method in (
+        FullGossipRules(setup_of(OWN), FullGossip()),
+        OracleExpertsRules(setup_of(OWN), OracleExperts()),
+    ):
         assert not all_values(method.start()[0]).any()
         assert method.trained == {"b"}
 
@@ -256,7 +263,7 @@ def test_both_full_methods_start_at_the_frozen_model() -> None:
 
 
 def oracle(own: list[int], **changes: Any) -> OracleExpertsRules:
-    return OracleExpertsRules(setup_of(own, rounds=2, **changes))
+    return OracleExpertsRules(setup_of(own, rounds=2, **changes), OracleExperts())
 
 
 def last_bank(method: OracleExpertsRules, mesh: Mesh, heard: Heard) -> tuple[Adapters, Any]:
@@ -392,6 +399,6 @@ def test_metropolis_weights_of_a_full_mesh_are_the_plain_mean() -> None:
 def test_static_a_is_drawn_for_the_setup_of_the_fleet() -> None:
     setup: Setup = setup_of(OWN)
     expected = static_a("common", setup.seed, setup.shapes, setup.rank, setup.tasks, setup.own)
-    for name, value in FfaGossipRules(setup).start()[0].a.items():
+    for name, value in FfaGossipRules(setup, FfaGossip()).start()[0].a.items():
         assert torch.equal(value, expected[name])
         assert torch.equal(value[0], value[3])

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from meshtune.engine.adapters.stack import Adapters, flatten, mean
 from meshtune.engine.methods.choco_gossip.config import ChocoGossip
 from meshtune.engine.methods.choco_gossip.rules import ChocoGossipRules
+from meshtune.engine.methods.lora_gossip.config import LoraGossip
 from meshtune.engine.methods.lora_gossip.rules import LoraGossipRules
 from meshtune.engine.methods.rules import Heard, Memory
 from meshtune.engine.weights import metropolis_weights
@@ -59,7 +60,7 @@ def copies(memory: Memory) -> Tensor:
 def test_t12_without_compression_and_with_a_full_step_it_is_gossip_sgd() -> None:
     """T12: C = identity, gamma = 1: round by round the factors of plain LoRA gossip."""
     mesh, method = mesh_of(line_mesh(4)), choco(density=1.0, gamma=1.0)
-    gossip = LoraGossipRules(method.setup)
+    gossip = LoraGossipRules(method.setup, LoraGossip())
     x, memory = method.start()
     y, _ = gossip.start()
     assert torch.equal(rows(x), rows(y))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.methods.decaf_gossip.config import DecafGossip
 from meshtune.engine.methods.decaf_gossip.rules import DecafGossipRules, neighbourhoods, refactored
 from meshtune.engine.methods.rules import Heard
 from meshtune.engine.weights import metropolis_weights
@@ -28,7 +29,7 @@ OWN = [0, 1, 2, 1]
 
 
 def method_of(own: list[int], **changes: Any) -> DecafGossipRules:
-    return DecafGossipRules(setup_of(own, **({"value_bits": 32} | changes)))
+    return DecafGossipRules(setup_of(own, **({"value_bits": 32} | changes)), DecafGossip())
 
 
 def noise(method: DecafGossipRules, used_rank: int | None = None, seed: int = 0) -> Adapters:
@@ -204,7 +205,7 @@ def test_the_number_of_devices_at_a_time_changes_nothing(monkeypatch: pytest.Mon
     method = method_of(OWN)
     adapters = noise(method)
     whole = combined(method, adapters, line_mesh(4))
-    monkeypatch.setattr("meshtune.engine.methods.decaf_gossip.DEVICES_AT_ONCE", 1)
+    monkeypatch.setattr("meshtune.engine.methods.decaf_gossip.rules.DEVICES_AT_ONCE", 1)
     single = combined(method, adapters, line_mesh(4))
     for name, value in whole.b.items():
         assert_close(single.b[name], value)

@@ -27,6 +27,7 @@ from meshtune.engine.divergence import (
 )
 from meshtune.engine.errors import NumericsError
 from meshtune.engine.fleet import OptimizerState
+from meshtune.engine.methods.decaf_gossip.config import DecafGossip
 from meshtune.engine.methods.decaf_gossip.rules import DecafGossipRules
 from meshtune.engine.reproduce.campaign import play_run
 from meshtune.engine.simulate import simulate
@@ -178,7 +179,7 @@ def test_only_those_that_heard_a_sender_get_what_overflowed_there() -> None:
 
 def test_refactoring_gives_what_overflowed_to_nobody_else() -> None:
     setup = setup_of([0, 1, 2, 1], value_bits=8)
-    method, mesh = DecafGossipRules(setup), mesh_of(line_mesh(4))
+    method, mesh = DecafGossipRules(setup, DecafGossip()), mesh_of(line_mesh(4))
     adapters = enlarged(moved(method.start()[0], method), 1e9, device=0)
     kept, _ = method.combine(adapters, {}, mesh, mesh.linked, 0)
     rows = torch.stack([value.isfinite().flatten(1).all(dim=1) for value in kept.b.values()])

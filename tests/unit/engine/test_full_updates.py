@@ -12,6 +12,7 @@ from meshtune.engine.adapters.stack import Adapters, flatten
 from meshtune.engine.backbone.forward import fleet_gradient, fleet_loss, forward
 from meshtune.engine.backbone.model import Backbone, backbone_from_llama
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
+from meshtune.engine.methods.full_gossip.config import FullGossip
 from meshtune.engine.methods.full_gossip.rules import FullGossipRules
 from tests.support.methods import setup_of
 from tests.support.oracles import random_llama
@@ -105,7 +106,7 @@ def test_full_updates_train_like_products_with_the_identity(
 
 def test_adamw_lowers_the_loss_of_full_updates_and_resumes_to_the_bit(backbone: Backbone) -> None:
     setup = replace(setup_of([0, 1, 2]), shapes=dict(backbone.shapes))
-    method = FullGossipRules(setup)
+    method = FullGossipRules(setup, FullGossip())
     start, _ = method.start()
     tokens, targets = (part.expand(12, -1, -1, -1) for part in questions(1))
     rule = TrainingRule(learning_rate=1e-3)

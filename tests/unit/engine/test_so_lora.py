@@ -13,6 +13,7 @@ import torch
 from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.methods.ffa_gossip.config import FfaGossip
 from meshtune.engine.methods.ffa_gossip.rules import FfaGossipRules
 from meshtune.engine.methods.rules import Heard, Memory
 from meshtune.engine.methods.so_lora.config import SoLora
@@ -219,7 +220,7 @@ class TestAveraging:
     def test_with_one_a_for_all_and_no_masks_it_is_frozen_a_gossip(self):
         """T11 of the reference algorithm: bits too, q nB each round."""
         setup = setup_of([0, 1, 2, 0])
-        gossip = FfaGossipRules(setup)
+        gossip = FfaGossipRules(setup, FfaGossip())
         method = SoLoraRules(setup, SoLora(a_init="common", density=1.0, library_every=1000))
         mesh = mesh_of(line_mesh(4))
         adapters, memory = trained(method, mesh)
