@@ -8,6 +8,10 @@ ARGS ?= # e.g. make up ARGS="--port 8800 --api-port 8801"
 JOBS ?= 2
 BENCH_FILE ?= build/bench.json
 HANDBOOK := src/meshtune/handbook/index.html
+SCRIPTS := tests/javascript
+NODE_TOOLS := $(SCRIPTS)/node_modules/.package-lock.json
+NEW_NODE := node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 18 || (a == 18 && b > 17) ? 0 : 1)'
+NODE_BIN := $(SCRIPTS)/node_modules/.bin
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 WRITTEN := $(shell find docs engine -name '*.md' -o -name '*.css' -o -name '*.py') \
 	README.md CONTRIBUTING.md CHANGELOG.md mkdocs.yml
@@ -16,7 +20,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check docs fix bench golden results screens measure browser proxy torture load clean
+.PHONY: help setup up test check docs fix bench golden results screens measure browser proxy node torture load clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -26,15 +30,17 @@ setup: $(VENV)/.dev ## install everything into .venv
 up: $(VENV)/.run $(HANDBOOK) ## start API, worker and dashboard; Ctrl-C stops them
 	@$(BIN)/meshtune up $(ARGS)
 
-test: $(VENV)/.dev browser proxy ## run all tests, those in a browser included
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+test: $(VENV)/.dev browser proxy node ## run all tests, those in a browser included
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=30
 
-check: $(VENV)/.dev ## lint, format, types, layers, sizes: what CI asks before the tests
+check: $(VENV)/.dev $(NODE_TOOLS) ## lint, format, types, layers, sizes: what CI asks before the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/guards/sizes.py
+	$(NODE_BIN)/eslint --max-warnings 0 --config $(SCRIPTS)/eslint.config.js dashboard/static $(SCRIPTS)
+	$(NODE_BIN)/tsc --project $(SCRIPTS)
 
 docs: $(VENV)/.run ## build the handbook, which the API and the dashboard serve at /handbook/
 	$(MKDOCS)
@@ -66,7 +72,7 @@ results: $(VENV)/.dev ## run the presets whose stored result is stale, for the p
 	$(BIN)/python -m meshtune.engine.reproduce.preset_results $(ARGS)
 
 clean: ## drop .venv, the built handbook and all caches
-	rm -rf $(VENV) build dist $(dir $(HANDBOOK)) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist $(dir $(HANDBOOK)) $(SCRIPTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 browser: $(VENV)/.dev
 	@if command -v chromium chromium-browser google-chrome >/dev/null \
@@ -89,6 +95,21 @@ proxy:
 		&& $$as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; then exit 0; fi; \
 	echo "No nginx could be installed: the test behind a proxy will fail. Install one by hand."
+
+# For the scripts of the pages: their tests need Node.js alone, their linters npm as well.
+node:
+	@if command -v npm >/dev/null && $(NEW_NODE) 2>/dev/null; then exit 0; fi; \
+	echo "Installing Node.js for the checks of dashboard/static ..."; \
+	as_root=""; if [ "$$(id -u)" != 0 ]; then as_root="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$as_root true 2>/dev/null \
+		&& $$as_root apt-get update -qq \
+		&& $$as_root apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null \
+		&& $(NEW_NODE); then exit 0; fi; \
+	echo "No Node.js 18.18 or newer, with npm, could be installed: install it by hand."
+
+$(NODE_TOOLS): $(SCRIPTS)/package-lock.json $(SCRIPTS)/.npmrc | node
+	cd $(SCRIPTS) && npm ci --loglevel=error
+	@touch $@
 
 # Only when a page or a docstring is newer. Without it Meshtune runs as well, and says so.
 $(HANDBOOK): $(WRITTEN) | $(VENV)/.run

@@ -14,9 +14,10 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from meshtune.dashboard.figures.components import asset_url, plotly_url
+from meshtune.dashboard.figures.components import ASSETS_PATH, asset_url, plotly_url
 
 CHARTED = ("/compare", "/run")  # pages that open with charts
+CHART_PARTS = tuple(f"{ASSETS_PATH}/{name}" for name in ("chart_look.js", "chart_table.js"))
 HEAD_END = b"</head>"
 FOREVER = "public, max-age=31536000, immutable"  # for addresses with a version
 # Tells Chromium to compile all of a script where it is read, beside the page's own work, instead of
@@ -74,20 +75,24 @@ class ChartsAhead:
 def scripts() -> str:
     """What is added to the head of a page."""
     query = plotly_url().replace("?", "%3F")
-    ahead = (plotly_url(), asset_url("chart.js", plotly=query))
+    ahead = (plotly_url(), asset_url("chart.js", plotly=query), *CHART_PARTS)
     links = "".join(f'<link rel="modulepreload" href="{escape(url)}">' for url in ahead)
     first = escape(asset_url("ahead.js", plotly=query))
     return f'<script type="module" src="{first}"></script>{links}'
 
 
 class Versioned(StaticFiles):
-    """Files whose address changes with their content, so a browser need not ask for them again."""
+    """Files whose address changes with their content, so a browser need not ask for them again.
+
+    Parts that these files import have plain addresses; a browser asks whether they have changed.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file, kept for good if its version is in the address."""
         answer = await super().get_response(path, scope)
-        if answer.status_code == 200 and b"v=" in scope.get("query_string", b""):
-            answer.headers["cache-control"] = FOREVER
+        if answer.status_code == 200:
+            versioned = b"v=" in scope.get("query_string", b"")
+            answer.headers["cache-control"] = FOREVER if versioned else "no-cache"
         return answer
 
 

@@ -1,9 +1,10 @@
 // Reads Plotly while the server works on the page: half a second that would pass in waiting.
 // Earlier it would keep Streamlit from asking, later the first chart would wait for it.
-const plotlyUrl = new URL(new URL(import.meta.url).searchParams.get("plotly"), document.baseURI);
+const plotlyUrl = new URL(new URL(import.meta.url).searchParams.get("plotly") ?? "", document.baseURI);
 const ASKED = '[data-test-script-state="running"]';
 const PATIENCE_MS = 5000;
 
+/** @returns {Promise<void>} */
 function asked() {
   return new Promise((resolve) => {
     const started = performance.now();
@@ -15,4 +16,4 @@ function asked() {
   });
 }
 
-asked().then(() => import(plotlyUrl)).catch(() => {}); // the charts say that it is missing
+asked().then(() => import(plotlyUrl.href)).catch(() => {}); // the charts say that it is missing

@@ -1,11 +1,17 @@
 // Draws the charts of a report from the figures inside it; again when light turns to dark.
 (() => {
-  const figures = JSON.parse(document.getElementById("figures").textContent);
+  /** @typedef {{ data: object[], layout: PlotlyLayout }} Figure */
+
+  /** @type {Record<"light" | "dark", Record<string, Figure>>} */
+  const figures = JSON.parse(document.getElementById("figures")?.textContent ?? "");
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
+  /** @param {PlotlyLayout} layout */
   function themed(layout) {
     const css = getComputedStyle(document.documentElement);
+    /** @type {(name: string) => string} */
     const color = (name) => css.getPropertyValue(`--${name}`).trim();
+    /** @type {PlotlyLayout} */
     const result = {
       ...layout,
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -20,19 +26,23 @@
     };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
       const line = color("line");
-      result[name] = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, ...layout[name] };
+      const own = /** @type {object} */ (layout[name]);
+      result[name] = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, ...own };
     }
     return result;
   }
 
   function draw() {
     const chosen = figures[dark.matches ? "dark" : "light"];
-    for (const place of document.querySelectorAll("[data-figure]")) {
-      const figure = chosen[place.dataset.figure];
-      Plotly.react(place, figure.data, themed(figure.layout), {
+    /** @type {NodeListOf<HTMLElement>} */
+    const places = document.querySelectorAll("[data-figure]");
+    for (const place of places) {
+      const name = place.dataset.figure ?? "";
+      const figure = chosen[name];
+      globalThis.Plotly?.react(place, figure.data, themed(figure.layout), {
         displaylogo: false, responsive: true,
         modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-        toImageButtonOptions: { format: "svg", filename: place.dataset.figure },
+        toImageButtonOptions: { format: "svg", filename: name },
       }).then(() => place.classList.add("drawn"));
     }
   }

@@ -1,4 +1,7 @@
 // A button that puts the address of the page on the clipboard; the address restores the view.
+/** @typedef {{ label: string }} ShareMessage */
+
+/** @type {WeakMap<Element, { words: HTMLElement, label: string }>} */
 const buttons = new WeakMap();
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -14,6 +17,7 @@ function icon() {
   return svg;
 }
 
+/** @param {string} text */
 async function copied(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -32,28 +36,37 @@ async function copied(text) {
   }
 }
 
+/**
+ * A new button on `host`, without words as yet.
+ * @param {Element} host
+ */
+function added(host) {
+  const button = document.createElement("button");
+  const words = document.createElement("span");
+  button.type = "button";
+  words.setAttribute("aria-live", "polite");
+  button.append(icon(), words);
+  button.addEventListener("click", async () => {
+    const done = await copied(window.location.href);
+    words.textContent = done ? "Link copied" : "Copy the address bar";
+    setTimeout(() => { words.textContent = buttons.get(host)?.label ?? ""; }, 2000);
+  });
+  host.append(button);
+  const state = { words, label: "" };
+  buttons.set(host, state);
+  return state;
+}
+
+/** @param {Component<ShareMessage>} component */
 export function draw({ parentElement, data }) {
   const host = parentElement.querySelector(".mt-share");
   if (!host) return;
-  if (!buttons.has(host)) {
-    const button = document.createElement("button");
-    const words = document.createElement("span");
-    button.type = "button";
-    words.setAttribute("aria-live", "polite");
-    button.append(icon(), words);
-    button.addEventListener("click", async () => {
-      const done = await copied(window.location.href);
-      words.textContent = done ? "Link copied" : "Copy the address bar";
-      setTimeout(() => { words.textContent = buttons.get(host)?.label ?? ""; }, 2000);
-    });
-    host.append(button);
-    buttons.set(host, { words, label: "" });
-  }
-  const state = buttons.get(host);
+  const state = buttons.get(host) ?? added(host);
   if (state.label !== data.label) state.words.textContent = data.label;
   state.label = data.label;
 }
 
+/** @param {Component<ShareMessage>} component */
 export function dispose({ parentElement }) {
   const host = parentElement.querySelector(".mt-share");
   if (host) buttons.delete(host);

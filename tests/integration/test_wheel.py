@@ -20,7 +20,9 @@ from tests.support.ports import free_port
 from tests.support.workers import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-LEFT = shutil.ignore_patterns(".*cache", ".venv", ".git", ".state", "build", "dist", "*.egg-info")
+LEFT = shutil.ignore_patterns(
+    *(".*cache", ".venv", ".git", ".state", "build", "dist", "*.egg-info", "node_modules")
+)
 BUILD = (
     "import sys; from setuptools import build_meta\n"
     "out = sys.argv[1]; build_meta.build_sdist(out); build_meta.build_wheel(out)"

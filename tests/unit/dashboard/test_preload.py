@@ -1,5 +1,6 @@
 """Pages that open with charts begin their scripts at once; other pages are left alone."""
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,13 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from meshtune.dashboard.figures.components import PLOTLY_PATH, STATIC, asset_url, plotly_url
+from meshtune.dashboard.figures.components import (
+    ASSETS_PATH,
+    PLOTLY_PATH,
+    STATIC,
+    asset_url,
+    plotly_url,
+)
 from meshtune.dashboard.serving.preload import ChartsAhead, Versioned, plotly_script, scripts
 from tests.support.loops import in_own_loop
 
@@ -80,12 +87,19 @@ def test_what_is_begun_is_what_the_charts_ask_for() -> None:
     assert wanted.replace("&", "&amp;") in scripts()
 
 
-@pytest.mark.parametrize(("query", "kept"), [("?v=1", True), ("", False)])
-def test_files_with_a_version_are_kept_for_good(query: str, kept: bool) -> None:
+def test_the_parts_of_the_charts_are_begun_as_well() -> None:
+    imported = re.findall(r'from "\./(\w+\.js)"', (STATIC / "chart.js").read_text("utf-8"))
+    assert imported
+    for name in imported:
+        assert f'<link rel="modulepreload" href="{ASSETS_PATH}/{name}">' in scripts()
+
+
+@pytest.mark.parametrize(("query", "kept"), [("?v=1", "immutable"), ("", "no-cache")])
+def test_files_with_a_version_are_kept_for_good(query: str, kept: str) -> None:
     app = Starlette(routes=[Mount("/assets", Versioned(directory=STATIC))])
     found = TestClient(app).get(f"/assets/chart.js{query}")
     assert found.is_success
-    assert ("immutable" in found.headers.get("cache-control", "")) is kept
+    assert kept in found.headers["cache-control"]
 
 
 def test_plotly_is_served_whole_under_the_address_that_charts_ask_for() -> None:
