@@ -4,6 +4,7 @@ Tests of `ON_BOTH` run twice, on SQLite and on a real PostgreSQL, without knowin
 of the database is where every part finds it, in the environment.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -116,6 +117,18 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, database: str | None) ->
         monkeypatch.setenv("MESHTUNE_DATABASE_URL", database)
     # Streamlit puts its scripts here; what is spawned would run the last one again.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture(autouse=True)
+def _own_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Playwright's loop stays marked as running between its calls; other tests run loops too."""
+    if request.node.get_closest_marker("browser") is not None:
+        yield
+        return
+    waiting = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(waiting)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_reports_are_refused_and_cheap_answers_are_not() -> None:
 
 def test_every_question_is_answered_in_time() -> None:
     found = lists.measure("sqlite", runs=12, rounds=20, repeats=3)
-    assert len(found.answers) == 18
+    assert len(found.answers) == 15
     for question, (times, answered_bytes) in found.answers.items():
         assert times.quantile(0.5) < DISASTER_MS, question
         assert answered_bytes > 0

@@ -99,7 +99,8 @@ def asked(
     """Status, name of the error and challenge of a request without body."""
     address = path.replace("{run_id}", "7").replace("{sweep_id}", "7").replace("{file}", "x")
     said = api.request(method, address, headers=headers)
-    error = Problem.model_validate_json(said.content).error if said.is_error else ""
+    told = said.headers.get("content-type", "").startswith("application/json")
+    error = Problem.model_validate_json(said.content).error if said.is_error and told else ""
     return said.status_code, error, said.headers.get("www-authenticate", "")
 
 

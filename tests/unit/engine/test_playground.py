@@ -75,7 +75,7 @@ def test_the_device_answers_as_the_evaluation_marks_it(method: str, folder: Path
     name = "own" if lab.bank.gate.kind == "single" else "gated"
     for device in range(3):
         number = device % PER_TASK
-        for place, task in enumerate(TASKS):
+        for place, task in list(enumerate(TASKS))[device % 2 :: 2]:  # like a chessboard
             said = arm(ask(lab, lab.question(task, number), device), name).correct
             assert said == bool(marked[device, place * PER_TASK + number]), (device, task)
 
