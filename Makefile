@@ -20,10 +20,10 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check docs fix bench golden results screens measure browser proxy node torture load clean
+.PHONY: help setup up test test-fast check docs fix bench golden results screens measure browser proxy node torture load clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 setup: $(VENV)/.dev ## install everything into .venv
 
@@ -32,6 +32,9 @@ up: $(VENV)/.run $(HANDBOOK) ## start API, worker and dashboard; Ctrl-C stops th
 
 test: $(VENV)/.dev browser proxy node ## run all tests, those in a browser included
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=30
+
+test-fast: $(VENV)/.dev ## the tests that need no browser, no server, no worker and no training
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --fast
 
 check: $(VENV)/.dev $(NODE_TOOLS) ## lint, format, types, layers, sizes: what CI asks before the tests
 	$(BIN)/ruff check .

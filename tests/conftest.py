@@ -35,6 +35,7 @@ hypothesis_settings.load_profile("meshtune")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of our own."""
     parser.addoption("--rewrite", action="store_true", help="store new golden records")
+    parser.addoption("--fast", action="store_true", help="leave out what `make test-fast` does")
 
 
 # What reads or writes the store by way of the fixtures `store` and `settings`.
@@ -55,6 +56,29 @@ ON_BOTH = {
 }
 
 
+# What drives a browser, a server or a worker, or trains for its checks: `make test-fast` has none.
+SLOW = {
+    *(f"tests/{name}" for name in ("browser", "dashboard", "extensions", "fuzz", "integration")),
+    *(f"tests/{name}" for name in ("load", "postgres", "statistical", "torture")),
+    "tests/guards/test_preset_results.py",
+    "tests/unit/engine/test_backbone.py",
+    "tests/unit/engine/test_changing.py",
+    "tests/unit/engine/test_divergence.py",
+    "tests/unit/engine/test_evaluate.py",
+    "tests/unit/engine/test_ledger.py",
+    "tests/unit/engine/test_playground.py",
+    "tests/unit/engine/test_preset_bits.py",
+    "tests/unit/engine/test_relevance.py",
+    "tests/unit/engine/test_simulate.py",
+}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what is slow, where that is asked for."""
+    place = collection_path.relative_to(config.rootpath).as_posix()
+    return True if config.getoption("--fast") and place in SLOW else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Marks of our own."""
     config.addinivalue_line("markers", "sqlite: of what no other database has a part in")
@@ -65,7 +89,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     path = metafunc.definition.path.relative_to(metafunc.config.rootpath).as_posix()
     if path not in ON_BOTH or not {"store", "settings"} & set(metafunc.fixturenames):
         return
-    if metafunc.definition.get_closest_marker("sqlite") is None:
+    fast = metafunc.config.getoption("--fast")
+    if metafunc.definition.get_closest_marker("sqlite") is None and not fast:
         metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 
 

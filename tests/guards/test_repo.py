@@ -17,6 +17,7 @@ from meshtune.backend.commands.main import app
 from meshtune.backend.routes.health import router as health
 from meshtune.backend.services.announced import GROUP
 from meshtune.backend.settings import Settings
+from tests.conftest import ON_BOTH, SLOW
 from tests.support.pages import HEALTH_PATH
 
 ROOT = Path(__file__).parents[2]
@@ -179,3 +180,7 @@ def test_nothing_is_imported_by_a_name_that_is_everybodys() -> None:
 @pytest.mark.parametrize("name", sorted(OLD))
 def test_the_package_is_the_folders_at_the_top(name: str) -> None:
     assert (ROOT / "src" / "meshtune" / name).resolve() == ROOT / name
+
+
+def test_lists_of_tests_name_what_is_there() -> None:
+    assert not [place for place in ON_BOTH | SLOW if not (ROOT / place).exists()]
