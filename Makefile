@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 ARGS ?= # e.g. make up ARGS="--port 8800 --api-port 8801"
-JOBS ?= 2
+JOBS ?= 3 # of the tests: a third keeps two cores busy while others wait for a server
 BENCH_FILE ?= build/bench.json
 HANDBOOK := src/meshtune/handbook/index.html
 SCRIPTS := tests/javascript
@@ -18,6 +18,9 @@ WRITTEN := $(shell find docs engine -name '*.md' -o -name '*.css' -o -name '*.py
 # The first of these that is new enough; some installations have a name that does not run.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+# Tests start many processes, and each would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test test-fast check docs fix bench golden results screens measure browser proxy node torture load clean

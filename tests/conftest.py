@@ -7,9 +7,10 @@ of the database is where every part finds it, in the environment.
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings as hypothesis_settings
 from sqlalchemy import Engine
@@ -75,6 +76,31 @@ SLOW = {
     "tests/unit/engine/test_relevance.py",
     "tests/unit/engine/test_simulate.py",
 }
+
+
+# What plays whole runs, whose shapes test_simulate.py checks at every call for each method: three
+# quarters of the time of such a run is that check.
+UNCHECKED = {
+    *(f"tests/{name}" for name in ("golden", "integration", "statistical")),
+    "tests/guards/test_preset_results.py",
+    *(
+        f"tests/unit/engine/test_{name}.py"
+        for name in ("bench_air", "changing", "divergence", "dry_run", "evaluate", "ledger")
+    ),
+    *(
+        f"tests/unit/engine/test_{name}.py"
+        for name in ("playground", "preset_bits", "push_sum", "radio", "relevance")
+    ),
+}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Leave out the check of shapes where others make it."""
+    path = item.path.relative_to(item.config.rootpath)
+    places = {path.as_posix(), *(parent.as_posix() for parent in path.parents)}
+    jaxtyping.config.update("jaxtyping_disable", bool(places & UNCHECKED))
+    return (yield)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

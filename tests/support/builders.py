@@ -18,6 +18,7 @@ from meshtune.engine.records import (
 )
 
 LEASE_S = 20.0
+WARMED_UP = ("so_lora", "lori")  # they train some steps more before the first round
 
 
 def tiny_config(**changes: Any) -> RunConfig:
@@ -39,6 +40,8 @@ def tiny_config(**changes: Any) -> RunConfig:
         "evaluation.samples_per_task": 2,
     }
     dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    if dotted.get("method.kind") in WARMED_UP:
+        tiny["method.mask_warmup_steps"] = 1
     return with_values(RunConfig(), tiny | dotted)
 
 

@@ -17,16 +17,17 @@ from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config
 
 TASKS: tuple[TaskName, ...] = ("reading", "addition", "list_result")
+SO_LORA = {"kind": "so_lora", "mask_warmup_steps": 1}
 METHODS: dict[str, dict[str, Any]] = {
     "local": {"kind": "local"},
     "full": {"kind": "full_gossip"},
     "oracle experts": {"kind": "oracle_experts"},
-    "stacked": {"kind": "so_lora", "mode": "stack"},
-    "repaired": {"kind": "so_lora", "mode": "repaired"},
-    "soft": {"kind": "so_lora", "mode": "stack", "gate_blend": "soft", "gate": "gaussian"},
-    "token": {"kind": "so_lora", "mode": "stack", "gate_level": "token"},
-    "loss": {"kind": "so_lora", "mode": "stack", "gate": "prompt_loss"},
-    "no gate": {"kind": "so_lora", "mode": "stack", "gate": "none"},
+    "stacked": SO_LORA | {"mode": "stack"},
+    "repaired": SO_LORA | {"mode": "repaired"},
+    "soft": SO_LORA | {"mode": "stack", "gate_blend": "soft", "gate": "gaussian"},
+    "token": SO_LORA | {"mode": "stack", "gate_level": "token"},
+    "loss": SO_LORA | {"mode": "stack", "gate": "prompt_loss"},
+    "no gate": SO_LORA | {"mode": "stack", "gate": "none"},
 }
 PER_TASK = 2
 
@@ -40,7 +41,12 @@ def config_of(method: str) -> RunConfig:
             "method": METHODS[method],
             "topology": {"kind": "full"},
             "channel": {"kind": "ideal"},
-            "training": {"local_steps": 6, "learning_rate": 0.02, "precision": "float32"},
+            "training": {
+                "local_steps": 6,
+                "batch_size": 4,
+                "learning_rate": 0.02,
+                "precision": "float32",
+            },
             "evaluation": {"samples_per_task": PER_TASK},
         }
     )
