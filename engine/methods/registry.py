@@ -27,6 +27,5 @@ METHODS: Registry[MethodKind] = Registry(
     GROUP,
     [f"{__package__}.{name}:METHOD" for name in BUILT_IN],
     row=MethodKind,
-    name=lambda kind: kind.name,
     check=lambda kind: load(f"{__package__}.stated:require_stated")(kind),
 )
