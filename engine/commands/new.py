@@ -61,19 +61,13 @@ class {part}(MethodPart):
 COSTS = '''"""What {title} costs."""
 
 from meshtune.engine.methods.{name}.config import {part}
-from meshtune.engine.methods.shared.facts import both_trained, gossip
+from meshtune.engine.methods.shared.facts import both_factors
 from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: {part}, terms: Terms) -> Costs:
     """A and B over every link, in the last of every `every` rounds."""
-    return gossip(
-        terms,
-        values=terms.values_a + terms.values_b,
-        scales=2 * terms.ranks,
-        work=both_trained(terms),
-        every=rule.every,
-    )
+    return both_factors(terms, every=rule.every)
 '''
 RULES = '''"""{title}: say where it comes from, in full, and where it deviates.
 
