@@ -83,7 +83,7 @@ def build_world(config: RunConfig) -> World:
     probe = embedded_backbone(torch.float32)
 
     tasks = config.fleet.present_tasks()
-    own = np.array([tasks.index(config.fleet.task_of(i)) for i in range(config.fleet.devices)])
+    own = np.array(config.fleet.held_tasks())
     pools = _pools(config, tasks, own, tokenizer)
     setup = Setup(
         **vars(terms(config)),

@@ -74,6 +74,11 @@ class Fleet(Part):
         held = {self.task_of(i) for i in range(self.devices)}
         return tuple(name for name in TASK_NAMES if name in held)
 
+    def held_tasks(self) -> tuple[int, ...]:
+        """Task that each device holds, as an index into the present tasks."""
+        present = self.present_tasks()
+        return tuple(present.index(self.task_of(i)) for i in range(self.devices))
+
     def hardware_of(self, device: int) -> HardwareName:
         """Hardware class of device number `device`."""
         return self.hardware[device % len(self.hardware)]

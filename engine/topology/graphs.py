@@ -291,12 +291,11 @@ def _agnes(
 ) -> Mesh:
     """The paper's clusters (M18)."""
     channel, bits = build_channel(config), method_costs(config).message_bits
-    tasks = config.fleet.present_tasks()
-    task = np.array([tasks.index(config.fleet.task_of(device)) for device in range(len(places))])
+    held = np.array(config.fleet.held_tasks())
     cluster, merges = agnes(
         within_reach(channel, places, bits),
         cluster_power(channel, places, bits),
-        cluster_collision(topology.collision, densities, masks, task),
+        cluster_collision(topology.collision, densities, masks, held),
         topology.collision_max,
     )
     return Mesh(places, _gateway_tree(cluster, places), cluster, merges)
