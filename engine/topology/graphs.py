@@ -19,7 +19,6 @@ from meshtune.engine.topology.agnes import agnes, cluster_collision, cluster_lab
 from meshtune.engine.topology.joining import joined
 from meshtune.engine.topology.k_means import near_groups
 from meshtune.engine.topology.lattices import (
-    distances_of_two,
     exponential,
     full,
     grid,
@@ -172,7 +171,7 @@ def _lattice(topology: Lattice, devices: int) -> Links:
 
 
 def _exponential(topology: c.Exponential, devices: int, round_index: int) -> Links:
-    powers = range(distances_of_two(devices))
+    powers = range(topology.distances(devices))
     if topology.variant == "one_peer" and powers:
         power = round_index % len(powers)
         powers = range(power, power + 1)
