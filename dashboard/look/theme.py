@@ -6,7 +6,7 @@ from typing import Literal
 
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.methods.kind import Dash
-from meshtune.engine.methods.registry import METHODS as METHOD_KINDS, REFERENCE
+from meshtune.engine.methods.registry import METHODS as METHOD_KINDS
 from meshtune.engine.records import RunStatus
 
 Mode = Literal["light", "dark"]
@@ -81,8 +81,6 @@ class MethodLook:
     dash: Dash
 
 
-# The reference arm is plain LoRA gossip: grey, drawn first, always there.
-REFERENCE_METHOD = REFERENCE
 # For methods that name no colour: told apart without colour vision (Okabe & Ito, 2008).
 SPARE_TINTS = (
     Tint("#0072B2", "#56B4E9"),
