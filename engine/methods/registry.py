@@ -21,7 +21,6 @@ BUILT_IN = (
     "centralised",
     "local",
 )
-DEFAULT = "so_lora"
 REFERENCE = "lora_gossip"  # what others are compared with
 METHODS: Registry[MethodKind] = Registry(
     GROUP,
