@@ -6,23 +6,13 @@ adds one with an entry point of the family's group; what it lacks is an error th
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Literal, Protocol, TypeVar, get_args, get_origin
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from meshtune.engine.errors import PluginRefused
 from meshtune.engine.fields import KindPart
-
-
-class Named(Protocol):
-    """A row of a registry."""
-
-    @property
-    def name(self) -> str: ...
-
-
-Row = TypeVar("Row", bound=Named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +40,9 @@ def require_named(kind: Kind) -> None:
     field = kind.config.model_fields["kind"]
     if get_origin(field.annotation) is not Literal or get_args(field.annotation) != (kind.name,):
         raise ValueError(f"{kind.config.__name__}.kind must be a Literal with its name as default")
+
+
+Row = TypeVar("Row", bound=Kind)
 
 
 class Registry(Generic[Row]):
@@ -88,7 +81,7 @@ class Registry(Generic[Row]):
     @cached_property
     def _rows(self) -> dict[str, Row]:
         found = {row.name: row for place in self._built_in for row in self._shipped(place)}
-        for point in sorted(entry_points(group=self.group), key=lambda each: each.name):
+        for point in sorted(_announced().select(group=self.group), key=lambda each: each.name):
             row = self._from_outside(point)
             if row.name in found:
                 raise PluginRefused(self.group, point, f"there is a {row.name!r} already")
@@ -112,6 +105,11 @@ class Registry(Generic[Row]):
         except Exception as error:
             raise PluginRefused(self.group, point, str(error)) from error
         return row
+
+
+@cache  # every family asks, and looking through all packages takes a while
+def _announced() -> Any:  # Python 3.11 has another type for it than 3.12
+    return entry_points()
 
 
 def load(place: str) -> Any:
