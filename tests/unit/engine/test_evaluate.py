@@ -354,4 +354,4 @@ def test_check_ends_the_evaluation_by_raising_in_this_thread(backbone, exam, gat
     with pytest.raises(KeyboardInterrupt):
         evaluate(backbone, bank_of(backbone, gate, [[0, 1], [2, 1]]), exam, SCALING, check)
     assert called_in == [threading.current_thread()]
-    assert not [t for t in threading.enumerate() if t.name.startswith("evaluate")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("side_by_side")]
