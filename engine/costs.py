@@ -9,7 +9,7 @@ from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.kinds import TOPOLOGIES
 from meshtune.engine.methods.registry import METHODS
 from meshtune.engine.methods.terms import Costs, Terms
-from meshtune.engine.tasks.shares import samples_per_device
+from meshtune.engine.shares import samples_per_device
 from meshtune.engine.weights import MixingRule
 
 

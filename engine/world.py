@@ -14,6 +14,7 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer, weights_sha256
+from meshtune.engine.backbone.encode import Encoded, choice_tokens, encode
 from meshtune.engine.backbone.model import Backbone, fast_precision
 from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.backbone.spectral import Entropies, layer_densities, spectral_entropies
@@ -26,9 +27,8 @@ from meshtune.engine.methods.rules import Memory, Method, Setup, Signatures, bui
 from meshtune.engine.methods.shared.gates import SIGNATURE_SAMPLES
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from meshtune.engine.records import Provenance
+from meshtune.engine.shares import samples_per_device
 from meshtune.engine.tasks import build_task, test_samples, train_samples
-from meshtune.engine.tasks.encode import Encoded, choice_tokens, encode
-from meshtune.engine.tasks.shares import samples_per_device
 from meshtune.engine.topology import Mesh, build_mesh
 from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from meshtune.engine.answering.gating import centred_cosines
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
+from meshtune.engine.backbone.encode import encode
 from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.tasks import build_task, test_samples as held_out_samples, train_samples
-from meshtune.engine.tasks.encode import encode
 
 PROMPTS = 8  # per task
 LEARNED = 64  # training prompts behind each prototype

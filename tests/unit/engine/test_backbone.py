@@ -21,6 +21,7 @@ from meshtune.engine.backbone.embedded import (
     embedded_tokenizer,
     load_embedded,
 )
+from meshtune.engine.backbone.encode import Encoded, choice_tokens, encode
 from meshtune.engine.backbone.model import backbone_from_llama
 from meshtune.engine.backbone.pretrain import (
     CHARACTERS,
@@ -46,7 +47,6 @@ from meshtune.engine.backbone.writers import (
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.tasks import build_task, test_samples as held_out_samples
-from meshtune.engine.tasks.encode import Encoded, choice_tokens, encode
 from meshtune.engine.world import build_world, provenance
 from tests.support.builders import tiny_config
 

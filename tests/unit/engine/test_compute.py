@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from meshtune.engine.backbone.embedded import embedded_tokenizer, load_embedded
+from meshtune.engine.backbone.encode import IGNORED, encode
 from meshtune.engine.backbone.model import backbone_from_llama
 from meshtune.engine.config import TASK_NAMES, HardwareName
 from meshtune.engine.costs import method_costs
@@ -27,7 +28,6 @@ from meshtune.engine.planning.compute import (
     wall_s,
 )
 from meshtune.engine.tasks import build_task, train_samples
-from meshtune.engine.tasks.encode import IGNORED, encode
 from tests.support.builders import tiny_config
 from tests.support.methods import setup_of
 

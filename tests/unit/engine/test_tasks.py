@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from meshtune.engine.backbone.embedded import embedded_tokenizer
+from meshtune.engine.backbone.encode import IGNORED, choice_tokens, encode
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.tasks import (
@@ -18,7 +19,6 @@ from meshtune.engine.tasks import (
     test_samples as held_out_samples,
     train_samples,
 )
-from meshtune.engine.tasks.encode import IGNORED, choice_tokens, encode
 from meshtune.engine.tasks.words import FACTS, KINDS, OPPOSITES, WORDS, number_in_words
 
 COUNT = 400

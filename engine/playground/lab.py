@@ -15,16 +15,6 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.gating import BY_INPUT
-from meshtune.engine.answering.playground_gate import Models, Rule, Watched, gate_kinds
-from meshtune.engine.answering.playground_values import (
-    Answered,
-    ArmName,
-    ArmReply,
-    BadPrompt,
-    ExpertShown,
-    GateWish,
-    Question,
-)
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
 from meshtune.engine.backbone.experts import TopRanks, forward_experts
 from meshtune.engine.backbone.forward import forward
@@ -33,6 +23,16 @@ from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.methods.rules import Bank, Gate
+from meshtune.engine.playground.gate import Models, Rule, Watched, gate_kinds
+from meshtune.engine.playground.values import (
+    Answered,
+    ArmName,
+    ArmReply,
+    BadPrompt,
+    ExpertShown,
+    GateWish,
+    Question,
+)
 from meshtune.engine.tasks import build_task, test_samples as held_out_samples
 from meshtune.engine.world import State, World, build_world
 
