@@ -23,8 +23,8 @@ from meshtune.engine.channels import Channel, build_channel
 from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.costs import method_costs, terms
 from meshtune.engine.fleet import OptimizerState, TrainingRule
+from meshtune.engine.methods.gates import SIGNATURE_SAMPLES
 from meshtune.engine.methods.rules import Memory, Method, Setup, Signatures, build_method
-from meshtune.engine.methods.shared.gates import SIGNATURE_SAMPLES
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from meshtune.engine.records import Provenance
 from meshtune.engine.shares import samples_per_device

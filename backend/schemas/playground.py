@@ -6,7 +6,7 @@ from pydantic import Field
 
 from meshtune.backend.schemas.runs import Wire
 from meshtune.engine.config import TaskName
-from meshtune.engine.methods.shared.gates import GateName
+from meshtune.engine.methods.gates import GateName
 
 ArmName = Literal["base", "own", "merged", "gated", "oracle"]
 PROMPT_MOST = 2000  # characters

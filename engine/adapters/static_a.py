@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Factors, Shapes
-from meshtune.engine.config import TASK_NAMES
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.rng import stream
+from meshtune.engine.tasks.names import TASK_NAMES
 
 Kind = Literal["orthonormal", "task", "device", "common"]
 

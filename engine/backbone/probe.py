@@ -17,9 +17,9 @@ from torch.nn import functional
 from meshtune.engine.backbone.embedded import embedded_folder, embedded_tokenizer, load_embedded
 from meshtune.engine.backbone.encode import IGNORED, Encoded, choice_tokens, encode
 from meshtune.engine.backbone.pretrain import TABLE_END, TABLE_START
-from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.rng import stream
 from meshtune.engine.tasks import build_task, test_samples, train_samples
+from meshtune.engine.tasks.names import TASK_NAMES, TaskName
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

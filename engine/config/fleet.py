@@ -1,22 +1,12 @@
 """Devices: how many, with which tasks, samples and hardware."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, Part
+from meshtune.engine.tasks.names import TASK_NAMES, TaskName
 
-TaskName = Literal[
-    "reading",
-    "entailment",
-    "addition",
-    "number_words",
-    "expression",
-    "list_result",
-    "ending",
-    "instruction",
-]
-TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
 HardwareName = Literal["flagship", "midrange", "entry", "wearable"]
 
 

@@ -2,11 +2,11 @@
 
 from typing import assert_never
 
-from meshtune.engine.config import TaskName
 from meshtune.engine.tasks.base import Group, Sample, Task, split_of, test_samples, train_samples
 from meshtune.engine.tasks.code import EXPRESSION, LIST_RESULT
 from meshtune.engine.tasks.comprehension import ENDING, INSTRUCTION
 from meshtune.engine.tasks.mathematics import ADDITION, NUMBER_WORDS
+from meshtune.engine.tasks.names import TaskName
 from meshtune.engine.tasks.understanding import ENTAILMENT, READING
 
 __all__ = [

@@ -7,8 +7,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from meshtune.engine.config import TaskName
 from meshtune.engine.rng import stream
+from meshtune.engine.tasks.names import TaskName
 
 Group = Literal["understanding", "mathematics", "code", "comprehension"]
 Split = Literal["train", "test"]

@@ -17,8 +17,8 @@ from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.forward import forward
 from meshtune.engine.backbone.model import Backbone, backbone_from_llama
 from meshtune.engine.backbone.reading import prompt_inputs
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Bank, Gate
-from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from tests.support.gates import (
     BLIND_TO_INPUTS,
