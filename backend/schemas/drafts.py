@@ -7,7 +7,7 @@ from pydantic import Field
 
 from meshtune.backend.schemas.runs import Wire
 from meshtune.engine.config import Drawn, RunConfig, TaskName
-from meshtune.engine.planning.values import PlannedMerge
+from meshtune.engine.plans import PlannedMerge
 
 
 class DraftIn(Wire):

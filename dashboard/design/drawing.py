@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from meshtune.engine.config import TASK_NAMES, TaskName
-from meshtune.engine.planning.values import Plan
+from meshtune.engine.plans import Plan
 
 DEVICES_MAX = 256
 FAR_M = 100_000.0

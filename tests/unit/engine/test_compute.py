@@ -12,10 +12,7 @@ import pytest
 from meshtune.engine.backbone.embedded import embedded_tokenizer, load_embedded
 from meshtune.engine.backbone.encode import IGNORED, encode
 from meshtune.engine.backbone.model import backbone_from_llama
-from meshtune.engine.config import TASK_NAMES, HardwareName
-from meshtune.engine.costs import method_costs
-from meshtune.engine.methods.rules import build_method
-from meshtune.engine.planning.compute import (
+from meshtune.engine.compute import (
     HARDWARE,
     LONGEST,
     MEASUREMENTS,
@@ -27,6 +24,9 @@ from meshtune.engine.planning.compute import (
     training_flop,
     wall_s,
 )
+from meshtune.engine.config import TASK_NAMES, HardwareName
+from meshtune.engine.costs import method_costs
+from meshtune.engine.methods.rules import build_method
 from meshtune.engine.tasks import build_task, train_samples
 from tests.support.builders import tiny_config
 from tests.support.methods import setup_of
