@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    runtime_checkable,
+)
 
 from meshtune.engine.errors import PluginRefused
 from meshtune.engine.fields import KindPart
@@ -42,7 +51,15 @@ def require_named(kind: Kind) -> None:
         raise ValueError(f"{kind.config.__name__}.kind must be a Literal with its name as default")
 
 
-Row = TypeVar("Row", bound=Kind)
+@runtime_checkable
+class Named(Protocol):
+    """A row of a registry."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=Named)
 
 
 class Registry(Generic[Row]):
@@ -59,7 +76,7 @@ class Registry(Generic[Row]):
         self,
         group: str,
         built_in: Sequence[str],
-        row: type[Row],
+        row: type[Any],
         check: Callable[[Row], None],
     ) -> None:
         self.group = group
@@ -100,11 +117,12 @@ class Registry(Generic[Row]):
         if not isinstance(row, self._row):
             wanted = self._row.__name__
             raise PluginRefused(self.group, point, f"it is a {type(row).__name__}, not a {wanted}")
+        told: Row = row
         try:
-            self._check(row)
+            self._check(told)
         except Exception as error:
             raise PluginRefused(self.group, point, str(error)) from error
-        return row
+        return told
 
 
 @cache  # every family asks, and looking through all packages takes a while

@@ -28,7 +28,8 @@ from meshtune.engine.methods.rules import Memory, Method, Setup, Signatures, bui
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from meshtune.engine.records import Provenance
 from meshtune.engine.shares import samples_per_device
-from meshtune.engine.tasks import build_task, test_samples, train_samples
+from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks.base import test_samples, train_samples
 from meshtune.engine.topology import Mesh, build_mesh
 from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
 
@@ -159,7 +160,7 @@ def _pools(
         sample
         for device, task in enumerate(own)
         for sample in train_samples(
-            build_task(tasks[task]), config.seed, device, config.fleet.train_samples
+            TASKS[tasks[task]], config.seed, device, config.fleet.train_samples
         )
     ]
     encoded = encode(drawn, tokenizer)
@@ -207,9 +208,7 @@ def _exam(
     tokenizer: Tokenizer,
 ) -> Exam:
     count = config.evaluation.samples_per_task
-    samples = [
-        sample for name in tasks for sample in test_samples(build_task(name), config.seed, count)
-    ]
+    samples = [sample for name in tasks for sample in test_samples(TASKS[name], config.seed, count)]
     encoded = encode(samples, tokenizer)
     return Exam(
         tokens=encoded.tokens,

@@ -66,7 +66,7 @@ from meshtune.engine.config.topology import (
     WattsStrogatz,
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
-from meshtune.engine.tasks.names import TASK_NAMES, TaskName
+from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName
 
 __all__ = [
     "OUR_CHOICE",
@@ -136,6 +136,7 @@ __all__ = [
     "SpanningTree",
     "Star",
     "Static",
+    "TaskChoice",
     "TaskName",
     "Tdma",
     "Topology",

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, Part
-from meshtune.engine.tasks.names import TASK_NAMES, TaskName
+from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName
 
 HardwareName = Literal["flagship", "midrange", "entry", "wearable"]
 
@@ -20,7 +20,7 @@ class Fleet(Part):
         title="Devices",
         description="Number of phones in the mesh. Training time grows in proportion.",
     )
-    tasks: tuple[TaskName, ...] = Field(
+    tasks: tuple[TaskChoice, ...] = Field(
         TASK_NAMES,
         min_length=1,
         max_length=256,

@@ -33,7 +33,8 @@ from meshtune.engine.playground.values import (
     GateWish,
     Question,
 )
-from meshtune.engine.tasks import build_task, test_samples as held_out_samples
+from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks.base import test_samples as held_out_samples
 from meshtune.engine.world import State, World, build_world
 
 ANSWER_TOKENS = 40  # longer than any answer of the embedded tasks
@@ -79,7 +80,7 @@ class Lab:
 
     def question(self, task: TaskName, number: int) -> Question:
         """Test question `number` (from 0) of a task; the first ones are those of the run's exam."""
-        drawn = held_out_samples(build_task(task), self.world.config.seed, number + 1)[number]
+        drawn = held_out_samples(TASKS[task], self.world.config.seed, number + 1)[number]
         return Question(drawn.prompt, task, drawn.answer, drawn.choices)
 
 
