@@ -14,7 +14,7 @@ from meshtune.engine import config as c
 from meshtune.engine.config import RunConfig, config_hash
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.planning.plan import file_problems, plan, problems
-from meshtune.engine.planning.values import Plan
+from meshtune.engine.plans import Plan
 
 # More threads at a time finish no sooner, since most of planning is Python; and they would hold up
 # every other answer of the process.

@@ -9,7 +9,7 @@ from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.kinds import TOPOLOGIES
 from meshtune.engine.methods.registry import METHODS
 from meshtune.engine.methods.terms import Costs, Terms
-from meshtune.engine.tasks.shares import samples_per_device
+from meshtune.engine.shares import samples_per_device
 from meshtune.engine.weights import MixingRule
 
 
@@ -23,10 +23,9 @@ def method_costs(config: c.RunConfig) -> Costs:
 def terms(config: c.RunConfig) -> Terms:
     """What the costs of a method depend on in this run."""
     fleet, adapter = config.fleet, config.adapter
-    present = fleet.present_tasks()
     return Terms(
         rounds=config.rounds,
-        own=np.array([present.index(fleet.task_of(i)) for i in range(fleet.devices)]),
+        own=np.array(fleet.held_tasks()),
         shapes=embedded_shapes(),
         rank=adapter.rank,
         value_bits=adapter.value_bits,

@@ -56,3 +56,9 @@ class Part(BaseModel):
     """Base of every branch of the tree: immutable, and strict about unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class KindPart(Part):
+    """Base of a branch that is one of several; `kind` is a Literal with its name as default."""
+
+    kind: str

@@ -4,7 +4,6 @@ import ctypes
 import math
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from queue import SimpleQueue
@@ -20,6 +19,7 @@ from meshtune.engine.adapters.stack import Adapters, Factor, Factors, Masks, fla
 from meshtune.engine.backbone.forward import fleet_gradient
 from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.backbone.walk import IGNORED_TARGET
+from meshtune.engine.threads import side_by_side
 
 BOTH_FACTORS: frozenset[Factor] = frozenset(("a", "b"))
 
@@ -158,13 +158,10 @@ def _in_threads(
     groups: list[slice],
     stop: Callable[[], None] | None,
 ) -> None:
-    """Train the groups side by side, each in a thread that does its products alone.
+    """Train the groups side by side.
 
-    A small model has many short operations; splitting each of them over the processors costs more
-    in waiting than it gains. `stop` is called from this thread, before every step of every group.
+    `stop` is called from this thread, before every step of every group.
     """
-    threads = torch.get_num_threads()
-    workers = min(threads, len(groups))
     events: SimpleQueue[Literal["step", "done"]] = SimpleQueue()
     ended = Event()
 
@@ -179,21 +176,19 @@ def _in_threads(
         finally:
             events.put("done")
 
-    pool = ThreadPoolExecutor(workers, "fleet", torch.set_num_threads, (threads // workers,))
-    try:
-        futures = [pool.submit(run, group) for group in groups]
-        running = len(groups)
-        while running:
-            if events.get() == "done":
-                running -= 1
-            elif stop is not None:
-                stop()
-        for future in futures:
-            future.result()
-    finally:
-        ended.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+    with side_by_side(len(groups)) as pool:
+        try:
+            futures = [pool.submit(run, group) for group in groups]
+            running = len(groups)
+            while running:
+                if events.get() == "done":
+                    running -= 1
+                elif stop is not None:
+                    stop()
+            for future in futures:
+                future.result()
+        finally:
+            ended.set()
 
 
 class _Ended(Exception):

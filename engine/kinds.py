@@ -7,24 +7,20 @@ error where it is registered.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from pydantic import Field
 
-from meshtune.engine.fields import Metres, Part
-from meshtune.engine.registry import Registry
+from meshtune.engine.fields import KindPart, Metres
+from meshtune.engine.registry import Kind, Registry, require_named
 
 
-class ChannelPart(Part):
-    """Base of the config of a channel; `kind` is a Literal with its name as default."""
-
-    kind: str
+class ChannelPart(KindPart):
+    """Base of the config of a channel."""
 
 
-class TopologyPart(Part):
-    """Base of the config of a topology; `kind` is a Literal with its name as default."""
-
-    kind: str
+class TopologyPart(KindPart):
+    """Base of the config of a topology."""
 
 
 class Area(TopologyPart):
@@ -40,7 +36,7 @@ class Area(TopologyPart):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChannelKind:
+class ChannelKind(Kind):
     """A channel: its config, and what builds it.
 
     Attributes:
@@ -53,7 +49,7 @@ class ChannelKind:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopologyKind:
+class TopologyKind(Kind):
     """A topology: its config, where its devices stand, and who may talk to whom.
 
     Attributes:
@@ -79,35 +75,15 @@ def stays(_: TopologyPart, __: int) -> int:
     return 1
 
 
-def name_of(kind: ChannelKind | TopologyKind) -> str:
-    """The `kind` of its config."""
-    return str(kind.config.model_fields["kind"].default)
-
-
-def stated(kind: ChannelKind | TopologyKind) -> None:
-    """Whether a kind from outside has a name; what it builds is loaded when it is first used.
-
-    Raises:
-        ValueError: it has none.
-    """
-    field = kind.config.model_fields["kind"]
-    if get_origin(field.annotation) is not Literal or get_args(field.annotation) != (
-        field.default,
-    ):
-        raise ValueError(f"{kind.config.__name__}.kind must be a Literal with its name as default")
-
-
 CHANNELS: Registry[ChannelKind] = Registry(
     "meshtune.channels",
     ["meshtune.engine.config.channel:CHANNELS"],
     row=ChannelKind,
-    name=name_of,
-    check=stated,
+    check=require_named,
 )
 TOPOLOGIES: Registry[TopologyKind] = Registry(
     "meshtune.topologies",
     ["meshtune.engine.config.topology:TOPOLOGIES"],
     row=TopologyKind,
-    name=name_of,
-    check=stated,
+    check=require_named,
 )

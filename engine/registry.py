@@ -5,14 +5,61 @@ adds one with an entry point of the family's group; what it lacks is an error th
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    runtime_checkable,
+)
 
 from meshtune.engine.errors import PluginRefused
+from meshtune.engine.fields import KindPart
 
-Row = TypeVar("Row")
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A row that a branch of the config tree chooses by its `kind`.
+
+    Attributes:
+        config: That branch.
+    """
+
+    config: type[KindPart]
+
+    @property
+    def name(self) -> str:
+        """The `kind` of its config."""
+        return str(self.config.model_fields["kind"].default)
+
+
+def require_named(kind: Kind) -> None:
+    """Whether a kind from outside has a name.
+
+    Raises:
+        ValueError: it has none.
+    """
+    field = kind.config.model_fields["kind"]
+    if get_origin(field.annotation) is not Literal or get_args(field.annotation) != (kind.name,):
+        raise ValueError(f"{kind.config.__name__}.kind must be a Literal with its name as default")
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A row of a registry."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=Named)
 
 
 class Registry(Generic[Row]):
@@ -22,7 +69,6 @@ class Registry(Generic[Row]):
         group: Of the entry points, e.g. "meshtune.methods".
         built_in: "module:object" of every row that ships with the package, or of some in a tuple.
         row: Type of a row.
-        name: Name of a row.
         check: Raises `ValueError` with a sentence on a row from outside that cannot be used.
     """
 
@@ -30,12 +76,11 @@ class Registry(Generic[Row]):
         self,
         group: str,
         built_in: Sequence[str],
-        row: type[Row],
-        name: Callable[[Row], str],
+        row: type[Any],
         check: Callable[[Row], None],
     ) -> None:
         self.group = group
-        self._built_in, self._row, self._name, self._check = built_in, row, name, check
+        self._built_in, self._row, self._check = built_in, row, check
 
     def __getitem__(self, name: str) -> Row:
         return self._rows[name]
@@ -52,13 +97,12 @@ class Registry(Generic[Row]):
 
     @cached_property
     def _rows(self) -> dict[str, Row]:
-        found = {self._name(row): row for place in self._built_in for row in self._shipped(place)}
-        for point in sorted(entry_points(group=self.group), key=lambda each: each.name):
+        found = {row.name: row for place in self._built_in for row in self._shipped(place)}
+        for point in sorted(_announced().select(group=self.group), key=lambda each: each.name):
             row = self._from_outside(point)
-            name = self._name(row)
-            if name in found:
-                raise PluginRefused(self.group, point, f"there is a {name!r} already")
-            found[name] = row
+            if row.name in found:
+                raise PluginRefused(self.group, point, f"there is a {row.name!r} already")
+            found[row.name] = row
         return found
 
     def _shipped(self, place: str) -> tuple[Row, ...]:
@@ -73,11 +117,17 @@ class Registry(Generic[Row]):
         if not isinstance(row, self._row):
             wanted = self._row.__name__
             raise PluginRefused(self.group, point, f"it is a {type(row).__name__}, not a {wanted}")
+        told: Row = row
         try:
-            self._check(row)
+            self._check(told)
         except Exception as error:
             raise PluginRefused(self.group, point, str(error)) from error
-        return row
+        return told
+
+
+@cache  # every family asks, and looking through all packages takes a while
+def _announced() -> Any:  # Python 3.11 has another type for it than 3.12
+    return entry_points()
 
 
 def load(place: str) -> Any:

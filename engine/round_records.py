@@ -9,9 +9,9 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import distance_to_mean
 from meshtune.engine.answering.evaluate import Scores
 from meshtune.engine.channels.traffic import Traffic
+from meshtune.engine.compute import ComputeCost, compute_cost
 from meshtune.engine.divergence import require_distances
 from meshtune.engine.methods.rules import Memory
-from meshtune.engine.planning.compute import ComputeCost, compute_cost
 from meshtune.engine.records import (
     DeviceRecord,
     LayerRecord,

@@ -14,6 +14,7 @@ from meshtune.engine.answering.evaluate import Scores, evaluate, own_accuracy, p
 from meshtune.engine.answering.interference import Questions
 from meshtune.engine.answering.metrics import Exchange, fleet_metrics
 from meshtune.engine.channels.traffic import Traffic
+from meshtune.engine.compute import compute_cost
 from meshtune.engine.config import Agnes
 from meshtune.engine.costs import mixing_rule
 from meshtune.engine.divergence import (
@@ -26,7 +27,6 @@ from meshtune.engine.divergence import (
 from meshtune.engine.errors import NumericsError
 from meshtune.engine.fleet import OptimizerState, device_groups, train_steps
 from meshtune.engine.methods.rules import Bank, Memory
-from meshtune.engine.planning.compute import compute_cost
 from meshtune.engine.records import RoundRecord
 from meshtune.engine.rng import stream
 from meshtune.engine.round_records import layer_records, merge_records, summarize

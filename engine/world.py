@@ -14,6 +14,7 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer, weights_sha256
+from meshtune.engine.backbone.encode import Encoded, choice_tokens, encode
 from meshtune.engine.backbone.model import Backbone, fast_precision
 from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.backbone.spectral import Entropies, layer_densities, spectral_entropies
@@ -22,13 +23,13 @@ from meshtune.engine.channels import Channel, build_channel
 from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.costs import method_costs, terms
 from meshtune.engine.fleet import OptimizerState, TrainingRule
+from meshtune.engine.methods.gates import SIGNATURE_SAMPLES
 from meshtune.engine.methods.rules import Memory, Method, Setup, Signatures, build_method
-from meshtune.engine.methods.shared.gates import SIGNATURE_SAMPLES
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from meshtune.engine.records import Provenance
-from meshtune.engine.tasks import build_task, test_samples, train_samples
-from meshtune.engine.tasks.encode import Encoded, choice_tokens, encode
-from meshtune.engine.tasks.shares import samples_per_device
+from meshtune.engine.shares import samples_per_device
+from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks.base import test_samples, train_samples
 from meshtune.engine.topology import Mesh, build_mesh
 from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
 
@@ -83,7 +84,7 @@ def build_world(config: RunConfig) -> World:
     probe = embedded_backbone(torch.float32)
 
     tasks = config.fleet.present_tasks()
-    own = np.array([tasks.index(config.fleet.task_of(i)) for i in range(config.fleet.devices)])
+    own = np.array(config.fleet.held_tasks())
     pools = _pools(config, tasks, own, tokenizer)
     setup = Setup(
         **vars(terms(config)),
@@ -159,7 +160,7 @@ def _pools(
         sample
         for device, task in enumerate(own)
         for sample in train_samples(
-            build_task(tasks[task]), config.seed, device, config.fleet.train_samples
+            TASKS[tasks[task]], config.seed, device, config.fleet.train_samples
         )
     ]
     encoded = encode(drawn, tokenizer)
@@ -207,9 +208,7 @@ def _exam(
     tokenizer: Tokenizer,
 ) -> Exam:
     count = config.evaluation.samples_per_task
-    samples = [
-        sample for name in tasks for sample in test_samples(build_task(name), config.seed, count)
-    ]
+    samples = [sample for name in tasks for sample in test_samples(TASKS[name], config.seed, count)]
     encoded = encode(samples, tokenizer)
     return Exam(
         tokens=encoded.tokens,

@@ -31,9 +31,9 @@ from meshtune.db.columns import storable
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.models import Run, RunEvent
 from meshtune.db.session import reading
-from meshtune.engine.adapters.peft_io import checkpoint_header, peft_folders
 from meshtune.engine.config import GainTable, RadioChannel, RunConfig, Trace
 from meshtune.engine.errors import CheckpointError
+from meshtune.engine.peft_io import checkpoint_header, peft_folders
 from meshtune.engine.records import ENDED, Provenance, RoundRecord, RunStatus
 from meshtune.engine.topology.traces import SUFFIXES
 

@@ -22,9 +22,9 @@ from meshtune.backend.archive.bundle import (
     inputs_of,
 )
 from meshtune.backend.archive.bundle_source import Limits, Source, damage_of, shown
-from meshtune.engine.adapters.peft_io import checkpoint_header
 from meshtune.engine.config import RunConfig, plain_errors
 from meshtune.engine.errors import CheckpointError
+from meshtune.engine.peft_io import checkpoint_header
 from meshtune.engine.records import RoundRecord, RunStatus
 
 INT64_MAX = 2**63 - 1

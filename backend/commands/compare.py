@@ -11,6 +11,7 @@ from meshtune.backend.schemas.compare import POINTS_MAX, ReportInput, Shown
 from meshtune.db import runs
 from meshtune.db.session import reading
 from meshtune.engine.commands.console import Refused
+from meshtune.engine.methods.registry import REFERENCE
 
 
 def report(store: Engine, numbers: Sequence[int]) -> bytes:
@@ -26,7 +27,7 @@ def report(store: Engine, numbers: Sequence[int]) -> bytes:
     with reading(store) as session:
         found = [runs.get(session, number) for number in wanted]
         group = compare_replies.groups(session, found, memory)
-        plain = [run.id for run in found if run.method == compare_replies.PLAIN_METHOD]
+        plain = [run.id for run in found if run.method == REFERENCE]
         reference = next(iter([*plain, *wanted]))
         given = ReportInput(
             study=compare_replies.study(session, found, POINTS_MAX, memory),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def _tasks(scored: Sequence[Scored], kept: Sequence[int]) -> dict[TaskName, Task
     names = dict.fromkeys(task for each in scored for task in each.tasks)
     chosen = [scored[place] for place in kept]
     return {
-        cast("TaskName", task): TaskCurve(
+        task: TaskCurve(
             own=[_digits(each.tasks.get(task, (None, None))[0]) for each in chosen],
             all=[_digits(each.tasks.get(task, (None, None))[1]) for each in chosen],
         )

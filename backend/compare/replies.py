@@ -26,12 +26,10 @@ from meshtune.backend.schemas.compare import (
 from meshtune.backend.schemas.runs import RunSummary
 from meshtune.db import curves
 from meshtune.db.models import Run
-from meshtune.engine.methods.registry import REFERENCE
 from meshtune.engine.records import ENDED, RunStatus
 from meshtune.engine.reproduce.statistics import Estimate, estimate
 from meshtune.engine.sweep_results import METRICS, Metric
 
-PLAIN_METHOD = REFERENCE  # wherever it is among the runs
 GROUP_DIGITS = 12  # of the hash: enough for any store, short enough for an address
 NOT_IN_GROUP = ("seed", "name")  # what runs of one group may differ in
 CURVES_KEPT = 256  # curves of ended runs in memory; about 60 kB each

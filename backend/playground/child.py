@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 from meshtune.backend.playground.orders import FileNeeded, Order, Refused, Reply, RouteOrder
 from meshtune.backend.schemas.learn import RoutingOut
 from meshtune.backend.schemas.playground import AnsweredOut, AskIn
-from meshtune.engine.answering.playground import Lab, ask
-from meshtune.engine.answering.playground_values import Answered, BadPrompt, GateWish, Question
 from meshtune.engine.errors import EngineError
 from meshtune.engine.explain.routing import routing
+from meshtune.engine.playground.lab import Lab, ask
+from meshtune.engine.playground.values import Answered, BadPrompt, GateWish, Question
 
 LABS_KEPT = 3
 IDLE_S = 600.0

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from meshtune.backend.schemas.runs import Wire
-from meshtune.engine.config import Drawn, RunConfig, TaskName
-from meshtune.engine.planning.values import PlannedMerge
+from meshtune.engine.config import Drawn, RunConfig, TaskChoice
+from meshtune.engine.plans import PlannedMerge
 
 
 class DraftIn(Wire):
@@ -58,7 +58,7 @@ class MeshIn(Wire):
 
     format: Literal["json", "graphml"]
     topology: Drawn
-    tasks: tuple[TaskName, ...] | None = Field(None, max_length=256)
+    tasks: tuple[TaskChoice, ...] | None = Field(None, max_length=256)
 
 
 class MeshFileOut(Wire):

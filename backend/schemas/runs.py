@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from meshtune.engine import quantities as words
 from meshtune.engine.config import Drawn, RunConfig, TaskName, name_problem
-from meshtune.engine.planning.values import Plan
+from meshtune.engine.plans import Plan
 from meshtune.engine.presets.stored import StoredResult
 from meshtune.engine.records import Provenance, RoundRecord, RunStatus
 

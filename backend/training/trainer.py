@@ -34,8 +34,8 @@ from meshtune.engine.errors import (
     Interrupted,
     NumericsError,
 )
-from meshtune.engine.planning.unmixed import UnmixedWatch
 from meshtune.engine.records import RoundRecord, RunStatus
+from meshtune.engine.unmixed import UnmixedWatch
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.methods.kind import Dash
+from meshtune.engine.methods.registry import REFERENCE
 from meshtune.engine.naming import flat
 from meshtune.engine.records import RunStatus
 from meshtune.engine.reproduce.statistics import t_quantile
@@ -185,7 +186,7 @@ def reference_of(arms: Sequence[Arm], wanted: str | None) -> str | None:
     for arm in arms:
         if wanted is not None and wanted in {arm.key, *(str(each.run.id) for each in arm.members)}:
             return arm.key
-    plain = [arm for arm in arms if arm.method == theme.REFERENCE_METHOD]
+    plain = [arm for arm in arms if arm.method == REFERENCE]
     return next((arm.key for arm in [*plain, *arms]), None)
 
 

@@ -7,10 +7,10 @@ numbers are their places in the list and move up when an earlier one goes.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from meshtune.engine.config import TASK_NAMES, TaskName
-from meshtune.engine.planning.values import Plan
+from meshtune.engine.plans import Plan
 
 DEVICES_MAX = 256
 FAR_M = 100_000.0
@@ -98,7 +98,7 @@ def _add(drawing: Drawing, op: Mapping[str, Any]) -> Drawing:
     full = len(drawing.devices) >= DEVICES_MAX
     if full or key in drawing.numbers or task not in TASK_NAMES:
         return drawing
-    device = Device(key, _metres(op["x"]), _metres(op["y"]), cast("TaskName", task))
+    device = Device(key, _metres(op["x"]), _metres(op["y"]), task)
     return replace(drawing, devices=(*drawing.devices, _placed(drawing, device)))
 
 
@@ -138,7 +138,7 @@ def _unlink(drawing: Drawing, op: Mapping[str, Any]) -> Drawing:
 def _task(drawing: Drawing, op: Mapping[str, Any]) -> Drawing:
     if op["task"] not in TASK_NAMES:
         return drawing
-    painted, task = {str(key) for key in op["ids"]}, cast("TaskName", op["task"])
+    painted, task = {str(key) for key in op["ids"]}, op["task"]
     devices = (replace(d, task=task) if d.key in painted else d for d in drawing.devices)
     return replace(drawing, devices=tuple(devices))
 

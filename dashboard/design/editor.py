@@ -10,7 +10,7 @@ from meshtune.backend.schemas.drafts import LinkCurveOut
 from meshtune.dashboard.design.drawing import Journal
 from meshtune.dashboard.figures.components import mount
 from meshtune.dashboard.look import theme
-from meshtune.engine.planning.values import PlannedMerge
+from meshtune.engine.plans import PlannedMerge
 
 
 @dataclass(frozen=True)

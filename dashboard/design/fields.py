@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from meshtune.dashboard.look.handbook import cited
+from meshtune.engine.config import TASK_NAMES, TaskChoice
 
 Kind = Literal[
     "constant", "int", "float", "text", "choice", "choices", "rows", "pairs", "branch", "union"
@@ -85,6 +86,8 @@ def _kind_of(
 def _rows_of(item: Any) -> tuple[Kind, tuple[Any, ...], tuple[type[BaseModel], ...]]:
     if get_origin(item) is Literal:
         return "choices", get_args(item), ()
+    if item == TaskChoice:
+        return "choices", TASK_NAMES, ()
     if isinstance(item, type) and issubclass(item, BaseModel):
         return "rows", (), (item,)
     if get_args(item) == (int, int):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from meshtune.dashboard.look import format as fmt
 from meshtune.engine import quantities as words
 from meshtune.engine.config import RunConfig
-from meshtune.engine.planning.values import Cost, Plan
+from meshtune.engine.plans import Cost, Plan
 
 
 @dataclass(frozen=True)

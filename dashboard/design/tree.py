@@ -7,7 +7,7 @@ from meshtune.dashboard.design.drawing import Drawing, Journal, applied, drawing
 from meshtune.dashboard.look.words import word
 from meshtune.engine.config import TASK_NAMES, Drawn, RunConfig
 from meshtune.engine.naming import changed_name, flat, value_text
-from meshtune.engine.planning.values import Plan
+from meshtune.engine.plans import Plan
 
 
 @dataclass

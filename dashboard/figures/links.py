@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from meshtune.dashboard.figures.layout import blank_figure, faded
 from meshtune.dashboard.look import format as fmt, theme
-from meshtune.engine.planning.values import Plan, PlannedLink, Spread
+from meshtune.engine.plans import Plan, PlannedLink, Spread
 
 LINKS_UP_TO = 400  # dots per panel; of more links, every so many is drawn
 PANEL_GAP = 0.13  # between panels, as a share of the width

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
 from meshtune.engine.config import TaskName
-from meshtune.engine.planning.values import Plan
+from meshtune.engine.plans import Plan
 from meshtune.engine.records import DeviceRecord, LinkRecord, RoundRecord
 
 Half = dict[str, Any]

@@ -12,7 +12,7 @@ from meshtune.dashboard.gallery import runs
 from meshtune.dashboard.gallery.pictures import result_line, result_svg, result_text, side_by_side
 from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.look.handbook import cited
-from meshtune.engine.planning.values import Plan
+from meshtune.engine.plans import Plan
 from meshtune.engine.records import RunStatus
 
 

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Literal
+from typing import Literal, get_args
 
-from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.config import TaskName
 from meshtune.engine.methods.kind import Dash
-from meshtune.engine.methods.registry import METHODS as METHOD_KINDS, REFERENCE
+from meshtune.engine.methods.registry import METHODS as METHOD_KINDS
 from meshtune.engine.records import RunStatus
+from meshtune.engine.tasks.registry import TASKS as TASK_ROWS
 
 Mode = Literal["light", "dark"]
 Marker = Literal["circle", "square", "diamond", "triangle"]
@@ -41,27 +42,40 @@ SMALL, MEDIUM, LARGE = 220, 320, 460
 
 @dataclass(frozen=True)
 class TaskLook:
-    """How a task is drawn: hue says the group, marker and fill say which one."""
+    """How a task is drawn: the hues of two that are alike are near each other."""
 
     title: str
-    group: str
     color: str
     marker: Marker
     filled: bool
 
 
+# Given to tasks in their order: told apart without colour vision (Okabe & Ito, 2008), and the two
+# of one marker by their fill.
+TASK_COLORS = (
+    "#0072B2",
+    "#56B4E9",
+    "#D55E00",
+    "#E69F00",
+    "#007A5A",
+    "#5CC8A1",
+    "#8A3C8F",
+    "#CC79A7",
+)
+MARKERS: tuple[Marker, ...] = get_args(Marker)
+
+
+def _look_of(title: str, place: int) -> TaskLook:
+    """The look at a place: colours come again with another marker, then with another fill."""
+    again, color = divmod(place, len(TASK_COLORS))
+    filled, shift = divmod(again, len(MARKERS))
+    marker = MARKERS[(color // 2 + shift) % len(MARKERS)]
+    return TaskLook(title, TASK_COLORS[color], marker, (color + filled) % 2 == 0)
+
+
 TASKS: dict[TaskName, TaskLook] = {
-    "reading": TaskLook("Reading", "understanding", "#0072B2", "circle", True),
-    "entailment": TaskLook("Entailment", "understanding", "#56B4E9", "circle", False),
-    "addition": TaskLook("Addition", "mathematics", "#D55E00", "square", True),
-    "number_words": TaskLook("Number words", "mathematics", "#E69F00", "square", False),
-    "expression": TaskLook("Expression", "code", "#007A5A", "diamond", True),
-    "list_result": TaskLook("List result", "code", "#5CC8A1", "diamond", False),
-    "ending": TaskLook("Ending", "comprehension", "#8A3C8F", "triangle", True),
-    "instruction": TaskLook("Instruction", "comprehension", "#CC79A7", "triangle", False),
+    task.name: _look_of(task.title, place) for place, task in enumerate(TASK_ROWS.rows())
 }
-if set(TASKS) != set(TASK_NAMES):
-    raise RuntimeError(f"meshtune.dashboard.look.theme.TASKS lacks {set(TASK_NAMES) ^ set(TASKS)}")
 
 
 def plotly_symbol(task: TaskName) -> str:
@@ -81,8 +95,6 @@ class MethodLook:
     dash: Dash
 
 
-# The reference arm is plain LoRA gossip: grey, drawn first, always there.
-REFERENCE_METHOD = REFERENCE
 # For methods that name no colour: told apart without colour vision (Okabe & Ito, 2008).
 SPARE_TINTS = (
     Tint("#0072B2", "#56B4E9"),

@@ -17,6 +17,7 @@ from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.handbook import cited
 from meshtune.dashboard.run import charts, frames
 from meshtune.engine import quantities as words
+from meshtune.engine.methods.registry import REFERENCE
 from meshtune.engine.records import RoundRecord
 
 LISTED = 60
@@ -26,7 +27,7 @@ NO_BASE = "none"  # in the address: compared with nothing
 def choose_baseline(run: RunDetail) -> int | None:
     """The run that differences are against; kept in the address."""
     client = api()
-    plain = client.runs(limit=LISTED, method=theme.REFERENCE_METHOD).runs
+    plain = client.runs(limit=LISTED, method=REFERENCE).runs
     others = {other.id: other for other in client.runs(limit=LISTED).runs if other.id != run.id}
     others |= {other.id: other for other in plain if other.id != run.id}
     fair = frames.baseline_of(run, plain)

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Factors, Shapes
-from meshtune.engine.config import TASK_NAMES
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.rng import stream
+from meshtune.engine.tasks.registry import BUILT_IN
 
 Kind = Literal["orthonormal", "task", "device", "common"]
 
@@ -25,7 +25,7 @@ def static_a(
 ) -> Factors:
     """Static A of every device and module, (n, r, d_in), rows of length near or exactly 1 (M8).
 
-        orthonormal  A_i A_j^T = I for one task, 0 between tasks while 8 r <= d_in
+        orthonormal  A_i A_j^T = I for one task, 0 between tasks that ship while 8 r <= d_in
         task         A_i ~ N(0, 1/d_in), one draw per task
         device       A_i ~ N(0, 1/d_in), one draw per device: the paper's Eq. 16
         common       A ~ N(0, 1/d_in), one draw for all
@@ -72,19 +72,24 @@ def _orthonormal(
 ) -> Float[Tensor, "tasks r d_in"]:
     """One block of rows per task, from a common orthonormal matrix where all blocks fit the width.
 
-    Where they do not fit, each task draws its own orthonormal rows, which are then only nearly
-    orthogonal to those of another.
+    Where they do not fit, and for a task that does not ship with the package, the rows are drawn
+    for the task alone: orthonormal, and only nearly orthogonal to those of another.
     """
     if rank > d_in:
         raise ConfigMismatch(
             f"adapter.rank is {rank} but {module} has only {d_in} inputs; use at most {d_in}"
         )
-    # Slots count the whole catalogue, so that a task keeps its rows whoever else takes part.
-    slots = len(TASK_NAMES)
-    if slots * rank > d_in:
-        return torch.stack([_haar_rows(seed, module, task, rank, d_in) for task in tasks])
-    blocks = _haar_rows(seed, module, "shared", slots * rank, d_in).view(slots, rank, d_in)
-    return blocks[[TASK_NAMES.index(task) for task in tasks]]
+    # Slots count all tasks that ship, so that a task keeps its rows whoever else takes part and
+    # whatever else is installed.
+    slots = [task.name for task in BUILT_IN]
+    blocks = {}
+    if len(slots) * rank <= d_in:
+        shared = _haar_rows(seed, module, "shared", len(slots) * rank, d_in)
+        blocks = dict(zip(slots, shared.split(rank), strict=True))
+    for task in tasks:
+        if task not in blocks:
+            blocks[task] = _haar_rows(seed, module, task, rank, d_in)
+    return torch.stack([blocks[task] for task in tasks])
 
 
 def _haar_rows(seed: int, module: str, name: str, rows: int, width: int) -> Tensor:

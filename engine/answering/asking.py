@@ -1,7 +1,6 @@
 """Asking the questions of an exam: batches, and the threads that work on them."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -18,6 +17,7 @@ from meshtune.engine.backbone.experts import TopRanks, forward_experts
 from meshtune.engine.backbone.forward import forward
 from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.methods.rules import Bank
+from meshtune.engine.threads import side_by_side
 
 # Sequences per forward pass. Every pass has one thread to itself, so it need not be large; the
 # shapes depend on nothing but sizes: the machine's threads change no more than how a kernel rounds.
@@ -86,7 +86,7 @@ def blended_answers(
         for gate in blending
         for rows in parts
     ]
-    done = _side_by_side(jobs, check)
+    done = _results(jobs, check)
     back = order.argsort()
     given = []
     for first in range(0, len(done), len(parts)):
@@ -145,7 +145,7 @@ def marks_of(
     jobs += [partial(_mixed_experts, backbone, experts, sheet, pairs[x], scaling) for x in parts]
     correct = torch.empty(len(pairs), dtype=torch.bool)
     loss = torch.empty(len(pairs))
-    for rows, marks in zip([*tables, *parts], _side_by_side(jobs, check), strict=True):
+    for rows, marks in zip([*tables, *parts], _results(jobs, check), strict=True):
         correct[rows.flatten()], loss[rows.flatten()] = marks
     return correct[back], loss[back]
 
@@ -213,28 +213,19 @@ def _one_expert_batches(
     return batches
 
 
-def _side_by_side(jobs: Sequence[Callable[[], T]], check: Callable[[], None]) -> list[T]:
-    """Results of the jobs in order, each worked out by one thread that does its products alone.
-
-    As in training, splitting every short operation over the processors costs more than it gains.
-    """
+def _results(jobs: Sequence[Callable[[], T]], check: Callable[[], None]) -> list[T]:
+    """Results of the jobs in order, each worked out by one thread."""
     if not jobs:
         return []
-    threads = torch.get_num_threads()
-    workers = min(threads, len(jobs))
 
     def run(job: Callable[[], T]) -> T:
         with torch.no_grad():  # of this thread
             return job()
 
-    pool = ThreadPoolExecutor(workers, "evaluate", torch.set_num_threads, (threads // workers,))
-    try:
+    with side_by_side(len(jobs)) as pool:
         futures = [pool.submit(run, job) for job in jobs]
         results = []
         for future in futures:
             check()
             results.append(future.result())
         return results
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot, relu
 
 from meshtune.engine.adapters.stack import Adapters
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Gate, Signatures
-from meshtune.engine.methods.shared.gates import GateName
 
 SHRINKAGE = 0.1  # towards one variance for all entries: few prompts estimate it badly (our choice)
 # Kinds that judge a single layer input, so that they can judge tokens as well as prompts.

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from meshtune.engine.backbone.embedded import embedded_folder, embedded_tokenizer, load_embedded
+from meshtune.engine.backbone.encode import IGNORED, Encoded, choice_tokens, encode
 from meshtune.engine.backbone.pretrain import TABLE_END, TABLE_START
-from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.rng import stream
-from meshtune.engine.tasks import build_task, test_samples, train_samples
-from meshtune.engine.tasks.encode import IGNORED, Encoded, choice_tokens, encode
+from meshtune.engine.tasks import TASK_NAMES, TASKS, TaskName
+from meshtune.engine.tasks.base import test_samples, train_samples
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -80,7 +80,7 @@ def prompt_loss(model: torch.nn.Module, batch: Encoded) -> float:
 def probe_task(name: TaskName, setup: Setup) -> list[float]:
     """Prompt loss, accuracy without training, then accuracy at each exam of one lone device."""
     (model, _), tokenizer = load_embedded(), embedded_tokenizer()
-    task = build_task(name)
+    task = TASKS[name]
     exam = test_samples(task, setup.seed, setup.test_samples)
     test, choices = encode(exam, tokenizer), choice_tokens(exam, tokenizer)
     results = [prompt_loss(model, test), accuracy(model, test, choices)]
@@ -115,7 +115,7 @@ def table_lines(names: Sequence[TaskName], setup: Setup) -> Iterator[str]:
     yield "|" + " --- |" * len(heads)
     for name in names:
         prompt, *scores = probe_task(name, setup)
-        cells = [f"{100 * score:.1f} %" for score in (build_task(name).chance, *scores)]
+        cells = [f"{100 * score:.1f} %" for score in (TASKS[name].chance, *scores)]
         yield f"| `{name}` | {prompt:.2f} | {' | '.join(cells)} |"
 
 

@@ -61,19 +61,13 @@ class {part}(MethodPart):
 COSTS = '''"""What {title} costs."""
 
 from meshtune.engine.methods.{name}.config import {part}
-from meshtune.engine.methods.shared.facts import both_trained, gossip
+from meshtune.engine.methods.shared.facts import both_factors
 from meshtune.engine.methods.terms import Costs, Terms
 
 
 def costs(rule: {part}, terms: Terms) -> Costs:
     """A and B over every link, in the last of every `every` rounds."""
-    return gossip(
-        terms,
-        values=terms.values_a + terms.values_b,
-        scales=2 * terms.ranks,
-        work=both_trained(terms),
-        every=rule.every,
-    )
+    return both_factors(terms, every=rule.every)
 '''
 RULES = '''"""{title}: say where it comes from, in full, and where it deviates.
 
@@ -187,16 +181,11 @@ def begin_method(name: str, root: Path) -> Iterator[Path]:
         "title": name.replace("_", " ").capitalize(),
         "part": "".join(word.capitalize() for word in name.split("_")),
     }
-    for place, text in FILES.items():
-        path = root / place.format(**words)
+    files = {root / place.format(**words): text.format(**words) for place, text in FILES.items()}
+    for path, text in (files | _extended(root, words)).items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.format(**words), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         yield path
-    _insert(root / REGISTRY, LAST_BUILT_IN, f'    "{name}",\n')
-    _insert(root / ROWS, LAST_ROW, ROW.format(**words))
-    with (root / DOCS).open("a", encoding="utf-8") as docs:
-        docs.write(HEADING.format(**words))
-    yield from (root / REGISTRY, root / ROWS, root / DOCS)
 
 
 def _require_free(name: str, root: Path) -> None:
@@ -209,9 +198,19 @@ def _require_free(name: str, root: Path) -> None:
         raise NotBegun(f"there is a method {name!r} already; choose another name")
 
 
-def _insert(path: Path, before: str, text: str) -> None:
-    """Write `text` before a place in a file."""
+def _extended(root: Path, words: dict[str, str]) -> dict[Path, str]:
+    """What the files that list all methods hold with a new one."""
+    docs = (root / DOCS).read_text(encoding="utf-8")
+    return {
+        root / REGISTRY: _inserted(root / REGISTRY, LAST_BUILT_IN, f'    "{words["name"]}",\n'),
+        root / ROWS: _inserted(root / ROWS, LAST_ROW, ROW.format(**words)),
+        root / DOCS: docs + HEADING.format(**words),
+    }
+
+
+def _inserted(path: Path, before: str, text: str) -> str:
+    """The text of a file with `text` before a place in it."""
     whole = path.read_text(encoding="utf-8")
     if before not in whole:
         raise NotBegun(f"{path} has no place for a row: {before.strip()!r} is not in it")
-    path.write_text(whole.replace(before, text + before, 1), encoding="utf-8")
+    return whole.replace(before, text + before, 1)

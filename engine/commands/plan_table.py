@@ -6,7 +6,7 @@ from rich.table import Table
 
 from meshtune.engine import quantities as words
 from meshtune.engine.config import RunConfig
-from meshtune.engine.planning.values import Cost, Plan, Spread
+from meshtune.engine.plans import Cost, Plan, Spread
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 MISSING = "-"

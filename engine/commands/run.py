@@ -140,8 +140,8 @@ def train(
     config: "RunConfig", sink: TextIO | None, done: list["RoundRecord"], *, quiet: bool = False
 ) -> None:
     """Run all rounds; every record goes to `sink` at once and is added to `done`."""
-    from meshtune.engine.planning.unmixed import UnmixedWatch
     from meshtune.engine.simulate import simulate
+    from meshtune.engine.unmixed import UnmixedWatch
     from meshtune.engine.world import build_world, initial_state
 
     watch = UnmixedWatch(config)

@@ -16,7 +16,7 @@ from meshtune.engine.config.access import (
 from meshtune.engine.config.channel import Band, IdealChannel, PaperChannel, RadioChannel
 from meshtune.engine.config.errors import UNION_FIELDS, plain_errors
 from meshtune.engine.config.families import Channel, Method, Topology
-from meshtune.engine.config.fleet import TASK_NAMES, Fleet, HardwareName, TaskName
+from meshtune.engine.config.fleet import Fleet, HardwareName
 from meshtune.engine.config.motion import (
     Churn,
     GaussMarkov,
@@ -66,6 +66,7 @@ from meshtune.engine.config.topology import (
     WattsStrogatz,
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
+from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName
 
 __all__ = [
     "OUR_CHOICE",
@@ -135,6 +136,7 @@ __all__ = [
     "SpanningTree",
     "Star",
     "Static",
+    "TaskChoice",
     "TaskName",
     "Tdma",
     "Topology",

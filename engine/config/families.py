@@ -9,7 +9,7 @@ from meshtune.engine.config.topology import Drawn
 from meshtune.engine.fields import Part
 from meshtune.engine.kinds import CHANNELS, TOPOLOGIES, Area, ChannelPart
 from meshtune.engine.methods.kind import MethodPart
-from meshtune.engine.methods.registry import DEFAULT, METHODS
+from meshtune.engine.methods.registry import BUILT_IN, METHODS
 
 
 def one_of(parts: Iterable[type[Part]]) -> Any:
@@ -29,4 +29,4 @@ else:
 
 def default_method() -> MethodPart:
     """The method of a config that names none."""
-    return METHODS[DEFAULT].default()
+    return METHODS[BUILT_IN[0]].default()

@@ -1,22 +1,12 @@
 """Devices: how many, with which tasks, samples and hardware."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, Part
+from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName
 
-TaskName = Literal[
-    "reading",
-    "entailment",
-    "addition",
-    "number_words",
-    "expression",
-    "list_result",
-    "ending",
-    "instruction",
-]
-TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
 HardwareName = Literal["flagship", "midrange", "entry", "wearable"]
 
 
@@ -30,7 +20,7 @@ class Fleet(Part):
         title="Devices",
         description="Number of phones in the mesh. Training time grows in proportion.",
     )
-    tasks: tuple[TaskName, ...] = Field(
+    tasks: tuple[TaskChoice, ...] = Field(
         TASK_NAMES,
         min_length=1,
         max_length=256,
@@ -73,6 +63,11 @@ class Fleet(Part):
         """Tasks that at least one device holds, in the order of the catalogue."""
         held = {self.task_of(i) for i in range(self.devices)}
         return tuple(name for name in TASK_NAMES if name in held)
+
+    def held_tasks(self) -> tuple[int, ...]:
+        """Task that each device holds, as an index into the present tasks."""
+        present = self.present_tasks()
+        return tuple(present.index(self.task_of(i)) for i in range(self.devices))
 
     def hardware_of(self, device: int) -> HardwareName:
         """Hardware class of device number `device`."""

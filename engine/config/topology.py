@@ -258,6 +258,15 @@ class Exponential(Area):
         "weights for directed links (uniform or push_sum).",
     )
 
+    def period(self, devices: int) -> int:
+        """Rounds after which the distances repeat; 1 if all of them are used in every round."""
+        return max(1, self.distances(devices)) if self.variant == "one_peer" else 1
+
+    @staticmethod
+    def distances(devices: int) -> int:
+        """How many powers of two are less than `devices`: the rounded-up base-2 logarithm."""
+        return (devices - 1).bit_length()
+
 
 class KMeans(Area):
     """Random places in groups by distance (k-means): full meshes inside, gateways between."""
@@ -291,11 +300,6 @@ def _row(
     )
 
 
-def _peers(topology: Exponential, devices: int) -> int:
-    """Distances of a power of two, of which one peer per round takes one after another."""
-    return max(1, (devices - 1).bit_length()) if topology.variant == "one_peer" else 1
-
-
 # In the order of forms.
 TOPOLOGIES = (
     _row(Ring, "circle", "lattice"),
@@ -311,7 +315,7 @@ TOPOLOGIES = (
     _row(ErdosRenyi, "disc", "by_lot"),
     _row(WattsStrogatz, "circle", "by_lot"),
     _row(BarabasiAlbert, "disc", "by_lot"),
-    _row(Exponential, "circle", "powers", period=_peers),
+    _row(Exponential, "circle", "powers", period=Exponential.period),
     _row(Clusters, "groups", "grouped", groups=True),
     _row(KMeans, "disc", "grouped", groups=True, follows_places=True),
     _row(Agnes, "disc", "grouped", groups=True, follows_places=True),

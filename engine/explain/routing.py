@@ -9,10 +9,11 @@ from torch import Tensor
 
 from meshtune.engine.answering.gating import centred_cosines
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
+from meshtune.engine.backbone.encode import encode
 from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.config import TASK_NAMES, TaskName
-from meshtune.engine.tasks import build_task, test_samples as held_out_samples, train_samples
-from meshtune.engine.tasks.encode import encode
+from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks.base import test_samples as held_out_samples, train_samples
 
 PROMPTS = 8  # per task
 LEARNED = 64  # training prompts behind each prototype
@@ -67,8 +68,8 @@ def _inputs(
 ) -> tuple[Float[Tensor, "q d"], Float[Tensor, "k d"], tuple[str, ...], tuple[TaskName, ...]]:
     tokenizer, probe = embedded_tokenizer(), embedded_backbone(torch.float32)
     module = list(probe.shapes)[layer * len(probe.shapes) // len(probe.layers)]
-    asked = {name: held_out_samples(build_task(name), SEED, PROMPTS) for name in TASK_NAMES}
-    learned = {name: train_samples(build_task(name), SEED, 0, LEARNED) for name in TASK_NAMES}
+    asked = {name: held_out_samples(TASKS[name], SEED, PROMPTS) for name in TASK_NAMES}
+    learned = {name: train_samples(TASKS[name], SEED, 0, LEARNED) for name in TASK_NAMES}
     with torch.no_grad():
         parts = []
         for drawn in (asked, learned):

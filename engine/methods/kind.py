@@ -8,16 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from meshtune.engine.fields import Part
-from meshtune.engine.registry import load
+from meshtune.engine.fields import KindPart
+from meshtune.engine.registry import Kind, load
 
 Dash = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
 
 
-class MethodPart(Part):
-    """Base of the config of a method; `kind` is a Literal with the method's name as default."""
-
-    kind: str
+class MethodPart(KindPart):
+    """Base of the config of a method."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodKind:
+class MethodKind(Kind):
     """A method: its config, its costs, its rules, and where it fits.
 
     Attributes:
@@ -65,11 +63,6 @@ class MethodKind:
     whole: bool
     names_places: bool
     deals_by_cluster: Callable[[Any], bool]
-
-    @property
-    def name(self) -> str:
-        """Its `kind` in a config."""
-        return str(self.config.model_fields["kind"].default)
 
     def default(self) -> MethodPart:
         """Its config with the defaults of every field."""

@@ -21,12 +21,10 @@ BUILT_IN = (
     "centralised",
     "local",
 )
-DEFAULT = "so_lora"
 REFERENCE = "lora_gossip"  # what others are compared with
 METHODS: Registry[MethodKind] = Registry(
     GROUP,
     [f"{__package__}.{name}:METHOD" for name in BUILT_IN],
     row=MethodKind,
-    name=lambda kind: kind.name,
     check=lambda kind: load(f"{__package__}.stated:require_stated")(kind),
 )

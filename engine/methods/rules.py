@@ -13,9 +13,9 @@ from meshtune.engine.adapters.stack import Adapters, Factor, Masks, initial_adap
 from meshtune.engine.fleet import BOTH_FACTORS
 from meshtune.engine.ledger import Accounts, Messages, silence
 from meshtune.engine.mesh import Mesh
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.kind import MethodPart
 from meshtune.engine.methods.registry import METHODS
-from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.methods.terms import Costs, Terms
 from meshtune.engine.rng import stream_key
 

@@ -1,12 +1,11 @@
 """Whether a method from outside states all that is asked of it."""
 
-from typing import Literal, get_args, get_origin
-
 import numpy as np
 
 from meshtune.engine.ledger import Accounts
 from meshtune.engine.methods.kind import MethodKind, MethodPart
 from meshtune.engine.methods.terms import Costs, Terms
+from meshtune.engine.registry import require_named
 from meshtune.engine.weights import MixingRule
 
 SAMPLE = Terms(
@@ -32,9 +31,7 @@ def require_stated(kind: MethodKind) -> None:
     """
     if not issubclass(kind.config, MethodPart):
         raise TypeError(f"{kind.config.__name__} is no MethodPart")
-    field = kind.config.model_fields["kind"]
-    if get_origin(field.annotation) is not Literal or get_args(field.annotation) != (kind.name,):
-        raise ValueError(f"{kind.config.__name__}.kind must be a Literal with its name as default")
+    require_named(kind)
     told = kind.load_costs()(kind.default(), SAMPLE)
     if not isinstance(told, Costs):
         raise TypeError(f"its costs are a {type(told).__name__}, not Costs")

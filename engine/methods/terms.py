@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64
 
 from meshtune.engine.ledger import Accounts, PlacesCode, Shapes
 from meshtune.engine.mesh import Links
-from meshtune.engine.methods.shared.gates import GateName
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.weights import MixingRule
 
 Cluster = Int64[np.ndarray, " n"]

@@ -1,0 +1,1 @@
+"""What a config will mean before it runs; `meshtune.engine.planning.plan` is the way in."""

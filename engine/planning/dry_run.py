@@ -11,8 +11,8 @@ from jaxtyping import Float64, Int64
 from meshtune.engine import config as c
 from meshtune.engine.channels import Channel
 from meshtune.engine.channels.traffic import Traffic
+from meshtune.engine.compute import compute_cost
 from meshtune.engine.costs import method_costs
-from meshtune.engine.planning.compute import compute_cost
 from meshtune.engine.topology import Mesh, build_mesh, period
 from meshtune.engine.topology.changing import changing_mesh
 from meshtune.engine.topology.mixing import averaged_links

@@ -10,13 +10,13 @@ from jaxtyping import Float64, Int64
 from meshtune.engine import config as c
 from meshtune.engine.channels import Channel, build_channel
 from meshtune.engine.channels.radio import Radio
+from meshtune.engine.compute import wall_s
 from meshtune.engine.costs import method_costs, mixing_rule
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.geometry import distances_m
 from meshtune.engine.methods.registry import METHODS, REFERENCE
-from meshtune.engine.planning.compute import wall_s
 from meshtune.engine.planning.dry_run import AirCost, dry_run, round_meshes
-from meshtune.engine.planning.values import (
+from meshtune.engine.plans import (
     Cost,
     GraphFacts,
     Plan,

@@ -1,16 +1,15 @@
-"""What a task is, and how its endless samples split into training and test."""
+"""What a sample is, and how the endless samples of a task split into training and test."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
 
-from meshtune.engine.config import TaskName
+from meshtune.engine.registry import load
 from meshtune.engine.rng import stream
+from meshtune.engine.tasks.kind import Task, TaskName
 
-Group = Literal["understanding", "mathematics", "code", "comprehension"]
 Split = Literal["train", "test"]
 Item = TypeVar("Item")
 
@@ -28,17 +27,6 @@ class Sample:
     prompt: str
     answer: str
     choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Task:
-    """A generator of samples; `chance` is the accuracy of a blind guess, between 0 and 1."""
-
-    name: TaskName
-    title: str
-    group: Group
-    chance: float
-    draw: Callable[[np.random.Generator], Sample]
 
 
 def split_of(name: TaskName, prompt: str) -> Split:
@@ -59,8 +47,9 @@ def test_samples(task: Task, seed: int, count: int) -> tuple[Sample, ...]:
 
 def _draws(task: Task, rng: np.random.Generator, split: Split, count: int) -> tuple[Sample, ...]:
     kept: list[Sample] = []
+    draw = load(task.draw)
     while len(kept) < count:
-        sample = task.draw(rng)
+        sample = draw(rng)
         if split_of(task.name, sample.prompt) == split:
             kept.append(sample)
     return tuple(kept)

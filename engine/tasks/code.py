@@ -5,7 +5,7 @@ The answer is what Python itself returns for the prompt without its closing mark
 
 import numpy as np
 
-from meshtune.engine.tasks.base import Sample, Task, pick
+from meshtune.engine.tasks.base import Sample, pick
 
 EXPRESSIONS = ("{a}*{b}+{c}", "{c}+{a}*{b}")
 LIST_OPERATIONS = (
@@ -38,7 +38,3 @@ def draw_list_result(rng: np.random.Generator) -> Sample:
     items = "[" + ",".join(str(v) for v in rng.integers(0, 10, size=count)) + "]"
     source = pick(rng, LIST_OPERATIONS).format(items=items, index=int(rng.integers(count)))
     return Sample(f"{source}>", python_value(source))
-
-
-EXPRESSION = Task("expression", "Value of an expression", "code", 0.0, draw_expression)
-LIST_RESULT = Task("list_result", "Result of a list operation", "code", 0.0, draw_list_result)

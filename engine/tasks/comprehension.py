@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from meshtune.engine.tasks.base import Sample, Task, pick, pick_distinct
+from meshtune.engine.tasks.base import Sample, pick, pick_distinct
 from meshtune.engine.tasks.words import FACTS, WORDS
 
 ENDINGS = tuple(ending for _, ending in FACTS)
@@ -34,7 +34,3 @@ def draw_instruction(rng: np.random.Generator) -> Sample:
     """One word and what to do with it."""
     order, word = pick(rng, tuple(INSTRUCTIONS)), pick(rng, WORDS)
     return Sample(f'{order} "{word}">', INSTRUCTIONS[order](word))
-
-
-ENDING = Task("ending", "Pick the sensible ending", "comprehension", 1 / 4, draw_ending)
-INSTRUCTION = Task("instruction", "Follow an instruction", "comprehension", 0.0, draw_instruction)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from meshtune.engine.tasks.base import Sample, Task
+from meshtune.engine.tasks.base import Sample
 from meshtune.engine.tasks.words import number_in_words
 
 
@@ -17,7 +17,3 @@ def draw_number_words(rng: np.random.Generator) -> Sample:
     """A 3-digit number, to be written in words."""
     number = int(rng.integers(100, 1000))
     return Sample(f"#{number}>", number_in_words(number))
-
-
-ADDITION = Task("addition", "Add two numbers", "mathematics", 0.0, draw_addition)
-NUMBER_WORDS = Task("number_words", "Number to words", "mathematics", 0.0, draw_number_words)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from meshtune.engine.tasks.base import Sample, Task, pick, pick_distinct
+from meshtune.engine.tasks.base import Sample, pick, pick_distinct
 from meshtune.engine.tasks.words import ANIMALS, COLOURS, KINDS, OPPOSITES
 
 KIND_OF = {animal: kind for kind, animals in KINDS.items() for animal in animals}
@@ -37,7 +37,3 @@ def draw_entailment(rng: np.random.Generator) -> Sample:
     others = tuple(other for other in CLAIMED if other not in (quality, opposite))
     claim = {"e": quality, "c": opposite, "n": pick(rng, others)}[label]
     return Sample(f"{animal} is {quality};{subject} is {claim}>", label, ("e", "c", "n"))
-
-
-READING = Task("reading", "Yes/no question on a passage", "understanding", 1 / 2, draw_reading)
-ENTAILMENT = Task("entailment", "Does it follow?", "understanding", 1 / 3, draw_entailment)

@@ -75,7 +75,7 @@ class _Device(Part):
 
     x_m: Finite | None = None
     y_m: Finite | None = None
-    task: c.TaskName | None = None
+    task: c.TaskChoice | None = None
 
 
 class _Devices(Part):

@@ -19,7 +19,6 @@ from meshtune.engine.topology.agnes import agnes, cluster_collision, cluster_lab
 from meshtune.engine.topology.joining import joined
 from meshtune.engine.topology.k_means import near_groups
 from meshtune.engine.topology.lattices import (
-    distances_of_two,
     exponential,
     full,
     grid,
@@ -172,7 +171,7 @@ def _lattice(topology: Lattice, devices: int) -> Links:
 
 
 def _exponential(topology: c.Exponential, devices: int, round_index: int) -> Links:
-    powers = range(distances_of_two(devices))
+    powers = range(topology.distances(devices))
     if topology.variant == "one_peer" and powers:
         power = round_index % len(powers)
         powers = range(power, power + 1)
@@ -291,12 +290,11 @@ def _agnes(
 ) -> Mesh:
     """The paper's clusters (M18)."""
     channel, bits = build_channel(config), method_costs(config).message_bits
-    tasks = config.fleet.present_tasks()
-    task = np.array([tasks.index(config.fleet.task_of(device)) for device in range(len(places))])
+    held = np.array(config.fleet.held_tasks())
     cluster, merges = agnes(
         within_reach(channel, places, bits),
         cluster_power(channel, places, bits),
-        cluster_collision(topology.collision, densities, masks, task),
+        cluster_collision(topology.collision, densities, masks, held),
         topology.collision_max,
     )
     return Mesh(places, _gateway_tree(cluster, places), cluster, merges)

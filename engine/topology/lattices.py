@@ -72,11 +72,6 @@ def torus(devices: int) -> Links:
     return linked
 
 
-def distances_of_two(devices: int) -> int:
-    """How many powers of two are less than `devices`: the rounded-up base-2 logarithm."""
-    return (devices - 1).bit_length()
-
-
 def exponential(devices: int, powers: range, *, both: bool) -> Links:
     """Every device i with i + 2^k around the circle, for the `powers` k; 2^k < devices.
 

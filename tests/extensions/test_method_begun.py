@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from meshtune.engine.commands import new
 from meshtune.engine.commands.new import NotBegun, begin_method
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,16 @@ def test_a_name_that_does_not_fit_writes_nothing(clone: Path, name: str, sentenc
     with pytest.raises(NotBegun, match=sentence):
         list(begin_method(name, clone))
     assert sorted(clone.rglob("*.py")) == before
+
+
+def test_a_list_without_its_last_line_writes_nothing(tmp_path: Path) -> None:
+    for place in (new.REGISTRY, new.DOCS, new.ROWS):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(new.LAST_BUILT_IN)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(NotBegun, match=r"test_method_matrix\.py has no place for a row"):
+        list(begin_method("fine", tmp_path))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_folder_that_is_no_checkout_is_named(tmp_path: Path) -> None:

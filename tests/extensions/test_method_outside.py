@@ -1,4 +1,4 @@
-"""A method, a topology and a channel in a package of their own, found by their entry points."""
+"""A method, a topology, a channel and a task in a package of their own, found by entry points."""
 
 import json
 import os
@@ -71,6 +71,50 @@ print(json.dumps({
 }))
 """
 
+TASK = """
+import json
+import numpy as np
+from pydantic import ValidationError
+from meshtune.dashboard.design.fields import spec_of
+from meshtune.dashboard.look import theme
+from meshtune.engine.adapters.static_a import static_a
+from meshtune.engine.config import Fleet, plain_errors
+from meshtune.engine.planning.plan import plan, problems
+from meshtune.engine.simulate import simulate
+from meshtune.engine.world import build_world, initial_state
+from tests.support.builders import tiny_config
+
+config = tiny_config(
+    rounds=2, fleet__devices=4, fleet__tasks=["parity", "reading"], topology__kind="ring",
+)
+world = build_world(config)
+records = [record for _, record in simulate(world, initial_state(world))]
+try:
+    Fleet(tasks=["parety"])
+except ValidationError as error:
+    said = plain_errors(error.errors(), Fleet)[0][1]
+looks = [(look.color, look.marker, look.filled) for look in theme.TASKS.values()]
+a = static_a("orthonormal", 0, {"m": (8, 64)}, 8, ("reading", "parity"), np.array([0, 1]))["m"]
+print(json.dumps({
+    "devices": [device.task for device in plan(config).devices],
+    "scored": sorted({score.task for score in records[-1].scores}),
+    "problems": problems(config),
+    "said": said,
+    "look": [theme.TASKS["parity"].title, len(set(looks)) == len(looks) == 9],
+    "form": spec_of(Fleet.model_fields["tasks"], "tasks").options[-1],
+    "schema": Fleet.model_json_schema()["properties"]["tasks"]["items"]["enum"][-1],
+    "reading": a[0].tolist(),
+}))
+"""
+READING = """
+import json
+import numpy as np
+from meshtune.engine.adapters.static_a import static_a
+
+a = static_a("orthonormal", 0, {"m": (8, 64)}, 8, ("reading",), np.array([0]))["m"]
+print(json.dumps(a[0].tolist()))
+"""
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -100,6 +144,26 @@ def ask(program: str, site: Path) -> Any:
     return json.loads(done.stdout)
 
 
+def refused(installed: Path, folder: Path, group: str, broken: str, name: str) -> str:
+    """What is said of a package whose entry point `name` cannot be used."""
+    (folder / "faulty.py").write_text(broken, encoding="utf-8")
+    info = folder / "faulty-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\nzz = faulty:{name}\n")
+    path = os.pathsep.join([str(folder), str(installed), str(ROOT / "src")])
+    done = subprocess.run(
+        [sys.executable, "-m", "meshtune.engine.commands.app", "presets"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert f"the entry point 'zz' of faulty 2.0 in {group} cannot be used: " in done.stderr
+    return done.stderr
+
+
 def test_its_plan_is_its_run(installed: Path) -> None:
     said = ask(PLAN_AND_RUN, installed)
     bits = said["bits"]
@@ -122,6 +186,38 @@ def test_a_topology_and_a_channel_are_planned_and_run(installed: Path) -> None:
     assert said["heard"] == [[False, False, True, True]] * 2
     assert said["fraction"] == 0.5
     assert said["problems"] == []
+
+
+def test_a_task_is_planned_trained_and_shown(installed: Path, tmp_path: Path) -> None:
+    said = ask(TASK, installed)
+    assert said["devices"] == ["parity", "reading"] * 2
+    assert said["scored"] == ["parity", "reading"]
+    assert said["problems"] == []
+    assert said["said"].endswith("or 'parity' (got 'parety'); did you mean parity?")
+    assert said["look"] == ["Parity", True]
+    assert said["form"] == said["schema"] == "parity"
+    assert said["reading"] == ask(READING, tmp_path)  # as where the package is not installed
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ("TASK = dataclasses.replace(PARITY, name='Pari ty')", "'Pari ty' is no name"),
+        ("TASK = dataclasses.replace(PARITY, name='reading')", "there is a 'reading' already"),
+        ("TASK = dataclasses.replace(PARITY, chance=2.0)", "its chance is 2.0"),
+        (
+            "TASK = dataclasses.replace(PARITY, name='odd', draw='faulty:told')\n"
+            "told = lambda rng: 'a'",
+            "it draws a str, not a Sample",
+        ),
+    ],
+)
+def test_a_task_that_cannot_be_drawn_is_an_error_that_names_it(
+    installed: Path, tmp_path: Path, broken: str, sentence: str
+) -> None:
+    before = "import dataclasses\nfrom meshtune_seldom.questions import PARITY\n"
+    said = refused(installed, tmp_path, "meshtune.tasks", before + broken, "TASK")
+    assert sentence in said
 
 
 @pytest.mark.parametrize(
@@ -148,20 +244,4 @@ def test_a_topology_and_a_channel_are_planned_and_run(installed: Path) -> None:
 def test_what_it_does_not_state_is_an_error_that_names_it(
     installed: Path, tmp_path: Path, broken: str, sentence: str
 ) -> None:
-    (tmp_path / "faulty.py").write_text(broken, encoding="utf-8")
-    info = tmp_path / "faulty-2.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 2.0\n")
-    (info / "entry_points.txt").write_text("[meshtune.methods]\nzz = faulty:METHOD\n")
-    path = os.pathsep.join([str(tmp_path), str(installed), str(ROOT / "src")])
-    done = subprocess.run(
-        [sys.executable, "-m", "meshtune.engine.commands.app", "presets"],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode != 0
-    said = done.stderr
-    assert "the entry point 'zz' of faulty 2.0 in meshtune.methods cannot be used: " in said
-    assert sentence in said
+    assert sentence in refused(installed, tmp_path, "meshtune.methods", broken, "METHOD")

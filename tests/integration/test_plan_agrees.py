@@ -8,7 +8,8 @@ import pytest
 from meshtune.engine.channels import build_channel
 from meshtune.engine.config import RunConfig
 from meshtune.engine.planning.dry_run import play_on_air, round_meshes
-from meshtune.engine.planning.plan import Cost, plan
+from meshtune.engine.planning.plan import plan
+from meshtune.engine.plans import Cost
 from meshtune.engine.records import RoundRecord
 from meshtune.engine.simulate import simulate
 from meshtune.engine.world import build_world, initial_state

@@ -41,7 +41,7 @@ from meshtune.engine.config import Drawn, RunConfig, canonical_json, config_hash
 from meshtune.engine.methods.local.config import Local
 from meshtune.engine.methods.lora_gossip.config import LoraGossip
 from meshtune.engine.methods.so_lora.config import SoLora
-from meshtune.engine.planning.plan import Cost, GraphFacts, Plan, PlannedDevice, PlannedLink, Spread
+from meshtune.engine.plans import Cost, GraphFacts, Plan, PlannedDevice, PlannedLink, Spread
 from meshtune.engine.presets.stored import stored_result
 from meshtune.engine.records import (
     ENDED,

@@ -1,6 +1,7 @@
 """Facts that several methods state about themselves, by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -89,3 +90,19 @@ def gossip(terms: Terms, *, values: int, scales: int, work: Work, every: int) ->
         gate=None,
         spectral=False,
     )
+
+
+def both_factors(terms: Terms, *, every: int) -> Costs:
+    """Costs of devices that send A and B over every link in every `every`-th round."""
+    return gossip(
+        terms,
+        values=terms.values_a + terms.values_b,
+        scales=2 * terms.ranks,
+        work=both_trained(terms),
+        every=every,
+    )
+
+
+def silent(terms: Terms) -> Costs:
+    """Nothing on air; the reach of plain LoRA, which such methods are compared with."""
+    return replace(both_factors(terms, every=1), accounts=Steady(0, 0, 1), partners=no_links)

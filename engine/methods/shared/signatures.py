@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from meshtune.engine.methods.gates import DIRECTIONS, SIGNATURES, GateName
 from meshtune.engine.methods.rules import Signatures
-from meshtune.engine.methods.shared.gates import DIRECTIONS, SIGNATURES, GateName
 
 
 def signatures(

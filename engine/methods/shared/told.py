@@ -1,7 +1,7 @@
 """How many numbers devices must be told about each other for a gate (docs/model.md M10)."""
 
 from meshtune.engine.ledger import Shapes
-from meshtune.engine.methods.shared.gates import DIRECTIONS, SIGNATURE_SAMPLES, GateName
+from meshtune.engine.methods.gates import DIRECTIONS, SIGNATURE_SAMPLES, GateName
 
 # Modules of a block that read the same input, by the first of them.
 SAME_INPUT = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}

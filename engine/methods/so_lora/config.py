@@ -5,8 +5,8 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, matters_if, unit
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.kind import MethodPart
-from meshtune.engine.methods.shared.gates import GateName
 
 BY_INPUT = matters_if(
     "gate",

@@ -9,8 +9,8 @@ from jaxtyping import Float64, Int64
 
 from meshtune.engine.ledger import Messages, empty_library, is_published, with_new_masks
 from meshtune.engine.mesh import Links, Mesh
+from meshtune.engine.methods.gates import SIGNATURES
 from meshtune.engine.methods.shared.facts import all_heard, b_trained, by_weights
-from meshtune.engine.methods.shared.gates import SIGNATURES
 from meshtune.engine.methods.shared.told import signature_values
 from meshtune.engine.methods.so_lora.books import (
     Books,

@@ -4,7 +4,7 @@ import pytest
 
 from meshtune.dashboard.design.plans import Tile, cost_tiles, mesh_tiles
 from meshtune.dashboard.look import format as fmt
-from meshtune.engine.planning.plan import Plan
+from meshtune.engine.plans import Plan
 from tests.support.fake_api import fake_config, fake_plan
 
 

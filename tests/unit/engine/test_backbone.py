@@ -21,6 +21,7 @@ from meshtune.engine.backbone.embedded import (
     embedded_tokenizer,
     load_embedded,
 )
+from meshtune.engine.backbone.encode import Encoded, choice_tokens, encode
 from meshtune.engine.backbone.model import backbone_from_llama
 from meshtune.engine.backbone.pretrain import (
     CHARACTERS,
@@ -45,8 +46,8 @@ from meshtune.engine.backbone.writers import (
 )
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.errors import AssetMissing
-from meshtune.engine.tasks import build_task, test_samples as held_out_samples
-from meshtune.engine.tasks.encode import Encoded, choice_tokens, encode
+from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks.base import test_samples as held_out_samples
 from meshtune.engine.world import build_world, provenance
 from tests.support.builders import tiny_config
 
@@ -57,7 +58,7 @@ def shipped() -> PreTrainedModel:
 
 
 def exam_of(name: TaskName, count: int) -> tuple[Encoded, torch.Tensor]:
-    samples = held_out_samples(build_task(name), 0, count)
+    samples = held_out_samples(TASKS[name], 0, count)
     tokenizer = embedded_tokenizer()
     return encode(samples, tokenizer), choice_tokens(samples, tokenizer)
 
@@ -119,7 +120,7 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_the_tokenizer_read_without_transformers_says_the_same(name: TaskName) -> None:
     ours, (_, theirs) = embedded_tokenizer(), load_embedded()
-    samples = held_out_samples(build_task(name), 3, 60)
+    samples = held_out_samples(TASKS[name], 3, 60)
     texts = [part for sample in samples for part in (sample.prompt, sample.answer)] + ["x \u00e9"]
     wanted = theirs(texts, add_special_tokens=False)["input_ids"]
     assert ours(texts, add_special_tokens=False)["input_ids"] == wanted
@@ -152,7 +153,7 @@ def test_the_model_reads_the_language_of_the_corpus(shipped: PreTrainedModel) ->
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_no_task_is_solved_before_training(shipped: PreTrainedModel, name: TaskName) -> None:
     batch, choices = exam_of(name, 200)
-    assert accuracy(shipped, batch, choices) <= build_task(name).chance + 0.12
+    assert accuracy(shipped, batch, choices) <= TASKS[name].chance + 0.12
     assert prompt_loss(shipped, batch) < 4.5  # 4.6 is blind guessing among characters
 
 
@@ -165,7 +166,7 @@ def test_documents_repeat_from_their_seed_and_never_contain_a_prompt(phase: int)
     assert all(set(text) <= allowed for text in texts)
     everything = "\n".join(texts)
     for name in TASK_NAMES:
-        samples = held_out_samples(build_task(name), 0, 300)
+        samples = held_out_samples(TASKS[name], 0, 300)
         assert not [s.prompt for s in samples if s.prompt in everything]
     before_marks = {text[: text.rindex(">")] for text in texts if ">" in text}
     assert before_marks

@@ -11,7 +11,7 @@ import pytest
 from meshtune.engine.commands.app import app
 from meshtune.engine.commands.console import EXIT_REFUSED, Refused, answer, opened
 from meshtune.engine.commands.experiment import parsed_change
-from meshtune.engine.planning.plan import Plan
+from meshtune.engine.plans import Plan
 from meshtune.engine.presets import preset_names
 from meshtune.engine.quantities import quantity
 

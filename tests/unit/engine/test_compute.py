@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 
 from meshtune.engine.backbone.embedded import embedded_tokenizer, load_embedded
+from meshtune.engine.backbone.encode import IGNORED, encode
 from meshtune.engine.backbone.model import backbone_from_llama
-from meshtune.engine.config import TASK_NAMES, HardwareName
-from meshtune.engine.costs import method_costs
-from meshtune.engine.methods.rules import build_method
-from meshtune.engine.planning.compute import (
+from meshtune.engine.compute import (
     HARDWARE,
-    LONGEST,
     MEASUREMENTS,
     START_S,
     TOKENS_PER_SAMPLE,
@@ -26,8 +23,11 @@ from meshtune.engine.planning.compute import (
     training_flop,
     wall_s,
 )
-from meshtune.engine.tasks import build_task, train_samples
-from meshtune.engine.tasks.encode import IGNORED, encode
+from meshtune.engine.config import TASK_NAMES, HardwareName
+from meshtune.engine.costs import method_costs
+from meshtune.engine.methods.rules import build_method
+from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks.base import train_samples
 from tests.support.builders import tiny_config
 from tests.support.methods import setup_of
 
@@ -118,7 +118,7 @@ def test_samples_are_as_long_as_assumed(batch, tolerance):
     rng = np.random.default_rng(0)
     means = []
     for name in TASK_NAMES:
-        scored = encode(train_samples(build_task(name), 0, 0, 400), tokenizer).targets != IGNORED
+        scored = encode(train_samples(TASKS[name], 0, 0, 400), tokenizer).targets != IGNORED
         length = scored.shape[1] - scored.flip(1).int().argmax(dim=1).numpy()
         batches = length[rng.integers(len(length), size=(400, batch))]
         means.append(batches.max(axis=1).mean())
@@ -128,8 +128,8 @@ def test_samples_are_as_long_as_assumed(batch, tolerance):
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_no_sample_is_longer_than_assumed_and_some_are_nearly_so(name):
     tokenizer = embedded_tokenizer()
-    scored = encode(train_samples(build_task(name), 1, 0, 400), tokenizer).targets != IGNORED
-    assert LONGEST[name] - 2 <= scored.shape[1] <= LONGEST[name] + 1
+    scored = encode(train_samples(TASKS[name], 1, 0, 400), tokenizer).targets != IGNORED
+    assert TASKS[name].longest - 2 <= scored.shape[1] <= TASKS[name].longest + 1
 
 
 def test_the_same_machine_is_measured_once():
@@ -168,9 +168,9 @@ def test_a_run_takes_the_operations_of_its_steps_and_answers_over_the_rate():
         evaluation__samples_per_task=7,
         evaluation__every_rounds=2,
     )
-    step = 2 * 5 * LONGEST["addition"] * (4 * (WEIGHTS + HEAD) + 6 * (VALUES_A + VALUES_B))
+    step = 2 * 5 * TASKS["addition"].longest * (4 * (WEIGHTS + HEAD) + 6 * (VALUES_A + VALUES_B))
     training = 3 * 2 * (1.55 * step + 4.5e9)
-    answer = 7 * LONGEST["addition"] * (2 * (WEIGHTS + HEAD) + 3 * (VALUES_A + VALUES_B))
+    answer = 7 * TASKS["addition"].longest * (2 * (WEIGHTS + HEAD) + 3 * (VALUES_A + VALUES_B))
     asked = 2 * (2 + 2)  # in rounds 2 and 3, by two devices, and of each before its exchange
     samples_s = 1e-4 * 2 * 10 + 1e-3 * 7
     flop = training + 1.2 * asked * answer

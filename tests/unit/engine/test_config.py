@@ -142,6 +142,7 @@ def test_tasks_are_dealt_in_turn() -> None:
     fleet = Fleet(devices=5, tasks=("addition", "reading"))
     assert [fleet.task_of(i) for i in range(5)] == ["addition", "reading"] * 2 + ["addition"]
     assert fleet.present_tasks() == ("reading", "addition")
+    assert fleet.held_tasks() == (1, 0, 1, 0, 1)
     assert Fleet(devices=1, tasks=("addition", "reading")).present_tasks() == ("addition",)
 
 

@@ -17,8 +17,8 @@ from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.forward import forward
 from meshtune.engine.backbone.model import Backbone, backbone_from_llama
 from meshtune.engine.backbone.reading import prompt_inputs
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Bank, Gate
-from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from tests.support.gates import (
     BLIND_TO_INPUTS,
@@ -354,4 +354,4 @@ def test_check_ends_the_evaluation_by_raising_in_this_thread(backbone, exam, gat
     with pytest.raises(KeyboardInterrupt):
         evaluate(backbone, bank_of(backbone, gate, [[0, 1], [2, 1]]), exam, SCALING, check)
     assert called_in == [threading.current_thread()]
-    assert not [t for t in threading.enumerate() if t.name.startswith("evaluate")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("side_by_side")]

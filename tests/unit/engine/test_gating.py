@@ -21,8 +21,8 @@ from meshtune.engine.answering.gating import (
     soft_weights,
     subspace_shares,
 )
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Gate
-from meshtune.engine.methods.shared.gates import GateName
 from meshtune.engine.methods.shared.signatures import signatures
 from tests.support.gates import slow_score, slow_weights
 

@@ -11,7 +11,7 @@ from meshtune.engine.config import with_values
 from meshtune.engine.costs import mixing_rule
 from meshtune.engine.methods.lora_gossip.config import LoraGossip
 from meshtune.engine.rng import stream
-from meshtune.engine.tasks.shares import samples_per_device
+from meshtune.engine.shares import samples_per_device
 from meshtune.engine.weights import (
     PUSH_BITS,
     MixingRule,

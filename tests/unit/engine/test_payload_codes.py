@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from meshtune.engine.adapters.masks import disjoint_masks, top_masks
 from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.ledger import PlacesCode, places_bits
-from meshtune.engine.methods.shared.gates import GateName
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.shared.signatures import signatures
 from meshtune.engine.methods.shared.told import signature_values
 from meshtune.engine.methods.so_lora.books import expected_union

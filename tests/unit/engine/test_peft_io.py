@@ -11,13 +11,13 @@ from peft import PeftModel
 from safetensors.numpy import save_file
 from torch.testing import assert_close
 
-from meshtune.engine.adapters.peft_io import CONFIG_FILE, Header, checkpoint_header, peft_folders
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.backbone.embedded import load_embedded
 from meshtune.engine.backbone.forward import forward
 from meshtune.engine.checkpoint import save_state
 from meshtune.engine.config import RunConfig, config_hash
 from meshtune.engine.errors import CheckpointError
+from meshtune.engine.peft_io import CONFIG_FILE, Header, checkpoint_header, peft_folders
 from meshtune.engine.world import State, World, build_world, initial_state
 from tests.support.builders import tiny_config
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from meshtune.engine.config import RunConfig
-from meshtune.engine.planning.plan import Plan, mean_collision, plan, problems, usual_bits
+from meshtune.engine.planning.plan import mean_collision, plan, problems, usual_bits
+from meshtune.engine.plans import Plan
 from meshtune.engine.topology import build_mesh
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -3,7 +3,7 @@
 import pytest
 
 from meshtune.engine.commands.plan_table import MISSING, cost_table, fact_table, spread, written
-from meshtune.engine.planning.plan import Spread
+from meshtune.engine.plans import Spread
 from tests.support.fake_api import fake_config, fake_plan
 
 

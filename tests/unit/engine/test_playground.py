@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from meshtune.engine.answering.evaluate import answers
-from meshtune.engine.answering.playground import ANSWER_TOKENS, Lab, ask
-from meshtune.engine.answering.playground_values import Answered, BadPrompt, GateWish, Question
 from meshtune.engine.checkpoint import save_state
 from meshtune.engine.config import RunConfig, TaskName
+from meshtune.engine.playground.lab import ANSWER_TOKENS, Lab, ask
+from meshtune.engine.playground.values import Answered, BadPrompt, GateWish, Question
 from meshtune.engine.simulate import play_round
 from meshtune.engine.world import build_world, initial_state
 from tests.support.builders import tiny_config

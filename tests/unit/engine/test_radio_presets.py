@@ -5,8 +5,8 @@ import pytest
 
 from meshtune.engine import config as c
 from meshtune.engine.channels import build_channel
+from meshtune.engine.compute import compute_cost
 from meshtune.engine.costs import method_costs
-from meshtune.engine.planning.compute import compute_cost
 from meshtune.engine.presets import load_preset, preset_names
 from meshtune.engine.topology import Mesh, build_mesh, mesh_at
 from meshtune.engine.topology.motion import area_of, build_motion

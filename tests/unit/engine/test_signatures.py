@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from meshtune.engine.methods.shared.gates import GateName
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.shared.signatures import DIRECTIONS, by_device, signatures
 
 DEVICES, PROMPTS, WIDTH = 3, 10, 7

@@ -9,16 +9,16 @@ from collections.abc import Callable
 import pytest
 
 from meshtune.engine.backbone.embedded import embedded_tokenizer
+from meshtune.engine.backbone.encode import IGNORED, choice_tokens, encode
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.errors import ConfigMismatch
-from meshtune.engine.tasks import (
+from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks.base import (
     Sample,
-    build_task,
     split_of,
     test_samples as held_out_samples,
     train_samples,
 )
-from meshtune.engine.tasks.encode import IGNORED, choice_tokens, encode
 from meshtune.engine.tasks.words import FACTS, KINDS, OPPOSITES, WORDS, number_in_words
 
 COUNT = 400
@@ -30,12 +30,12 @@ OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
 
 
 def drawn(name: TaskName) -> tuple[Sample, ...]:
-    return train_samples(build_task(name), seed=3, device=1, count=COUNT)
+    return train_samples(TASKS[name], seed=3, device=1, count=COUNT)
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_no_held_out_prompt_is_ever_trained_on(name: TaskName) -> None:
-    task = build_task(name)
+    task = TASKS[name]
     trained = {
         s.prompt for seed in (0, 1) for i in (0, 7) for s in train_samples(task, seed, i, COUNT)
     }
@@ -47,7 +47,7 @@ def test_no_held_out_prompt_is_ever_trained_on(name: TaskName) -> None:
 
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_samples_repeat_from_their_seed_and_differ_between_devices(name: TaskName) -> None:
-    task = build_task(name)
+    task = TASKS[name]
     assert train_samples(task, 5, 2, COUNT) == train_samples(task, 5, 2, COUNT)
     assert train_samples(task, 5, 2, 10) == train_samples(task, 5, 2, COUNT)[:10]
     assert train_samples(task, 5, 2, COUNT) != train_samples(task, 5, 3, COUNT)
@@ -67,7 +67,7 @@ def test_prompt_and_answer_are_short_printable_text(name: TaskName) -> None:
 
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_no_choice_is_favoured(name: TaskName) -> None:
-    task, samples = build_task(name), drawn(name)
+    task, samples = TASKS[name], drawn(name)
     assert task.name == name
     choices = samples[0].choices
     assert task.chance == (1 / len(choices) if choices else 0.0)
@@ -78,7 +78,7 @@ def test_no_choice_is_favoured(name: TaskName) -> None:
 
 
 def test_no_samples_asked_for_gives_none() -> None:
-    assert train_samples(build_task("addition"), 0, 0, 0) == ()
+    assert train_samples(TASKS["addition"], 0, 0, 0) == ()
 
 
 def integer_value(node: ast.expr) -> int:

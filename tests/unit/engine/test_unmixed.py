@@ -8,9 +8,9 @@ import pytest
 from meshtune.engine.commands.plan_table import fact_table
 from meshtune.engine.config import RunConfig
 from meshtune.engine.planning.plan import plan
-from meshtune.engine.planning.unmixed import UnmixedWatch, unmixed
 from meshtune.engine.records import LinkRecord, RoundRecord
 from meshtune.engine.topology.mixing import averaged_links
+from meshtune.engine.unmixed import UnmixedWatch, unmixed
 from tests.support.builders import sample_record, tiny_config
 from tests.support.methods import full_mesh, one_way_ring
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshtune.engine.config import TaskName
+from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Gate
-from meshtune.engine.methods.shared.gates import GateName
 
 ArmName = Literal["base", "own", "merged", "gated", "oracle"]
 

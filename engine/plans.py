@@ -1,6 +1,7 @@
 """The values of a plan: what a config will mean before it runs.
 
-Apart from plan.py, which computes them, so that whoever only shows a plan loads no radio.
+Apart from `meshtune.engine.planning`, which computes them, so that whoever only shows a plan loads
+no radio.
 """
 
 from pydantic import BaseModel, ConfigDict, Field

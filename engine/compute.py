@@ -12,22 +12,11 @@ from jaxtyping import Float64
 from meshtune.engine import config as c
 from meshtune.engine.backbone import shapes
 from meshtune.engine.costs import method_costs
+from meshtune.engine.tasks import TASKS
 
 # Tokens of a sample of the embedded tasks, padded to the longest of its batch: the mean over the
 # eight tasks, for batches of 16. A test measures it again.
 TOKENS_PER_SAMPLE = 25.0
-
-# Tokens of the longest sample of a task: the simulation pads to it.
-LONGEST: dict[c.TaskName, int] = {
-    "reading": 29,
-    "entailment": 29,
-    "addition": 9,
-    "number_words": 33,
-    "expression": 13,
-    "list_result": 28,
-    "ending": 38,
-    "instruction": 26,
-}
 
 # What this machine really takes, by runs of 2 to 16 devices on one and on two threads: operations
 # of training and of evaluation as counted here, in units of those of a matrix product, and what a
@@ -144,7 +133,7 @@ def wall_s(config: c.RunConfig) -> float:
     about 1.5 on an idle machine; who measures while another run trains sees a slower one.
     """
     fleet, training = config.fleet, config.training
-    longest = max(LONGEST[task] for task in fleet.present_tasks())
+    longest = max(TASKS[task].longest for task in fleet.present_tasks())
     step_flop = fleet.devices * training.batch_size * longest * flop_per_token(config)
     steps = sum(training_steps(config, t) for t in range(config.rounds))
     flop = steps * (TRAIN_FACTOR * step_flop + STEP_FLOP)
@@ -183,7 +172,7 @@ def _answer_flop(config: c.RunConfig) -> float:
     """
     fleet, every = config.fleet, config.evaluation.every_rounds
     tasks = fleet.present_tasks()
-    tokens = config.evaluation.samples_per_task * sum(LONGEST[task] for task in tasks)
+    tokens = config.evaluation.samples_per_task * sum(TASKS[task].longest for task in tasks)
     evaluated = {*range(every - 1, config.rounds, every), config.rounds - 1}
     answers = method_costs(config).answers
     asked = sum(answers(t + 1) for t in sorted(evaluated))

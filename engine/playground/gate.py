@@ -13,8 +13,8 @@ from meshtune.engine.answering.gating import BY_INPUT, Score, blended, hard_weig
 from meshtune.engine.backbone.forward import forward
 from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.backbone.reading import prompt_inputs
+from meshtune.engine.methods.gates import SIGNATURES, GateName
 from meshtune.engine.methods.rules import Bank, Gate
-from meshtune.engine.methods.shared.gates import SIGNATURES, GateName
 
 Weigh = Callable[[Tensor], Tensor]  # (s, k) scores to weights
 

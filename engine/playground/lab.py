@@ -15,16 +15,6 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.gating import BY_INPUT
-from meshtune.engine.answering.playground_gate import Models, Rule, Watched, gate_kinds
-from meshtune.engine.answering.playground_values import (
-    Answered,
-    ArmName,
-    ArmReply,
-    BadPrompt,
-    ExpertShown,
-    GateWish,
-    Question,
-)
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
 from meshtune.engine.backbone.experts import TopRanks, forward_experts
 from meshtune.engine.backbone.forward import forward
@@ -33,7 +23,18 @@ from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.methods.rules import Bank, Gate
-from meshtune.engine.tasks import build_task, test_samples as held_out_samples
+from meshtune.engine.playground.gate import Models, Rule, Watched, gate_kinds
+from meshtune.engine.playground.values import (
+    Answered,
+    ArmName,
+    ArmReply,
+    BadPrompt,
+    ExpertShown,
+    GateWish,
+    Question,
+)
+from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks.base import test_samples as held_out_samples
 from meshtune.engine.world import State, World, build_world
 
 ANSWER_TOKENS = 40  # longer than any answer of the embedded tasks
@@ -79,7 +80,7 @@ class Lab:
 
     def question(self, task: TaskName, number: int) -> Question:
         """Test question `number` (from 0) of a task; the first ones are those of the run's exam."""
-        drawn = held_out_samples(build_task(task), self.world.config.seed, number + 1)[number]
+        drawn = held_out_samples(TASKS[task], self.world.config.seed, number + 1)[number]
         return Question(drawn.prompt, task, drawn.answer, drawn.choices)
 
 

@@ -1,0 +1,24 @@
+"""What a task tells before a sample of it is drawn."""
+
+from dataclasses import dataclass
+
+TaskName = str  # records keep the names of tasks that are not installed here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A generator of samples.
+
+    Attributes:
+        name: In configs and records.
+        title: On screens.
+        chance: Accuracy of a blind guess, between 0 and 1.
+        longest: Tokens of its longest sample: the simulation pads to it.
+        draw: "module:function" from a generator to a `meshtune.engine.tasks.base.Sample`.
+    """
+
+    name: TaskName
+    title: str
+    chance: float
+    longest: int
+    draw: str
