@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meshtune.backend.schemas.runs import (
     FieldProblem,
@@ -722,6 +723,17 @@ async def _with_body(
         detail = f"{fields[0]['field']}: {fields[0]['message']}"
         return _problem(422, "InvalidConfig", detail, fields=fields)
     return answer(body)
+
+
+@dataclass
+class Served:
+    """An app that can be exchanged while it is served."""
+
+    app: ASGIApp = field(default_factory=Starlette)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the app of the moment answer."""
+        await self.app(scope, receive, send)
 
 
 def served(api: FakeApi, port: int = 0) -> contextlib.AbstractContextManager[str]:
