@@ -124,6 +124,11 @@ def _diagnostics(config: RunConfig, own: list[float]) -> dict[str, float]:
     return {"accuracy_own_before_exchange": min(1.0, float(np.mean(own)) + undone)}
 
 
+@functools.lru_cache(maxsize=4096)
+def _kept_record(config_json: str, index: int) -> RoundRecord:
+    return fake_record(RunConfig.model_validate_json(config_json), index)
+
+
 @functools.lru_cache(maxsize=64)
 def _mesh(config_json: str) -> Plan:
     return fake_plan(RunConfig.model_validate_json(config_json))
@@ -336,10 +341,15 @@ class FakeRun:
         self.began = time.monotonic() - self.first_round_s - self.done * self.round_s
         self.fixed = self.cancelled_at = self.reason = None
 
+    @functools.cached_property
+    def played(self) -> str:
+        """What its rounds follow from; a name changes none of them."""
+        return canonical_json(self.config.model_copy(update={"name": "run"}))
+
     def record(self, index: int) -> RoundRecord:
         """One stored round."""
         if index not in self.records:
-            self.records[index] = fake_record(self.config, index)
+            self.records[index] = _kept_record(self.played, index)
         return self.records[index]
 
     def summary(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Drafts and the questions of the map editor, for the stand-in API; the answers are real."""
 
 import asyncio
+import functools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,8 +62,7 @@ class FakeDesign:
         return kept
 
     async def _curve(self, request: Request) -> Response:
-        config = RunConfig.model_validate(await request.json())
-        return JSONResponse(vars(link_curve(config)))
+        return JSONResponse(_curve_of(await request.body()))
 
     async def _clusters(self, request: Request) -> Response:
         body = await request.json()
@@ -88,6 +88,11 @@ class FakeDesign:
         draft = {"id": number, "version": version, "tree": tree, "updated_at": at}
         self.drafts[number] = draft
         return JSONResponse(draft)
+
+
+@functools.cache
+def _curve_of(config_json: bytes) -> dict[str, Any]:
+    return vars(link_curve(RunConfig.model_validate_json(config_json)))
 
 
 def _refused(status: int, error: str, detail: str) -> Response:
