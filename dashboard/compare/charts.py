@@ -59,11 +59,20 @@ def comparison(
     column: Column,
     axis: Axis,
     mode: theme.Mode,
-    points: int = POINTS_MAX,
+    *,
+    small: bool = False,
 ) -> go.Figure:
-    """One quantity of the arms against rounds or a cost; the reference is drawn first."""
+    """One quantity of the arms against rounds or a cost; the reference is drawn first.
+
+    Args:
+        arms: the lines.
+        column: the quantity.
+        axis: along the horizontal.
+        mode: light or dark.
+        small: without names at the lines, for a grid of small charts with one legend.
+    """
     bands = {arm.key: arm.values(column) for arm in arms}
-    figure = _overlay(COMPARED[column], arms, bands, axis, mode, points)
+    figure = _overlay(COMPARED[column], arms, bands, axis, mode, small=small)
     if column in LOSSES:
         low, high = _range(bands.values())
         figure.layout.yaxis.dtick = None
@@ -78,13 +87,6 @@ def comparison(
     return figure
 
 
-def small_comparison(
-    arms: Sequence[Arm], column: Column, axis: Axis, mode: theme.Mode
-) -> go.Figure:
-    """As `comparison`, for a grid of small charts."""
-    return unlabelled(comparison(arms, column, axis, mode, SMALL_POINTS))
-
-
 def task_comparison(
     arms: Sequence[Arm], task: TaskName, who: Who, axis: Axis, mode: theme.Mode
 ) -> go.Figure:
@@ -92,13 +94,7 @@ def task_comparison(
     holding = [arm for arm in arms if task in arm.tasks]
     bands = {arm.key: arm.task(task, who) for arm in holding}
     title = theme.TASKS[task].title
-    return unlabelled(_overlay(title, holding, bands, axis, mode, SMALL_POINTS))
-
-
-def unlabelled(figure: go.Figure) -> go.Figure:
-    """The same figure without names at its lines, for a grid of small ones with one legend."""
-    figure.layout.annotations = ()
-    return figure.update_layout(showlegend=False, margin={"r": 12}, height=theme.SMALL)
+    return _overlay(title, holding, bands, axis, mode, small=True)
 
 
 def _overlay(
@@ -107,12 +103,14 @@ def _overlay(
     bands: Mapping[str, Band],
     axis: Axis,
     mode: theme.Mode,
-    points: int = POINTS_MAX,
+    *,
+    small: bool = False,
 ) -> go.Figure:
     name, unit = AXES[axis]
     largest = 0.0 if axis == "round" else largest_cost(arms, axis)
     scale = fmt.scale_for(largest, unit)
-    figure = blank_figure(title, theme.MEDIUM)
+    figure = blank_figure(title, theme.SMALL if small else theme.MEDIUM)
+    figure.update_layout(showlegend=False)
     reference = next((arm for arm in arms if arm.reference), None)
     against = None if reference is None else _known(reference, bands[reference.key], axis)
     ends: dict[str, tuple[float, str]] = {}
@@ -122,7 +120,7 @@ def _overlay(
         silent = bool(unit and len(at) and largest and not np.nanmax(at))
         if silent:
             at, band = _level(band, largest)
-        kept = _thinned(band.mean, points)
+        kept = _thinned(band.mean, SMALL_POINTS if small else POINTS_MAX)
         at, band = at[kept], _part(band, kept)
         words = _words(at, band, None if arm.reference else against)
         if band.half is not None:
@@ -138,13 +136,13 @@ def _overlay(
     planned = max((arm.rounds_total for arm in arms), default=1)
     limit = planned if axis == "round" else scale.of(largest)
     figure.update_xaxes(title={"text": label}, range=[0, limit * 1.01 or 1])
-    name_ends(figure, ends, len(arms))
+    if not small:
+        name_ends(figure, ends, len(arms))
     return figure
 
 
 def name_ends(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int) -> None:
     """Names at the ends of up to four lines; more are named once, above all charts."""
-    figure.update_layout(showlegend=False)
     if lines <= LABELS_UP_TO:
         name_lines(figure, ends, lines)
 

@@ -66,7 +66,7 @@ def pareto(arms: Sequence[Arm], metric: Accuracy, cost: Cost, mode: theme.Mode) 
     percent_axis(figure)
     figure.update_xaxes(title={"text": f"{name} in the whole run ({scale.unit})"})
     figure.update_xaxes(rangemode="tozero")
-    figure.update_layout(hovermode="closest")
+    figure.update_layout(hovermode="closest", showlegend=False)
     ends = {p.arm.short: (100 * p.accuracy, color_of(p.arm, mode)) for p in points}
     name_ends(figure, ends, len(points))
     return figure
@@ -253,12 +253,14 @@ class Coordinate:
 def parallel(arms: Sequence[Arm], mode: theme.Mode) -> go.Figure:
     """Config fields in which the arms differ, then results; a line per arm."""
     axes = coordinates(arms)
-    figure = blank_figure("From config to results", theme.MEDIUM)
-    figure.update_layout(hovermode="closest", margin={"l": 34, "r": 34, "t": 64, "b": 34})
     places = list(range(len(axes)))
-    for place in places:
-        line = {"color": theme.MUTED.of(mode), "width": 1}
-        figure.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, line=line, opacity=0.35)
+    figure = blank_figure("From config to results", theme.MEDIUM)
+    figure.update_layout(
+        hovermode="closest",
+        margin={"l": 34, "r": 34, "t": 64, "b": 34},
+        shapes=[_upright(place, theme.MUTED.of(mode)) for place in places],
+        annotations=[name for place, axis in enumerate(axes) for name in _axis_names(place, axis)],
+    )
     for number, arm in enumerate(arms):
         figure.add_trace(
             go.Scatter(
@@ -273,25 +275,31 @@ def parallel(arms: Sequence[Arm], mode: theme.Mode) -> go.Figure:
                 showlegend=False,
             )
         )
-    for place, axis in enumerate(axes):
-        _name_axis(figure, place, axis)
     edge = 0.3 if len(axes) > 1 else 0.5
     figure.update_xaxes(visible=False, range=[-edge, len(axes) - 1 + edge], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.02, 1.02], fixedrange=True)
     return figure
 
 
-def _name_axis(figure: go.Figure, place: int, axis: Coordinate) -> None:
+def _upright(place: int, color: str) -> dict[str, Any]:
+    line = {"color": color, "width": 1}
+    return {"type": "line", "x0": place, "x1": place, "y0": 0, "y1": 1, "line": line,
+            "opacity": 0.35}  # fmt: skip
+
+
+def _axis_names(place: int, axis: Coordinate) -> list[dict[str, Any]]:
+    """The title of an axis, and what its ends are."""
     below, above = axis.ends
-    for text, height, anchor, shift in (
+    words = (
         (f"<b>{axis.title}</b>", 1, "bottom", 18),
         (above, 1, "bottom", 3),
         (below, 0, "top", -4),
-    ):
-        figure.add_annotation(
-            x=place, y=height, text=text, yanchor=anchor, yshift=shift, showarrow=False,
-            font={"size": 12},
-        )  # fmt: skip
+    )
+    return [
+        {"x": place, "y": height, "text": text, "yanchor": anchor, "yshift": shift,
+         "showarrow": False, "font": {"size": 12}}
+        for text, height, anchor, shift in words
+    ]  # fmt: skip
 
 
 def coordinates(arms: Sequence[Arm]) -> list[Coordinate]:

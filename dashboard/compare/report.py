@@ -146,7 +146,7 @@ def _figures(arms: Sequence[Arm], shown: Shown, mode: theme.Mode) -> dict[str, A
         column: charts.comparison(arms, column, axis, mode) for column in charts.METRICS
     }
     for column in charts.LOSSES:
-        figures[column] = charts.small_comparison(arms, column, axis, mode)
+        figures[column] = charts.comparison(arms, column, axis, mode, small=True)
     for task in _tasks(arms, shown):
         figures[f"task-{task}"] = charts.task_comparison(arms, task, shown.who, axis, mode)
     figures["pareto"] = fronts.pareto(arms, shown.metric, cost, mode)

@@ -278,7 +278,7 @@ def per_task(arms: Sequence[Arm], shown: Shown, scene: str) -> None:
             make = partial(charts.task_comparison, arms, task, who, axis, mode)
             chart(scene, task, make, axis, who, keep_zoom=f"{axis}-{who}")
         for column in ("exchange_loss", "forgetting"):
-            make = partial(charts.small_comparison, arms, column, axis, mode)
+            make = partial(charts.comparison, arms, column, axis, mode, small=True)
             chart(scene, column, make, axis, keep_zoom=axis)
 
 

@@ -3,6 +3,8 @@
 Text, grid and paper take the colours of the page in static/chart.js; only data colours are here.
 """
 
+from typing import Any
+
 import plotly.graph_objects as go
 
 LABELS_UP_TO = 4  # lines; more are named in a legend
@@ -79,20 +81,27 @@ def name_lines(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int
     figure.update_layout(showlegend=False)
     low, high = figure.layout.yaxis.range
     gap = (high - low) * LABEL_PX / (figure.layout.height - FRAME_PX)
-    for name, (value, color) in zip(ends, _spread(list(ends.values()), gap), strict=True):
-        figure.add_annotation(
-            x=1.008,
-            xref="paper",
-            xanchor="left",
-            y=value,
-            yref="y",
-            yanchor="middle",
-            text=f'<span style="color:{color}">●</span> {name}',
-            showarrow=False,
-            font={"size": 12},
-        )
+    places = zip(ends, _spread(list(ends.values()), gap), strict=True)
     longest = max((len(name) for name in ends), default=0)
-    figure.update_layout(margin={"r": 30 + 7 * longest})
+    figure.update_layout(
+        # all at once: each one added later has Plotly check those before it again
+        annotations=[_end_name(name, value, color) for name, (value, color) in places],
+        margin={"r": 30 + 7 * longest},
+    )
+
+
+def _end_name(name: str, value: float, color: str) -> dict[str, Any]:
+    return {
+        "x": 1.008,
+        "xref": "paper",
+        "xanchor": "left",
+        "y": value,
+        "yref": "y",
+        "yanchor": "middle",
+        "text": f'<span style="color:{color}">●</span> {name}',
+        "showarrow": False,
+        "font": {"size": 12},
+    }
 
 
 def _spread(ends: list[tuple[float, str]], gap: float) -> list[tuple[float, str]]:

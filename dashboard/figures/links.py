@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -36,10 +37,20 @@ def link_spread(plan: Plan, mode: theme.Mode) -> go.Figure | None:
     links = sorted(plan.links, key=lambda link: link.distance_m)[::every]
     figure = blank_figure("Links by distance", theme.SMALL)
     width = (1 - PANEL_GAP * (len(panels) - 1)) / len(panels)
+    parts = []
     for number, panel in enumerate(panels):
         left = number * (width + PANEL_GAP)
-        _draw_panel(figure, panel, links, number, (left, left + width), mode)
-    figure.update_layout(showlegend=False, hovermode="closest", margin={"t": 56, "b": 40, "l": 40})
+        parts.append(_panel_parts(panel, links, number, (left, left + width), mode))
+    figure.add_traces([part.dots for part in parts])
+    # all at once: Plotly checks again what is there whenever something is added
+    figure.update_layout(
+        {name: axis for part in parts for name, axis in part.axes.items()},
+        shapes=[shape for part in parts for shape in part.shapes],
+        annotations=[part.title for part in parts],
+        showlegend=False,
+        hovermode="closest",
+        margin={"t": 56, "b": 40, "l": 40},
+    )
     return figure
 
 
@@ -57,82 +68,95 @@ def _panels(plan: Plan) -> list[Panel]:
     return panels
 
 
-def _draw_panel(
-    figure: go.Figure,
+@dataclass(frozen=True)
+class PanelParts:
+    """What one panel adds to the figure."""
+
+    dots: go.Scatter
+    axes: dict[str, dict[str, Any]]
+    shapes: tuple[dict[str, Any], ...]
+    title: dict[str, Any]
+
+
+def _panel_parts(
     panel: Panel,
     links: Sequence[PlannedLink],
     number: int,
     domain: tuple[float, float],
     mode: theme.Mode,
-) -> None:
+) -> PanelParts:
     suffix = "" if number == 0 else str(number + 1)
     color = theme.ACCENT.of(mode)
-    values = _draw_dots(figure, panel, links, suffix, color)
-    _draw_band(figure, panel, suffix, color)
+    dots, values = _dots(panel, links, suffix, color)
     high = panel.scale.of(panel.spread.high)
-    figure.update_layout(
-        {
-            f"xaxis{suffix}": {
-                "domain": list(domain),
-                "anchor": f"y{suffix}",
-                "title": {"text": "Distance (m)", "standoff": 4},
-                "rangemode": "tozero",
-                "nticks": 4,
-                "showgrid": False,
-            },
-            f"yaxis{suffix}": {
-                "anchor": f"x{suffix}",
-                "nticks": 5,
-                **({"range": [0, _top(values, high)]} if panel.from_zero else {}),
-            },
-        }
-    )
-    figure.add_annotation(
-        text=f"{panel.title} ({panel.scale.unit})",
-        x=domain[0],
-        y=1,
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor="bottom",
-        showarrow=False,
-        font={"size": 12},
-    )
+    axes = {
+        f"xaxis{suffix}": {
+            "domain": list(domain),
+            "anchor": f"y{suffix}",
+            "title": {"text": "Distance (m)", "standoff": 4},
+            "rangemode": "tozero",
+            "nticks": 4,
+            "showgrid": False,
+        },
+        f"yaxis{suffix}": {
+            "anchor": f"x{suffix}",
+            "nticks": 5,
+            **({"range": [0, _top(values, high)]} if panel.from_zero else {}),
+        },
+    }
+    title = {
+        "text": f"{panel.title} ({panel.scale.unit})",
+        "x": domain[0],
+        "y": 1,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": 12},
+    }
+    return PanelParts(dots, axes, _band(panel, suffix, color), title)
 
 
-def _draw_dots(
-    figure: go.Figure, panel: Panel, links: Sequence[PlannedLink], suffix: str, color: str
-) -> list[float]:
-    """A dot for each link that has the quality; gives their heights."""
+def _dots(
+    panel: Panel, links: Sequence[PlannedLink], suffix: str, color: str
+) -> tuple[go.Scatter, list[float]]:
+    """A dot for each link that has the quality, and their heights."""
     known = [(link, value) for link in links if (value := panel.of(link)) is not None]
     values = [panel.scale.of(value) for _, value in known]
-    figure.add_trace(
-        go.Scatter(
-            x=[link.distance_m for link, _ in known],
-            y=values,
-            xaxis=f"x{suffix}",
-            yaxis=f"y{suffix}",
-            name=f"{panel.title} ({panel.scale.unit})",
-            mode="markers",
-            marker={"color": color, "size": 5, "opacity": 0.55},
-            customdata=[f"Device {link.sender} to {link.receiver}" for link, _ in known],
-            hovertemplate=f"%{{customdata}}: %{{y:.3g}} {panel.scale.unit}<extra></extra>",
-        )
+    dots = go.Scatter(
+        x=[link.distance_m for link, _ in known],
+        y=values,
+        xaxis=f"x{suffix}",
+        yaxis=f"y{suffix}",
+        name=f"{panel.title} ({panel.scale.unit})",
+        mode="markers",
+        marker={"color": color, "size": 5, "opacity": 0.55},
+        customdata=[f"Device {link.sender} to {link.receiver}" for link, _ in known],
+        hovertemplate=f"%{{customdata}}: %{{y:.3g}} {panel.scale.unit}<extra></extra>",
     )
-    return values
+    return dots, values
 
 
-def _draw_band(figure: go.Figure, panel: Panel, suffix: str, color: str) -> None:
+def _band(panel: Panel, suffix: str, color: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The middle 80 % as a band, the median as a line."""
     low, median, high = (
         panel.scale.of(value)
         for value in (panel.spread.low, panel.spread.median, panel.spread.high)
     )
-    common = {"type": "rect", "xref": f"x{suffix} domain", "x0": 0, "x1": 1, "yref": f"y{suffix}"}
-    fill = faded(color)
-    figure.add_shape(**common, y0=low, y1=high, fillcolor=fill, line={"width": 0}, layer="below")
+    common = {
+        "xref": f"x{suffix} domain",
+        "x0": 0,
+        "x1": 1,
+        "yref": f"y{suffix}",
+        "layer": "below",
+    }
+    area = {"type": "rect", "y0": low, "y1": high, "fillcolor": faded(color), "line": {"width": 0}}
     line = {"color": color, "width": 1.5}
-    figure.add_shape(**{**common, "type": "line"}, y0=median, y1=median, line=line, layer="below")
+    return (
+        {**common, **area},
+        {**common, "type": "line", "y0": median, "y1": median, "line": line},
+    )
 
 
 def _top(values: Sequence[float], high: float) -> float:

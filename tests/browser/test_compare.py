@@ -213,17 +213,26 @@ def test_tables_are_taken_away(compared: Compared, open_page: OpenPage, tmp_path
     assert parquet.read_table(tmp_path / "Parquet").num_rows == 2 * ROUNDS
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_opens_without_a_network(
-    compared: Compared, open_page: OpenPage, chromium: Browser, tmp_path: Path, scheme: Any
+    compared: Compared, open_page: OpenPage, chromium: Browser, tmp_path: Path
 ) -> None:
-    page = open_page(scheme)
+    page = open_page()
     page.goto(compared.at(*range(6), x="bits"))
     drawn(page, 11)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Report", exact=True).click()
     file = tmp_path / "report.html"
     saved.value.save_as(file)
+    on_screen = page.evaluate(
+        "() => document.querySelector('.mt-chart.drawn').layout.xaxis.title.text"
+    )
+    assert "bit" in on_screen
+    for scheme in ("light", "dark"):
+        read_offline(chromium, file, scheme, on_screen)
+
+
+def read_offline(chromium: Browser, file: Path, scheme: Any, on_screen: str) -> None:
+    """The report is whole where there is no network, over the axis that the screen had."""
     context = chromium.new_context(offline=True, color_scheme=scheme)
     report = context.new_page()
     wrong: list[str] = []
@@ -240,10 +249,6 @@ def test_the_report_opens_without_a_network(
     expect(hover).to_contain_text("pt)")
     # Every chart is over what the screen shows, whoever asks for the file.
     axes = "id => document.querySelector(`[data-figure=${id}]`).layout.xaxis.title.text"
-    on_screen = page.evaluate(
-        "() => document.querySelector('.mt-chart.drawn').layout.xaxis.title.text"
-    )
-    assert "bit" in on_screen
     assert report.evaluate(axes, "accuracy_own") == on_screen
     assert "bit" in report.evaluate(axes, "forgetting")
     expect(report.get_by_role("region", name="Paired tests")).to_be_visible()

@@ -43,7 +43,7 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
 
     # its curves move while it trains, and stay when it has been stopped
     wait_for_points(page, OWN, 1, RUN_S)
-    done = updates(page, 5)[-1]
+    done = updates(page, 3)[-1]
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator(STATUS)).to_contain_text("Cancelled", timeout=RUN_S * 1000)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -22,10 +23,10 @@ from tests.support.ports import free_port
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Runs of somebody, in a folder whose name is no obstacle."""
-    settings = Settings(state_dir=tmp_path / "lab? 50%25", database_url=None)
+    settings = Settings(state_dir=tmp_path_factory.mktemp("lab") / "lab? 50%25", database_url=None)
     store = open_store(settings)
     stored_run(store, tiny_config(rounds=2), rounds=2, status=RunStatus.COMPLETED)
     store.dispose()
@@ -47,8 +48,10 @@ def revoke(lab: Settings, scope: Scope) -> None:
     store.dispose()
 
 
-@pytest.fixture
-def url(lab: Settings, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def guarded(lab: Settings) -> Iterator[tuple[str, str]]:
+    """Addresses of a dashboard and an API that requires tokens; their logs are beside the lab."""
+    folder = lab.state_dir.parent
     api_port, port = free_port(), free_port()
     api_url, url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
     state = {"MESHTUNE_STATE_DIR": str(lab.state_dir), "MESHTUNE_REQUIRE_TOKEN": "true"}
@@ -61,12 +64,12 @@ def url(lab: Settings, tmp_path: Path) -> Iterator[str]:
         f"--port={api_port}",
     ]
     with ExitStack() as running:
-        running.enter_context(process(serve, tmp_path / "api.log", **state))
-        wait_for(f"{api_url}/health/ready", tmp_path / "api.log")
-        dashboard = process(arguments(port, api_url), tmp_path / "page.log", **state, **own)
+        running.enter_context(process(serve, folder / "api.log", **state))
+        wait_for(f"{api_url}/health/ready", folder / "api.log")
+        dashboard = process(arguments(port, api_url), folder / "page.log", **state, **own)
         running.enter_context(dashboard)
-        wait_for(url + HEALTH_PATH, tmp_path / "page.log")
-        yield url
+        wait_for(url + HEALTH_PATH, folder / "page.log")
+        yield url, api_url
 
 
 def sign_in(page: Page, token: str) -> None:
@@ -75,8 +78,9 @@ def sign_in(page: Page, token: str) -> None:
 
 
 def test_the_door_opens_as_far_as_the_token_goes(
-    url: str, lab: Settings, tmp_path: Path, open_page: OpenPage
+    guarded: tuple[str, str], lab: Settings, open_page: OpenPage
 ) -> None:
+    url, _ = guarded
     reader, writer = made(lab, Scope.READ), made(lab, Scope.RUN)
     page = open_page("light")
     page.goto(url)
@@ -123,15 +127,31 @@ def test_the_door_opens_as_far_as_the_token_goes(
     page.get_by_role("link", name="Gallery", exact=True).click()
     page.reload()
     expect(door).to_be_visible()  # a token is of one tab, and of this load of it
-    for log in tmp_path.glob("*.log"):
+    logs = list(lab.state_dir.parent.glob("*.log"))
+    assert len(logs) == 2
+    for log in logs:
         said = log.read_text(encoding="utf-8")
         assert not [each for each in (reader, writer, "Traceback") if each in said], said
     assert all(token not in page.url for token in (reader, writer))
     assert [each for each in page.context.cookies() if "mt_" in each["value"]] == []
 
 
-def test_a_host_that_is_no_host_is_turned_away_by_the_dashboard(url: str) -> None:
-    port = int(url.rpartition(":")[2])
+def test_the_api_that_asks_for_tokens_explains_itself(
+    guarded: tuple[str, str], open_page: OpenPage
+) -> None:
+    _, api_url = guarded
+    assert httpx.get(f"{api_url}/runs", trust_env=False).status_code == 401
+    page = open_page("light")
+    page.goto(f"{api_url}/docs")
+    expect(page.get_by_text("Meshtune").first).to_be_visible()
+    page.get_by_text("/runs/{run_id}/cancel", exact=False).first.click()
+    expect(page.get_by_text("Stop a run for good").last).to_be_visible()
+
+
+def test_a_host_that_is_no_host_is_turned_away_by_the_dashboard(
+    guarded: tuple[str, str],
+) -> None:
+    port = int(guarded[0].rpartition(":")[2])
     for host in ("user@127.0.0.1", "127.0.0.1\\@evil.example", "a:1:2", "[::1"):
         asked = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {host}"]
         done = subprocess.run(

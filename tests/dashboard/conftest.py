@@ -1,18 +1,18 @@
 """Every test gets an API of its own and opens views as a browser would: by name and address."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import streamlit as st
+import uvicorn
 from streamlit.testing.v1 import AppTest
 
-from meshtune import dashboard
 from meshtune.dashboard.api import client
 from meshtune.dashboard.serving.launch import API_URL_VARIABLE
-from tests.support.fake_api import FakeApi, served
+from tests.support.fake_api import FakeApi, Served, listening
+from tests.support.views import Views
 
-APP = Path(dashboard.__file__).with_name("app.py")
+NOBODY = "http://127.0.0.1:9"  # the discard port: refused at once
 Opener = Callable[..., AppTest]
 
 
@@ -22,43 +22,44 @@ def api() -> FakeApi:
     return FakeApi(round_s=0.05)
 
 
+@pytest.fixture(scope="session")
+def kept_views() -> Views:
+    """What a server keeps, made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(API_URL_VARIABLE, NOBODY)
+        return Views()
+
+
 @pytest.fixture
-def open_view(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
-    """`open_view("run", run=3)` opens `/run?run=3`."""
+def views(kept_views: Views, monkeypatch: pytest.MonkeyPatch) -> Iterator[Views]:
+    """Opens views; nothing that one test was answered is shown to the next."""
+    kept_views.keep_compiled(monkeypatch)
+    yield kept_views
+    st.cache_data.clear()
 
-    def opened(view: str, **parameters: object) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=30)
-        if view != "gallery":
-            page.run()
-            page.switch_page(f"{view}/view.py")
-        for name, value in parameters.items():
-            page.query_params[name] = str(value)
-        page.run()
-        assert not page.exception, page.exception
-        return page
 
-    with served(api) as url:
-        monkeypatch.setenv(API_URL_VARIABLE, url)
-        yield opened
+@pytest.fixture(scope="session")
+def listener() -> Iterator[tuple[Served, str]]:
+    """One server for all tests, and its address; each test puts an API of its own behind it."""
+    door = Served()
+    with listening(uvicorn.Config(door, log_level="warning", access_log=False, ws="none")) as url:
+        yield door, url
         client.forget()
-        st.cache_data.clear()
 
 
 @pytest.fixture
-def open_without_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
+def open_view(
+    api: FakeApi, views: Views, listener: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
+) -> Opener:
+    """`open_view("run", run=3)` opens `/run?run=3`."""
+    door, url = listener
+    door.app = api.app()
+    monkeypatch.setenv(API_URL_VARIABLE, url)
+    return views.opened
+
+
+@pytest.fixture
+def open_without_api(views: Views, monkeypatch: pytest.MonkeyPatch) -> Opener:
     """Views while nothing listens at the address of the API."""
-
-    def opened(view: str, **parameters: object) -> AppTest:
-        page = AppTest.from_file(str(APP), default_timeout=30)
-        page.run()
-        if view != "gallery":
-            page.switch_page(f"{view}/view.py")
-        for name, value in parameters.items():
-            page.query_params[name] = str(value)
-        page.run()
-        assert not page.exception, page.exception
-        return page
-
-    monkeypatch.setenv(API_URL_VARIABLE, "http://127.0.0.1:9")  # the discard port: refused at once
-    yield opened
-    client.forget()
+    monkeypatch.setenv(API_URL_VARIABLE, NOBODY)
+    return views.opened

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 import uvicorn
 from sqlalchemy import Engine
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
@@ -18,9 +17,9 @@ from meshtune.db import tokens
 from meshtune.db.scopes import Scope
 from meshtune.db.session import writing
 from meshtune.engine.records import RunStatus
-from tests.dashboard.conftest import APP
 from tests.support.builders import stored_run, tiny_config
 from tests.support.fake_api import listening
+from tests.support.views import Views
 
 
 @pytest.fixture
@@ -36,7 +35,9 @@ def lab_store(lab: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def page(lab: Settings, lab_store: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+def page(
+    lab: Settings, lab_store: Engine, views: Views, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[AppTest]:
     """The dashboard in front of a real API that requires tokens."""
     # What the server itself has must open no door.
     monkeypatch.setenv("MESHTUNE_STATE_DIR", str(lab.state_dir))
@@ -46,9 +47,8 @@ def page(lab: Settings, lab_store: Engine, monkeypatch: pytest.MonkeyPatch) -> I
     config = uvicorn.Config(create_app(lab), log_level="warning", access_log=False, ws="none")
     with listening(config) as url:
         monkeypatch.setenv(API_URL_VARIABLE, url)
-        yield AppTest.from_file(str(APP), default_timeout=60)
+        yield views.fresh()
         client.forget()
-        st.cache_data.clear()
 
 
 def made(store: Engine, scope: Scope, name: str = "somebody") -> str:

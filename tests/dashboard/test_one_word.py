@@ -7,6 +7,7 @@ import json
 import re
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -146,9 +147,16 @@ def test_exports_add_up_to_the_same(store: Engine, run: int) -> None:
     assert fmt.joules(sum(per_round.values())) == EXPECTED["energy_j"]
 
 
+@pytest.fixture(scope="module")
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the API says of its bodies."""
+    app = create_app(Settings(state_dir=tmp_path_factory.mktemp("state")))
+    found: dict[str, Any] = app.openapi()["components"]["schemas"]
+    return found
+
+
 @pytest.mark.parametrize("field", QUANTITIES)
-def test_the_api_calls_its_fields_by_the_word(settings: Settings, field: str) -> None:
-    schemas = create_app(settings).openapi()["components"]["schemas"]
+def test_the_api_calls_its_fields_by_the_word(schemas: dict[str, Any], field: str) -> None:
     titles = {
         name: parts["properties"][field].get("title")
         for name, parts in schemas.items()

@@ -1,9 +1,8 @@
 """A stand-in for the API: plausible runs that advance by the clock. For tests of the dashboard.
 
-`python -m tests.support.fake_api --port 8000` serves a gallery of states to look at.
+tests/dashboard/test_stand_in.py holds it to what the API itself answers.
 """
 
-import argparse
 import contextlib
 import functools
 import math
@@ -17,18 +16,21 @@ from typing import Any
 
 import numpy as np
 import uvicorn
+from fastapi import FastAPI
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from meshtune.backend import errors
+from meshtune.backend.errors import InvalidConfig
 from meshtune.backend.schemas.runs import (
     FieldProblem,
     Health,
     PlanOut,
     PresetOut,
-    Problem,
     RoundPage,
     RunCreate,
     RunDetail,
@@ -37,10 +39,8 @@ from meshtune.backend.schemas.runs import (
     RunPatch,
     RunSummary,
 )
+from meshtune.db.errors import IllegalTransition, RunDeleted, RunNotFound
 from meshtune.engine.config import Drawn, RunConfig, canonical_json, config_hash, plain_errors
-from meshtune.engine.methods.local.config import Local
-from meshtune.engine.methods.lora_gossip.config import LoraGossip
-from meshtune.engine.methods.so_lora.config import SoLora
 from meshtune.engine.plans import Cost, GraphFacts, Plan, PlannedDevice, PlannedLink, Spread
 from meshtune.engine.presets.stored import stored_result
 from meshtune.engine.records import (
@@ -121,6 +121,11 @@ def _diagnostics(config: RunConfig, own: list[float]) -> dict[str, float]:
         return {}
     undone = 0.08 if config.method.kind == "lora_gossip" else 0.0
     return {"accuracy_own_before_exchange": min(1.0, float(np.mean(own)) + undone)}
+
+
+@functools.lru_cache(maxsize=4096)
+def _kept_record(config_json: str, index: int) -> RoundRecord:
+    return fake_record(RunConfig.model_validate_json(config_json), index)
 
 
 @functools.lru_cache(maxsize=64)
@@ -310,7 +315,6 @@ class FakeRun:
     cloned_from: int | None = None
     deleted: bool = False
     pause_asked: bool = False  # of a running run that does not obey, to look at it
-    events: list[tuple[str, str | None]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     records: dict[int, RoundRecord] = field(default_factory=dict)
 
@@ -335,10 +339,15 @@ class FakeRun:
         self.began = time.monotonic() - self.first_round_s - self.done * self.round_s
         self.fixed = self.cancelled_at = self.reason = None
 
+    @functools.cached_property
+    def played(self) -> str:
+        """What its rounds follow from; a name changes none of them."""
+        return canonical_json(self.config.model_copy(update={"name": "run"}))
+
     def record(self, index: int) -> RoundRecord:
         """One stored round."""
         if index not in self.records:
-            self.records[index] = fake_record(self.config, index)
+            self.records[index] = _kept_record(self.played, index)
         return self.records[index]
 
     def summary(self) -> dict[str, Any]:
@@ -377,7 +386,7 @@ class FakeRun:
         summary = self.summary()
         running = summary["status"] is RunStatus.RUNNING
         left = (self.config.rounds - summary["rounds_done"]) * self.round_s
-        kinds = [("created", None), *self.events]
+        kinds: list[tuple[str, str | None]] = [("created", None)]
         if summary["status"] is not RunStatus.QUEUED:
             kinds.insert(1, ("claimed", "worker-1"))
         if summary["status"] in ENDED:
@@ -474,13 +483,15 @@ PRESETS = [
 ]
 
 
+PRESET_LIST = TypeAdapter(list[PresetOut])
+
+
 @dataclass
 class FakeApi:
     """Runs in memory and the routes to them."""
 
     runs: dict[int, FakeRun] = field(default_factory=dict)
     workers: int = 1
-    start_as: RunStatus | None = None  # e.g. QUEUED, to keep new runs waiting
     round_s: float = 0.35
     problems: tuple[FieldProblem, ...] = ()  # what every config is told to put right
     plans_anyway: bool = True  # whether there is a plan in spite of these
@@ -499,9 +510,10 @@ class FakeApi:
         self.runs[run.id] = run
         return run
 
-    def app(self) -> Starlette:
-        """The ASGI app."""
-        return Starlette(
+    def app(self) -> FastAPI:
+        """The ASGI app; it refuses as the API does."""
+        app = FastAPI(
+            openapi_url=None,
             routes=[
                 Route("/health", self._health),
                 Route("/presets", self._presets),
@@ -521,8 +533,10 @@ class FakeApi:
                 Route("/runs/{run_id:int}/resume", self._resume, methods=["POST"]),
                 Route("/runs/{run_id:int}/retry", self._retry, methods=["POST"]),
                 Route("/runs/{run_id:int}/export", self._export),
-            ]
+            ],
         )
+        errors.install(app)
+        return app
 
     async def _health(self, request: Request) -> Response:
         states = [run.state()[0] for run in self.runs.values()]
@@ -538,7 +552,7 @@ class FakeApi:
         )
 
     async def _presets(self, request: Request) -> Response:
-        return JSONResponse(TypeAdapter(list[PresetOut]).dump_python(PRESETS, mode="json"))
+        return Response(PRESET_LIST.dump_json(PRESETS), media_type="application/json")
 
     async def _schema(self, request: Request) -> Response:
         return JSONResponse(RunConfig.model_json_schema())
@@ -570,12 +584,9 @@ class FakeApi:
     async def _create(self, request: Request) -> Response:
         def created(body: RunCreate) -> Response:
             if self.problems:
-                fields = [each.model_dump() for each in self.problems]
-                detail = f"{self.problems[0].field}: {self.problems[0].message}"
-                return _problem(422, "InvalidInput", detail, fields=fields)
+                raise InvalidConfig([(each.field, each.message) for each in self.problems])
             run = self.add(
                 body.config,
-                fixed=self.start_as,
                 created=datetime.now(UTC),
                 cloned_from=body.cloned_from,
                 note=body.note,
@@ -607,8 +618,7 @@ class FakeApi:
     async def _cancel(self, request: Request) -> Response:
         def cancel(run: FakeRun) -> Response:
             if run.state()[0] in ENDED:
-                detail = f"run {run.id} has ended as {run.state()[0]}; nothing to cancel"
-                return _problem(409, "IllegalTransition", detail)
+                raise IllegalTransition(run.id, run.state()[0], "cancelled")
             run.cancelled_at = run.cancelled_at or time.monotonic()
             if run.fixed is not None:
                 run.fixed = RunStatus.CANCELLED
@@ -617,26 +627,29 @@ class FakeApi:
         return self._on_run(request, cancel)
 
     async def _pause(self, request: Request) -> Response:
-        return self._steer(request, FakeRun.pause, {*ENDED})
+        return self._steer(request, FakeRun.pause, {*ENDED}, "paused")
 
     async def _resume(self, request: Request) -> Response:
         def resume(run: FakeRun) -> None:
             if run.state()[0] is RunStatus.PAUSED:
                 run.resume()
 
-        return self._steer(request, resume, {*ENDED})
+        return self._steer(request, resume, {*ENDED}, "resumed")
 
     async def _retry(self, request: Request) -> Response:
-        return self._steer(request, FakeRun.resume, set(RunStatus) - {RunStatus.FAILED})
+        return self._steer(request, FakeRun.resume, {*RunStatus} - {RunStatus.FAILED}, "retried")
 
     def _steer(
-        self, request: Request, move: Callable[[FakeRun], None], refused: set[RunStatus]
+        self,
+        request: Request,
+        move: Callable[[FakeRun], None],
+        refused: set[RunStatus],
+        wanted: str,
     ) -> Response:
         def steered(run: FakeRun) -> Response:
             status = run.state()[0]
             if status in refused:
-                detail = f"run {run.id} is {status}; clone it to run it again"
-                return _problem(409, "IllegalTransition", detail)
+                raise IllegalTransition(run.id, status, wanted)
             move(run)
             return _json(run.detail())
 
@@ -658,8 +671,7 @@ class FakeApi:
         def delete(run: FakeRun) -> Response:
             status = run.state()[0]
             if status is RunStatus.RUNNING:
-                detail = f"run {run.id} is running and cannot be deleted; cancel it first"
-                return _problem(409, "IllegalTransition", detail)
+                raise IllegalTransition(run.id, status, "deleted", because="cancel it first")
             run.deleted = True
             if status not in ENDED:
                 run.fixed = RunStatus.CANCELLED
@@ -680,18 +692,18 @@ class FakeApi:
                 lines = ["round_index,accuracy_own,sent_bits"]
                 lines += [f"{r.round_index},{r.accuracy_own},{r.sent_bits}" for r in records]
                 return PlainTextResponse("\n".join(lines) + "\n", media_type="text/csv")
-            return PlainTextResponse("".join(f"{r.model_dump_json()}\n" for r in records))
+            lines = [f"{r.model_dump_json()}\n" for r in records]
+            return PlainTextResponse("".join(lines), media_type="application/jsonl")
 
         return self._on_run(request, export)
 
     def _on_run(self, request: Request, answer: Callable[[FakeRun], Response]) -> Response:
-        run = self.runs.get(request.path_params["run_id"])
-        if run is not None and run.deleted:
-            detail = f"run {run.id} was deleted; it can be brought back within a day of that"
-            return _problem(404, "RunDeleted", detail, run_id=run.id)
+        run_id = request.path_params["run_id"]
+        run = self.runs.get(run_id)
         if run is None:
-            number = request.path_params["run_id"]
-            return _problem(404, "RunNotFound", f"there is no run {number}; see the list of runs")
+            raise RunNotFound(run_id)
+        if run.deleted:
+            raise RunDeleted(run_id)
         return answer(run)
 
 
@@ -705,23 +717,26 @@ def _json(body: BaseModel, status: int = 200) -> Response:
     return Response(body.model_dump_json(), status, media_type="application/json")
 
 
-def _problem(status: int, error: str, detail: str, **context: Any) -> Response:
-    return _json(Problem(error=error, detail=detail, context=context), status)
-
-
 async def _with_body(
     request: Request, model: type[Any], answer: Callable[[Any], Response]
 ) -> Response:
     try:
         body = model.model_validate_json(await request.body())
     except ValidationError as error:
-        fields = [
-            {"field": f.removeprefix("config."), "message": m}
-            for f, m in plain_errors(error.errors())
-        ]
-        detail = f"{fields[0]['field']}: {fields[0]['message']}"
-        return _problem(422, "InvalidConfig", detail, fields=fields)
+        wrong = plain_errors(error.errors())
+        raise InvalidConfig([(f.removeprefix("config."), m) for f, m in wrong]) from error
     return answer(body)
+
+
+@dataclass
+class Served:
+    """An app that can be exchanged while it is served."""
+
+    app: ASGIApp = field(default_factory=Starlette)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the app of the moment answer."""
+        await self.app(scope, receive, send)
 
 
 def served(api: FakeApi, port: int = 0) -> contextlib.AbstractContextManager[str]:
@@ -747,41 +762,3 @@ def listening(config: uvicorn.Config, port: int = 0) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(5)
-
-
-def showcase() -> FakeApi:
-    """A gallery of states: three methods compared, every way to end, a long run, a live one."""
-    api = FakeApi()
-    arms = {"local": Local(), "lora_gossip": LoraGossip(), "so_lora": SoLora()}
-    for name, method in arms.items():
-        config = fake_config(name=name, method=method.model_dump(), rounds=40)
-        api.add(config, fixed=RunStatus.COMPLETED, done=40)
-    diverged = fake_config(name="too fast", training={"learning_rate": 5.0})
-    reason = "the loss of devices 2 and 5 is not finite in round 6; lower training.learning_rate"
-    api.add(diverged, fixed=RunStatus.DIVERGED, done=5, reason=reason)
-    api.add(fixed=RunStatus.FAILED, done=0, reason="gave up after 3 attempts (worker lost)")
-    api.add(fixed=RunStatus.CANCELLED, done=9, reason="cancelled by a person")
-    api.add(fixed=RunStatus.QUEUED)
-    api.add(fake_config(name="halted"), fixed=RunStatus.PAUSED, done=7, note="waits for the night")
-    big = {"devices": 64, "tasks": [*FOUR_TASKS, "entailment", "ending"]}
-    long = fake_config(
-        name="long", rounds=500, fleet=big, topology={"kind": "geometric", "range_m": 40.0}
-    )
-    api.add(long, fixed=RunStatus.COMPLETED, done=500)
-    api.add(fake_config(name="live", rounds=400), round_s=0.9)
-    return api
-
-
-def main() -> None:
-    """Serve the showcase until interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=8000)
-    api = showcase()
-    for run in api.runs.values():
-        run.summary()  # makes the records now, so that no request waits for them
-    with served(api, parser.parse_args().port):
-        threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -11,8 +11,9 @@ from starlette.routing import Route
 from meshtune.backend.compare.curves import run_curves
 from meshtune.backend.compare.replies import compared_groups, group_of
 from meshtune.backend.schemas.compare import Candidate, Candidates, ComparedRun, Study
-from meshtune.backend.schemas.runs import Problem, RunDetail
+from meshtune.backend.schemas.runs import RunDetail
 from meshtune.db.curves import TOTALS, Scored, Stored
+from meshtune.db.errors import RunNotFound
 from meshtune.db.round_curves import curve_values
 from meshtune.engine.records import RoundRecord
 
@@ -35,8 +36,7 @@ def comparison_routes(runs: Mapping[int, Remembered]) -> list[Route]:
         numbers = [int(number) for number in request.query_params.getlist("run")]
         for number in numbers:
             if number not in runs:
-                detail = f"there is no run {number}; see the list of runs"
-                return _json(Problem(error="RunNotFound", detail=detail), 404)
+                raise RunNotFound(number)
         return _json(Study(runs=[_compared(runs[number]) for number in numbers]))
 
     async def paired(request: Request) -> Response:
@@ -78,5 +78,5 @@ def _compared(run: Remembered) -> ComparedRun:
     )
 
 
-def _json(body: BaseModel, status: int = 200) -> Response:
-    return Response(body.model_dump_json(), status, media_type="application/json")
+def _json(body: BaseModel) -> Response:
+    return Response(body.model_dump_json(), media_type="application/json")
