@@ -57,9 +57,8 @@ def link_curve(config: c.RunConfig) -> LinkCurve:
     if table or not isinstance(channel, Radio):  # a table of gains knows devices, no distances
         nothing = (None,) * DISTANCES
         return LinkCurve(tuple(distances.tolist()), nothing, nothing, nothing, None)
-    rows = [
-        _at(channel, float(distance), method_costs(config).message_bits) for distance in distances
-    ]
+    bits = method_costs(config).message_bits
+    rows = [_at(channel, float(distance), bits) for distance in distances]
     snr, rate, outage = zip(*rows, strict=True)
     return LinkCurve(tuple(distances.tolist()), snr, rate, outage, _range(distances, outage))
 
