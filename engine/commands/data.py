@@ -88,7 +88,7 @@ def show(  # noqa: PLR0913 - one per option
     try:
         found = _taken(file, template, changes, split, test_share)
     except EngineError as error:
-        print(error, file=sys.stderr)
+        print(_visible(str(error)), file=sys.stderr)
         raise typer.Exit(EXIT_BAD_DATA) from error
     for example in found.examples[:rows]:
         print("\n".join(_told_example(example, found.unit)), end="\n\n")
@@ -192,6 +192,8 @@ def _visible(text: str) -> str:
     if len(text) > SHOWN_MAX:
         half = SHOWN_MAX // 2
         text = f"{text[:half]} [... {len(text) - SHOWN_MAX} characters ...] {text[-half:]}"
-    return "".join(
+    shown = "".join(
         each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text
     )
+    encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may not know all letters
+    return shown.encode(encoding, "replace").decode(encoding)

@@ -79,9 +79,9 @@ def require_columns(wanted: Iterable[str], columns: Sequence[str], field: str) -
             continue
         lower = {column.casefold(): column for column in columns}
         near = difflib.get_close_matches(name.casefold(), list(lower), n=1)
-        meant = f"did you mean {lower[near[0]]!r}? " if near else ""
+        meant = f"did you mean {lower[near[0]]!r}? The" if near else "the"
         raise DataError(
-            f"{field}: there is no column {name[:80]!r}; {meant}The columns are "
+            f"{field}: there is no column {name[:80]!r}; {meant} columns are "
             f"{shown_columns(columns)}"
         )
 

@@ -141,9 +141,9 @@ def ready_template(name: str, columns: Sequence[str], changes: Mapping[str, Any]
     """
     if name not in READY:
         near = difflib.get_close_matches(name.casefold(), list(READY), n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
+        meant = f"did you mean {near[0]}? The" if near else "the"
         raise DataError(
-            f"there is no template {name[:80]!r}; {meant}Templates are {', '.join(READY)}"
+            f"there is no template {name[:80]!r}; {meant} templates are {', '.join(READY)}"
         )
     ready = READY[name]
     if ready.runs_code and "score" not in changes:

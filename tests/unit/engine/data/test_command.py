@@ -1,6 +1,7 @@
 """`meshtune data`: a file is looked at before anything is trained on it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,19 @@ def test_no_text_of_a_file_moves_the_terminal_or_fills_it(show) -> None:
     assert all(each.isprintable() or each == "\n" for each in said.out)
     assert len(said.out) < 2 * SHOWN_MAX
     assert "10006 characters of prompt, line 1" in said.out
+    refused = show([{"\x1b[2J": "x"}], "--prompt", "{q}", "--answer", "{a}")
+    assert refused.err == (
+        "prompt: there is no column 'q'; the columns are \N{REPLACEMENT CHARACTER}[2J\n"
+    )
+
+
+def test_a_terminal_that_lacks_letters_gets_others(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(boolq(1)), encoding="utf-8")
+    words = [sys.executable, "-m", "meshtune.engine.commands.app", "data", "show", str(file)]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*words, "--template", "boolq"], env=env, capture_output=True, check=True)
+    assert b"  prompt     1 ???????\n" in done.stdout
 
 
 @pytest.mark.parametrize(

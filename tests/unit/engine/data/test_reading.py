@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, strategies as st
 
 from meshtune.engine.data import reading
 from meshtune.engine.data.reading import read_table
@@ -251,3 +252,24 @@ def test_the_first_faults_are_told_and_the_rest_counted() -> None:
     assert said[0] == "line 1: it is wrong"
     assert said[-1] == "and 3 more"
     assert len(said) == NAMED_MAX + 1
+
+
+@given(
+    content=st.one_of(
+        st.binary(max_size=200),
+        st.text(alphabet='{}[]",:;\\u\n\r\t q1', max_size=80).map(str.encode),
+        st.binary(max_size=60).map(b"PAR1".__add__),
+    ),
+    ending=st.sampled_from([".jsonl", ".csv", ".parquet", ""]),
+)
+def test_any_bytes_are_a_table_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any{ending}"
+    path.write_bytes(content)
+    try:
+        rows, said = read_table(path).rows, ""
+    except DataError as error:
+        rows, said = (), str(error)
+    assert bool(rows) != bool(said)
+    assert "\n" not in said

@@ -274,7 +274,7 @@ def test_sets_whose_answers_would_be_run_are_refused_in_a_sentence(name: str) ->
 
 
 def test_an_unknown_set_is_answered_with_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"did you mean boolq\? Templates are boolq, piqa"):
+    with pytest.raises(DataError, match=r"did you mean boolq\? The templates are boolq, piqa"):
         ready_template("BoolQA", (), {})
 
 
