@@ -26,6 +26,8 @@ PAIRS_SHOWN = 5
 WORD_WIDTH = 11  # of what stands before a text
 LEAK = "these prompts are trained on and tested: what they score tells nothing"
 
+BARS, BAR = "█▒▓░", 40  # a bar has one sign per task, and at most so many characters
+
 Many = list[str] | None
 
 
@@ -93,6 +95,46 @@ def show(  # noqa: PLR0913 - one per option
     for example in found.examples[:rows]:
         print("\n".join(_told_example(example, found.unit)), end="\n\n")
     print("\n".join(_told_dataset(found)))
+
+
+@app.command()
+def deal(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="One per task.")],
+    devices: Annotated[int, typer.Option(min=1, max=10_000, help="How many devices.")] = 10,
+    by: Annotated[str, typer.Option(help="one_task, dirichlet or quantity.")] = "one_task",
+    alpha: Annotated[
+        float, typer.Option(min=0.01, max=1e6, help="Of dirichlet and quantity: small is uneven.")
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+) -> None:
+    """Show how many rows of each file every device would hold.
+
+    Exit codes: 0 it is shown, 1 a file cannot be used or there is no such rule.
+    """
+    try:
+        print("\n".join(_told_deal(files, devices, by, alpha, seed)))
+    except EngineError as error:
+        print(_visible(str(error)), file=sys.stderr)
+        raise typer.Exit(EXIT_BAD_DATA) from error
+
+
+def _told_deal(files: list[Path], devices: int, by: str, alpha: float, seed: int) -> Iterator[str]:
+    """A line per device: its rows of every file, and a bar of them."""
+    from meshtune.engine.data.partition import PARTITIONS, dealt
+    from meshtune.engine.data.reading import read_table
+    from meshtune.engine.data.rows import DataError
+
+    if by not in PARTITIONS:
+        raise DataError(f"there is no rule {by[:80]!r}; rules are {', '.join(PARTITIONS)}")
+    rule = PARTITIONS[by](**({} if by == "one_task" else {"alpha": alpha}))
+    held = dealt(rule, devices, tuple(len(read_table(file).rows) for file in files), seed).tolist()
+    names = [f"{BARS[at % len(BARS)]} {file.stem}" for at, file in enumerate(files)]
+    yield _visible("  ".join(["device", *names]))
+    most = max(1, *map(sum, held))
+    for device, counts in enumerate(held):
+        cells = [f"{count:>{len(name)}}" for name, count in zip(names, counts, strict=True)]
+        bar = [BARS[at % len(BARS)] * round(BAR * n / most) for at, n in enumerate(counts)]
+        yield _visible("  ".join([f"{device:>6}", *cells, "".join(bar)]))
 
 
 def _with_lines(pattern: str | None) -> str | None:

@@ -176,3 +176,28 @@ def test_rows_without_parquet_are_read_without_what_reads_it(tmp_path: Path) -> 
     words = [sys.executable, "-c", code, str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_rows_of_files_are_dealt_to_devices(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, count in (("one", 30), ("two", 10)):
+        rows = "\n".join(json.dumps(boolq(number)) for number in range(count))
+        (tmp_path / f"{name}.jsonl").write_text(rows, encoding="utf-8")
+    files = [str(tmp_path / f"{name}.jsonl") for name in ("one", "two")]
+    with pytest.raises(SystemExit) as ended:
+        answer(app, argv=["data", "deal", *files, "--devices", "3"])
+    assert not ended.value.code
+    assert capfd.readouterr().out.splitlines() == [
+        "device  █ one  ▒ two",
+        f"     0     15      0  {'█' * 40}",
+        f"     1      0     10  {'▒' * 27}",
+        f"     2     15      0  {'█' * 40}",
+    ]
+    for words, part in ((["--by", "luck"], "no rule 'luck'"), (["none.csv"], "none.csv")):
+        with pytest.raises(SystemExit) as ended:
+            answer(app, argv=["data", "deal", *files, *words])
+        assert ended.value.code == EXIT_BAD_DATA
+        said = capfd.readouterr()
+        assert part in said.err
+        assert said.out == ""
