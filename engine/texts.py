@@ -30,13 +30,17 @@ def read_text(path: Path) -> str:
     return text_of(path.read_bytes())
 
 
-def text_of(content: bytes) -> str:
+def text_of(content: bytes, errors: str = "strict") -> str:
     """UTF-8 or, behind its mark, UTF-16, as `plain` leaves it.
 
+    Args:
+        content: of a file.
+        errors: what becomes of bytes that are neither, as `bytes.decode` has it.
+
     Raises:
-        UnicodeDecodeError: it is neither.
+        UnicodeDecodeError: it is neither, and `errors` does not say otherwise.
     """
-    return plain(content.decode("utf-16" if content.startswith(UTF_16) else "utf-8"))
+    return plain(content.decode("utf-16" if content.startswith(UTF_16) else "utf-8", errors))
 
 
 def plain(text: str) -> str:

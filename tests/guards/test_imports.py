@@ -16,6 +16,7 @@ LIGHT = [
     "meshtune.engine.planning.plan",
     "meshtune.engine.ledger",
     "meshtune.engine.commands.app",
+    "meshtune.engine.data.dataset",
     "meshtune.engine.commands.doctor",
     "meshtune.db.runs",
     "meshtune.db.models",
