@@ -15,6 +15,7 @@ from meshtune.engine.costs import method_costs, mixing_rule
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.geometry import distances_m
 from meshtune.engine.methods.registry import METHODS, REFERENCE
+from meshtune.engine.models.problems import model_problems
 from meshtune.engine.planning.dry_run import AirCost, dry_run, round_meshes
 from meshtune.engine.plans import (
     Cost,
@@ -187,8 +188,9 @@ def mean_collision(config: c.RunConfig, mesh: Mesh) -> float | None:
 def problems(config: c.RunConfig, planned: Plan | None = None) -> list[tuple[str, str]]:
     """What is wrong with a config and no field can know: (field, one sentence) each.
 
-    Files that are missing or do not fit, computing that takes longer than the deadline of the
-    round, a radio over which nothing arrives; and a name that nobody sees, which older runs have.
+    A model or files that are missing or do not fit, computing that takes longer than the deadline
+    of the round, a radio over which nothing arrives; and a name that nobody sees, which older runs
+    have.
 
     Args:
         config: the experiment.
@@ -204,8 +206,10 @@ def problems(config: c.RunConfig, planned: Plan | None = None) -> list[tuple[str
 
 
 def file_problems(config: c.RunConfig) -> list[tuple[str, str]]:
-    """Input files that are missing or do not fit, and devices too fast for their area."""
-    found = []
+    """What is missing or does not fit: model, input files; and devices too fast for their area."""
+    found = model_problems(config)
+    if found:
+        return found
     start = start_places(config)
     try:
         channel = build_channel(config)
