@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from meshtune.engine.config.errors import misfit
-from meshtune.engine.fields import Part, matters_if
+from meshtune.engine.fields import Part, Sha256, matters_if
 
 SEEN_ONLY = r"^[^\x00-\x1f\x7f]*$"
 
@@ -27,6 +27,13 @@ class Model(Part):
         title="Folder or name",
         description="Whole path of the folder, or its name below models/ of the state folder; on "
         "the hub owner/name; after a fetch the name.",
+        json_schema_extra=matters_if("model.source", none_of=("embedded",)),
+    )
+    sha256: Sha256 = Field(
+        "",
+        title="Hash of the weights",
+        description="SHA-256 that the weights must have, in hex; empty takes any. "
+        "`meshtune model show` and the provenance of a run tell it.",
         json_schema_extra=matters_if("model.source", none_of=("embedded",)),
     )
 

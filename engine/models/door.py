@@ -12,7 +12,7 @@ from meshtune.engine.config import Model
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.inputs import state_folder
 from meshtune.engine.models.facts import Facts, facts_in
-from meshtune.engine.models.files import check_weights
+from meshtune.engine.models.files import check_weights, sha256_of
 
 EMBEDDED = Model()
 
@@ -73,20 +73,26 @@ def tokenizer_of(model: Model) -> Tokenizer:
 
 
 def check_model(model: Model) -> None:
-    """Everything of a model that can be checked without reading a weight.
+    """Everything of a model that can be checked without computing with a weight.
 
     Raises:
         AssetMissing: a file is not on this disk.
         ConfigMismatch: it is damaged, or of a kind that the lab does not compute.
     """
-    check_weights(folder_of(model), facts_of(model))
+    folder = folder_of(model)
+    check_weights(folder, facts_of(model))
     tokenizer_of(model)
+    if model.sha256 and model.sha256 != (found := sha256_of(folder)):
+        raise AssetMissing(
+            f"the weights in {folder} have SHA-256 {found} but the config asks for {model.sha256}; "
+            "name the right folder, or change or clear model.sha256"
+        )
 
 
 def described(model: Model) -> str:
     """The model in one line."""
     facts = facts_of(model)
-    name = "embedded" if model.source == "embedded" else f"{model.path.strip()} ({model.source})"
+    name = "embedded" if model.source == "embedded" else model.path.strip()
     return (
         f"{name}: {facts.family}, {facts.parameters:,} parameters, {facts.layers} layers of width "
         f"{facts.width}, {facts.vocabulary:,} tokens"

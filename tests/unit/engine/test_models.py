@@ -16,16 +16,19 @@ from transformers import (
 from meshtune.engine.adapters.stack import Adapters, initial_adapters
 from meshtune.engine.backbone.embedded import embedded_folder, embedded_parameters
 from meshtune.engine.backbone.forward import fleet_gradient, forward
+from meshtune.engine.checkpoint import save_state
 from meshtune.engine.commands.app import app
 from meshtune.engine.commands.console import answer
+from meshtune.engine.commands.doctor import Verdict, check_fetched
 from meshtune.engine.config import Model, RunConfig, with_values
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.models import loading
 from meshtune.engine.models.door import check_model, described, facts_of, folder_of, tokenizer_of
 from meshtune.engine.models.loading import load_backbone, read_in_full, weights_sha256
 from meshtune.engine.models.problems import model_problems
+from meshtune.engine.peft_io import CONFIG_FILE, peft_folders
 from meshtune.engine.planning.plan import plan, problems
-from meshtune.engine.world import build_world, provenance
+from meshtune.engine.world import build_world, initial_state, provenance
 from tests.support.builders import tiny_config
 from tests.support.models import llama_config, random_model, rewritten
 from tests.support.oracles import peft_model, peft_parameters
@@ -318,3 +321,35 @@ def test_a_model_from_a_folder_is_planned_and_run_to_the_end(
             answer(app, argv=line)
         assert ended.value.code in (None, 0), capfd.readouterr().err
     assert len(records.read_text("utf-8").splitlines()) == 2
+
+
+def test_a_config_may_pin_the_weights(tmp_path: Path) -> None:
+    model = random_model(tmp_path / "m")
+    pinned = model.model_copy(update={"sha256": weights_sha256(model)})
+    assert model_problems(with_values(config_with(model), {"model.sha256": pinned.sha256})) == []
+    check_model(pinned)
+    other = with_values(config_with(model), {"model.sha256": "0" * 64})
+    ((field, sentence),) = model_problems(other)
+    assert field == "model.path"
+    assert pinned.sha256 in sentence
+
+
+def test_an_export_names_the_model_it_belongs_to(tmp_path: Path) -> None:
+    model = random_model(tmp_path / "m")
+    world = build_world(config_with(model))
+    save_state(world, initial_state(world), tmp_path / "state.safetensors")
+    files = next(iter(peft_folders(tmp_path / "state.safetensors", world.config)))
+    told = json.loads(files[CONFIG_FILE])
+    assert told["base_model_name_or_path"] == str(tmp_path / "m")
+
+
+def test_doctor_looks_at_models_in_the_state_folder(state: Path) -> None:
+    assert check_fetched() == []
+    random_model(state / "models" / "mine")
+    (found,) = check_fetched()
+    assert found.verdict == Verdict.GOOD
+    assert found.found.startswith("mine: Llama")
+    (state / "models" / "mine" / "model.safetensors").write_bytes(b"x")
+    (found,) = check_fetched()
+    assert found.verdict == Verdict.NOTE
+    assert "meshtune model remove mine" in found.advice
