@@ -76,7 +76,8 @@ class Plans:
 def _key(config: RunConfig) -> str | None:
     """Equal for configs that mean the same; None if one reads files, which may change meanwhile."""
     loss = getattr(config.channel, "path_loss", None)
-    if isinstance(config.mobility, c.Trace) or isinstance(loss, c.GainTable):
+    reads = isinstance(config.mobility, c.Trace) or isinstance(loss, c.GainTable)
+    if reads or config.model.source != "embedded":
         return None
     return config_hash(config.model_copy(update={"name": ""}))
 

@@ -1,22 +1,15 @@
 """What local training costs a device, and how long this machine will take to simulate a run."""
 
-import json
 import time
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
 from meshtune.engine import config as c
-from meshtune.engine.backbone import shapes
 from meshtune.engine.costs import method_costs
-from meshtune.engine.tasks import TASKS
-
-# Tokens of a sample of the embedded tasks, padded to the longest of its batch: the mean over the
-# eight tasks, for batches of 16. A test measures it again.
-TOKENS_PER_SAMPLE = 25.0
+from meshtune.engine.models.door import facts_of
+from meshtune.engine.models.questions import lengths_of
 
 # What this machine really takes, by runs of 2 to 16 devices on one and on two threads: operations
 # of training and of evaluation as counted here, in units of those of a matrix product, and what a
@@ -99,7 +92,8 @@ def training_flop(config: c.RunConfig, round_index: int | None = None) -> float:
         AssetMissing: the package was installed without its model.
     """
     samples = training_steps(config, round_index) * config.training.batch_size
-    return samples * TOKENS_PER_SAMPLE * flop_per_token(config)
+    tokens = lengths_of(config, config.fleet.present_tasks()).padded
+    return samples * tokens * flop_per_token(config)
 
 
 def training_steps(config: c.RunConfig, round_index: int | None = None) -> int:
@@ -111,15 +105,8 @@ def training_steps(config: c.RunConfig, round_index: int | None = None) -> int:
 def flop_per_token(config: c.RunConfig) -> float:
     """Operations of a training step per token: 4 N + 4 F + 6 T, see `training_flop`."""
     work = method_costs(config).work
-    return 4.0 * (work.frozen + head_weights() + work.still) + 6.0 * work.trained
-
-
-@cache
-def head_weights() -> int:
-    """Weights of the layer that turns the last hidden state into logits, one row per token."""
-    folder = Path(shapes.__file__).parent / "weights"
-    model = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(model["vocab_size"]) * int(model["hidden_size"])
+    head = facts_of(config.model).head_weights
+    return 4.0 * (work.frozen + head + work.still) + 6.0 * work.trained
 
 
 def wall_s(config: c.RunConfig) -> float:
@@ -133,7 +120,7 @@ def wall_s(config: c.RunConfig) -> float:
     about 1.5 on an idle machine; who measures while another run trains sees a slower one.
     """
     fleet, training = config.fleet, config.training
-    longest = max(TASKS[task].longest for task in fleet.present_tasks())
+    longest = lengths_of(config, fleet.present_tasks()).longest
     step_flop = fleet.devices * training.batch_size * longest * flop_per_token(config)
     steps = sum(training_steps(config, t) for t in range(config.rounds))
     flop = steps * (TRAIN_FACTOR * step_flop + STEP_FLOP)
@@ -172,7 +159,9 @@ def _answer_flop(config: c.RunConfig) -> float:
     """
     fleet, every = config.fleet, config.evaluation.every_rounds
     tasks = fleet.present_tasks()
-    tokens = config.evaluation.samples_per_task * sum(TASKS[task].longest for task in tasks)
+    tokens = config.evaluation.samples_per_task * sum(
+        lengths_of(config, (task,)).longest for task in tasks
+    )
     evaluated = {*range(every - 1, config.rounds, every), config.rounds - 1}
     answers = method_costs(config).answers
     asked = sum(answers(t + 1) for t in sorted(evaluated))

@@ -5,17 +5,22 @@ from functools import lru_cache
 import numpy as np
 
 from meshtune.engine import config as c
-from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.kinds import TOPOLOGIES
 from meshtune.engine.methods.registry import METHODS
 from meshtune.engine.methods.terms import Costs, Terms
+from meshtune.engine.models.door import facts_of
+from meshtune.engine.models.facts import Facts
 from meshtune.engine.shares import samples_per_device
 from meshtune.engine.weights import MixingRule
 
 
-@lru_cache(maxsize=64)  # asked for in every round of a plan
 def method_costs(config: c.RunConfig) -> Costs:
     """Costs of the method of a run, before its first round."""
+    return _method_costs(config, facts_of(config.model))
+
+
+@lru_cache(maxsize=64)  # asked for in every round of a plan
+def _method_costs(config: c.RunConfig, _model: Facts) -> Costs:
     costs: Costs = METHODS[config.method.kind].load_costs()(config.method, terms(config))
     return costs
 
@@ -26,7 +31,7 @@ def terms(config: c.RunConfig) -> Terms:
     return Terms(
         rounds=config.rounds,
         own=np.array(fleet.held_tasks()),
-        shapes=embedded_shapes(),
+        shapes=facts_of(config.model).shapes,
         rank=adapter.rank,
         value_bits=adapter.value_bits,
         places=adapter.places,

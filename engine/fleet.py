@@ -1,7 +1,6 @@
 """N devices train their adapters together: batched local steps over one frozen backbone."""
 
 import ctypes
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,11 +18,11 @@ from meshtune.engine.adapters.stack import Adapters, Factor, Factors, Masks, fla
 from meshtune.engine.backbone.forward import fleet_gradient
 from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.backbone.walk import IGNORED_TARGET
+from meshtune.engine.groups import device_groups
 from meshtune.engine.threads import side_by_side
 
 BOTH_FACTORS: frozenset[Factor] = frozenset(("a", "b"))
 
-GROUP_TOKENS = 4096
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPS = 1e-8
 
@@ -137,20 +136,6 @@ def train_steps(  # noqa: PLR0913 - the last three are named and mostly left out
         ),
         losses,
     )
-
-
-def default_group_size(tokens_per_device: int) -> int:
-    """Return the largest number of devices in one pass: some thousand tokens, as the cache fits."""
-    return max(1, GROUP_TOKENS // tokens_per_device)
-
-
-def device_groups(devices: int, tokens_per_device: int, size: int | None = None) -> list[slice]:
-    """Return the devices that are trained in one pass, group by group; at least two if possible.
-
-    Depends on sizes alone, not on this machine, so that the rounding does not either.
-    """
-    size = size or min(default_group_size(tokens_per_device), math.ceil(devices / 2))
-    return [slice(first, min(first + size, devices)) for first in range(0, devices, size)]
 
 
 def _in_threads(

@@ -8,6 +8,11 @@ from typing import Literal
 from meshtune.engine.errors import AssetMissing
 
 
+def state_folder() -> Path:
+    """The folder that holds database, checkpoints, input files and fetched models."""
+    return Path(os.environ.get("MESHTUNE_STATE_DIR") or ".state")
+
+
 def input_path(
     kind: Literal["gains", "traces"], name: str, suffixes: tuple[str, ...], sha256: str = ""
 ) -> Path:
@@ -25,7 +30,7 @@ def input_path(
     Raises:
         AssetMissing: there is no such file, or it has another hash.
     """
-    folder = Path(os.environ.get("MESHTUNE_STATE_DIR") or ".state") / "inputs" / kind
+    folder = state_folder() / "inputs" / kind
     for suffix in suffixes:
         path = folder / f"{name}{suffix}"
         if path.is_file():

@@ -89,15 +89,19 @@ def _folders(file: Any, config: RunConfig) -> Iterator[dict[str, bytes]]:
         raise ValueError(f"it is not of {config.fleet.devices} devices")
     for device in range(config.fleet.devices):
         held = {name: np.array(values[device]) for name, values in slices.items()}
-        yield _low_rank(held, modules, config.adapter) if low_rank else _full(held, modules)
+        made = _low_rank(held, modules, config.adapter) if low_rank else _full(held, modules)
+        yield _files(*made, base=config.model.path or None)
 
 
-def _low_rank(held: dict[str, Matrix], modules: list[str], adapter: Adapter) -> dict[str, bytes]:
+Made = tuple[dict[str, tuple[Matrix, Matrix]], dict[str, Any]]  # factors, and what PEFT is told
+
+
+def _low_rank(held: dict[str, Matrix], modules: list[str], adapter: Adapter) -> Made:
     factors = {module: (held[f"a.{module}"], held[f"b.{module}"]) for module in modules}
-    return _files(factors, {"r": adapter.rank, "lora_alpha": adapter.alpha})
+    return factors, {"r": adapter.rank, "lora_alpha": adapter.alpha}
 
 
-def _full(held: dict[str, Matrix], modules: list[str]) -> dict[str, bytes]:
+def _full(held: dict[str, Matrix], modules: list[str]) -> Made:
     """A full update W as the product of W and an identity on its shorter side, scaled by 1."""
     factors, ranks = {}, {}
     for module in modules:
@@ -107,14 +111,15 @@ def _full(held: dict[str, Matrix], modules: list[str]) -> dict[str, bytes]:
         factors[module] = (update, one) if d_out < d_in else (one, update)
         ranks[module.rpartition(".")[2]] = len(one)
     most = max(ranks.values())
-    return _files(
-        factors, {"r": most, "lora_alpha": most, "rank_pattern": ranks, "alpha_pattern": ranks}
-    )
+    told = {"r": most, "lora_alpha": most, "rank_pattern": ranks, "alpha_pattern": ranks}
+    return factors, told
 
 
-def _files(factors: dict[str, tuple[Matrix, Matrix]], shape: dict[str, Any]) -> dict[str, bytes]:
+def _files(
+    factors: dict[str, tuple[Matrix, Matrix]], shape: dict[str, Any], base: str | None
+) -> dict[str, bytes]:
     config = {
-        "base_model_name_or_path": None,
+        "base_model_name_or_path": base,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,

@@ -85,6 +85,16 @@ class Cost(PlanPart):
     delivered_fraction: float | None
 
 
+class PlannedMemory(PlanPart):
+    """Bytes that the run takes on this machine, about; the process is in the total alone."""
+
+    weights: float
+    adapters: float
+    moments: float
+    activations: float = Field(description="Of the groups that train at once")
+    total: float
+
+
 class PlanNote(PlanPart):
     """Something that a config asks for and the run will not do; the run is not refused for it."""
 
@@ -116,6 +126,9 @@ class Plan(PlanPart):
     rounds_sampled: int = Field(description="Rounds that were played on air to know the means")
     wall_s: float = Field(
         title=words.MACHINE_TIME.word, description="How long the run will take on this machine"
+    )
+    memory: PlannedMemory | None = Field(
+        None, description="How much memory the run will take here; None of older plans"
     )
     notes: tuple[PlanNote, ...] = Field(
         (), description="What the config asks for and the run will not do"

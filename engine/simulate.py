@@ -25,7 +25,8 @@ from meshtune.engine.divergence import (
     require_warmed_up,
 )
 from meshtune.engine.errors import NumericsError
-from meshtune.engine.fleet import OptimizerState, device_groups, train_steps
+from meshtune.engine.fleet import OptimizerState, train_steps
+from meshtune.engine.groups import device_groups
 from meshtune.engine.methods.rules import Bank, Memory
 from meshtune.engine.records import RoundRecord
 from meshtune.engine.rng import stream

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.exam import Exam
-from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer, weights_sha256
 from meshtune.engine.backbone.encode import Encoded, choice_tokens, encode
 from meshtune.engine.backbone.model import Backbone, fast_precision
 from meshtune.engine.backbone.reading import prompt_inputs
@@ -26,6 +25,8 @@ from meshtune.engine.fleet import OptimizerState, TrainingRule
 from meshtune.engine.methods.gates import SIGNATURE_SAMPLES
 from meshtune.engine.methods.rules import Memory, Method, Setup, Signatures, build_method
 from meshtune.engine.methods.shared.signatures import by_device, signatures
+from meshtune.engine.models.door import tokenizer_of
+from meshtune.engine.models.loading import load_backbone, read_in_full, weights_sha256
 from meshtune.engine.records import Provenance
 from meshtune.engine.shares import samples_per_device
 from meshtune.engine.tasks import TASKS
@@ -76,12 +77,12 @@ def build_world(config: RunConfig) -> World:
         ConfigMismatch: the config does not fit the model, e.g. a rank above a layer's width.
         AssetMissing: the model files are not on this disk.
     """
-    tokenizer = embedded_tokenizer()
+    tokenizer = tokenizer_of(config.model)
     wanted = config.training.precision
     precision = fast_precision() if wanted == "auto" else wanted
-    backbone = embedded_backbone(getattr(torch, precision))
+    backbone = load_backbone(config.model, getattr(torch, precision))
     # Gate and spectrum compare small differences: they read float32, whatever trains.
-    probe = embedded_backbone(torch.float32)
+    probe = read_in_full(backbone, config.model)
 
     tasks = config.fleet.present_tasks()
     own = np.array(config.fleet.held_tasks())
@@ -145,7 +146,7 @@ def provenance(world: World) -> Provenance:
         numpy=importlib.metadata.version("numpy"),
         scipy=importlib.metadata.version("scipy"),
         device="cpu",
-        weights_sha256=weights_sha256(),
+        weights_sha256=weights_sha256(world.config.model),
     )
 
 

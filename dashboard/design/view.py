@@ -35,7 +35,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Method and sparsity": ("method", "adapter", "mixing"),
     "Channel": ("channel",),
     "Mesh over time": ("mobility", "churn"),
-    "Training and evaluation": ("training", "evaluation"),
+    "Model, training and evaluation": ("model", "training", "evaluation"),
 }
 OPEN = ("Layout", "Devices and tasks", "Method and sparsity")
 DRAWN_FIELDS = frozenset({"topology.positions", "topology.links"})  # the map and the tables

@@ -1,8 +1,6 @@
 """The language model that ships inside the package."""
 
-import hashlib
 import json
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +18,6 @@ if TYPE_CHECKING:
 def embedded_folder() -> Path:
     """Folder of weights, tokenizer and model card, readable by plain transformers."""
     return Path(__file__).parent / "weights"
-
-
-@cache
-def weights_sha256() -> str:
-    """SHA-256 of the file that holds the weights."""
-    with (embedded_folder() / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def embedded_backbone(dtype: torch.dtype = torch.float32) -> Backbone:

@@ -136,7 +136,7 @@ def backbone_from_weights(
     return Backbone(
         embedding=embedding.detach().to(dtype, copy=True),
         layers=tuple(_layer(index, weights, dtype) for index in blocks),
-        head=(head * weights["model.norm.weight"]).detach().float(),
+        head=(head.float() * weights["model.norm.weight"].float()).detach(),
         heads=facts.heads,
         kv_heads=facts.kv_heads,
         head_size=facts.rotary_frequency.numel() * 2,

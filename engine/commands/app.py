@@ -6,7 +6,7 @@ it, so that help and refusals come at once.
 
 import typer
 
-from meshtune.engine.commands import data, new
+from meshtune.engine.commands import data, model, new
 from meshtune.engine.commands.console import answer
 from meshtune.engine.commands.reproduce import bench, reproduce
 from meshtune.engine.commands.run import mesh, plan, presets, run
@@ -23,6 +23,7 @@ for command in (run, plan, mesh, presets, bench, reproduce):
     app.command()(command)
 app.add_typer(new.app, name="new")
 app.add_typer(data.app, name="data")
+app.add_typer(model.app, name="model")
 
 
 def main() -> None:

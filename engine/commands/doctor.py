@@ -42,6 +42,7 @@ def engine_checks() -> list[Check]:
         check_packages(pinned_versions(), installed_versions()),
         *check_processor(),
         check_model(),
+        *check_fetched(),
         check_browser(),
     ]
 
@@ -147,6 +148,25 @@ def check_model() -> Check:
         advice = "install the package again, with its weights"
         return Check("Language model", Verdict.BAD, str(error), advice)
     return Check("Language model", Verdict.GOOD, f"{count:,} parameters")
+
+
+def check_fetched() -> list[Check]:
+    """Every model in the state folder is whole."""
+    from meshtune.engine.config import Model
+    from meshtune.engine.errors import ConfigMismatch
+    from meshtune.engine.models.door import check_model as check, described
+    from meshtune.engine.models.shelf import shelved
+
+    found = []
+    for name in shelved():
+        model = Model(source="folder", path=name)
+        try:
+            check(model)
+            found.append(Check("Fetched model", Verdict.GOOD, described(model)))
+        except (AssetMissing, ConfigMismatch) as error:
+            advice = f"`meshtune model remove {name}`, then fetch or copy it again"
+            found.append(Check("Fetched model", Verdict.NOTE, str(error), advice))
+    return found
 
 
 def check_browser() -> Check:

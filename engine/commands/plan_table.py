@@ -6,7 +6,7 @@ from rich.table import Table
 
 from meshtune.engine import quantities as words
 from meshtune.engine.config import RunConfig
-from meshtune.engine.plans import Cost, Plan, Spread
+from meshtune.engine.plans import Cost, Plan, PlannedMemory, Spread
 
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 MISSING = "-"
@@ -65,10 +65,19 @@ def fact_table(plan: Plan, config: RunConfig) -> Table:
         ("Rounds played", f"{plan.rounds_sampled} of {config.rounds}"),
         (words.MACHINE_TIME.word, f"about {written(plan.wall_s, 's')}"),
     ]
+    if plan.memory is not None:
+        rows.append(("Memory", memory_text(plan.memory)))
     rows += [("Note", f"{note.field}: {note.sentence}") for note in plan.notes]
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+def memory_text(memory: PlannedMemory) -> str:
+    """All that the run takes, and of what it is made."""
+    parts = ("weights", "adapters", "moments", "activations")
+    told = ", ".join(f"{part} {written(getattr(memory, part), 'B')}" for part in parts)
+    return f"about {written(memory.total, 'B')} ({told})"
 
 
 def spread(found: Spread | None, unit: str) -> str:

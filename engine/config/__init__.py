@@ -17,6 +17,7 @@ from meshtune.engine.config.channel import Band, IdealChannel, PaperChannel, Rad
 from meshtune.engine.config.errors import UNION_FIELDS, plain_errors
 from meshtune.engine.config.families import Channel, Method, Topology
 from meshtune.engine.config.fleet import Fleet, HardwareName
+from meshtune.engine.config.model import Model
 from meshtune.engine.config.motion import (
     Churn,
     GaussMarkov,
@@ -104,6 +105,7 @@ __all__ = [
     "Method",
     "Mixing",
     "Mobility",
+    "Model",
     "Moving",
     "Nakagami",
     "NoFading",

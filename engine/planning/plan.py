@@ -14,7 +14,9 @@ from meshtune.engine.compute import wall_s
 from meshtune.engine.costs import method_costs, mixing_rule
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.geometry import distances_m
+from meshtune.engine.memory import memory_of, memory_problem
 from meshtune.engine.methods.registry import METHODS, REFERENCE
+from meshtune.engine.models.problems import model_problems
 from meshtune.engine.planning.dry_run import AirCost, dry_run, round_meshes
 from meshtune.engine.plans import (
     Cost,
@@ -22,6 +24,7 @@ from meshtune.engine.plans import (
     Plan,
     PlannedDevice,
     PlannedLink,
+    PlannedMemory,
     PlannedMerge,
     PlanNote,
     Spread,
@@ -79,6 +82,7 @@ def plan(config: c.RunConfig) -> Plan:
         ),
         rounds_sampled=len(played.played),
         wall_s=wall_s(config),
+        memory=_memory(config),
         notes=tuple(notes(config, total)),
     )
 
@@ -187,8 +191,9 @@ def mean_collision(config: c.RunConfig, mesh: Mesh) -> float | None:
 def problems(config: c.RunConfig, planned: Plan | None = None) -> list[tuple[str, str]]:
     """What is wrong with a config and no field can know: (field, one sentence) each.
 
-    Files that are missing or do not fit, computing that takes longer than the deadline of the
-    round, a radio over which nothing arrives; and a name that nobody sees, which older runs have.
+    A model or files that are missing or do not fit, computing that takes longer than the deadline
+    of the round, a radio over which nothing arrives; and a name that nobody sees, which older runs
+    have.
 
     Args:
         config: the experiment.
@@ -204,8 +209,11 @@ def problems(config: c.RunConfig, planned: Plan | None = None) -> list[tuple[str
 
 
 def file_problems(config: c.RunConfig) -> list[tuple[str, str]]:
-    """Input files that are missing or do not fit, and devices too fast for their area."""
-    found = []
+    """What is missing or does not fit: model, input files; and devices too fast for their area."""
+    found = model_problems(config)
+    too_large = None if found else memory_problem(config)
+    if found or too_large:
+        return [*found, *([too_large] if too_large else [])]
     start = start_places(config)
     try:
         channel = build_channel(config)
@@ -320,6 +328,11 @@ def _cost(cost: AirCost) -> Cost:
         round_s=cost.round_s,
         delivered_fraction=cost.delivered_fraction,
     )
+
+
+def _memory(config: c.RunConfig) -> PlannedMemory:
+    found = memory_of(config)
+    return PlannedMemory(**asdict(found), total=found.total)
 
 
 def _spread(values: Sequence[float | None]) -> Spread | None:

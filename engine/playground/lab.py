@@ -15,7 +15,6 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.gating import BY_INPUT
-from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
 from meshtune.engine.backbone.experts import TopRanks, forward_experts
 from meshtune.engine.backbone.forward import forward
 from meshtune.engine.backbone.model import Backbone
@@ -23,6 +22,8 @@ from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import RunConfig, TaskName
 from meshtune.engine.methods.rules import Bank, Gate
+from meshtune.engine.models.door import facts_of, tokenizer_of
+from meshtune.engine.models.loading import read_in_full
 from meshtune.engine.playground.gate import Models, Rule, Watched, gate_kinds
 from meshtune.engine.playground.values import (
     Answered,
@@ -63,10 +64,10 @@ class Lab:
         """
         world = build_world(config)
         state = load_state(world, checkpoint)
-        probe = embedded_backbone(torch.float32)
+        probe = read_in_full(world.backbone, config.model)
         with torch.no_grad():
             bank = world.method.bank(state.adapters, state.memory)
-        return Lab(world, state, bank, probe, embedded_tokenizer())
+        return Lab(world, state, bank, probe, tokenizer_of(config.model))
 
     @property
     def models(self) -> Models:
@@ -76,7 +77,8 @@ class Lab:
     @property
     def context(self) -> int:
         """Tokens that the model reads at most."""
-        return int(self.tokenizer.model_max_length)
+        longest = facts_of(self.world.config.model).context
+        return min(self.tokenizer.model_max_length, longest)
 
     def question(self, task: TaskName, number: int) -> Question:
         """Test question `number` (from 0) of a task; the first ones are those of the run's exam."""

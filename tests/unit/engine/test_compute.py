@@ -16,16 +16,16 @@ from meshtune.engine.compute import (
     HARDWARE,
     MEASUREMENTS,
     START_S,
-    TOKENS_PER_SAMPLE,
     compute_cost,
-    head_weights,
     product_flop_s,
     training_flop,
     wall_s,
 )
-from meshtune.engine.config import TASK_NAMES, HardwareName
+from meshtune.engine.config import TASK_NAMES, HardwareName, Model
 from meshtune.engine.costs import method_costs
 from meshtune.engine.methods.rules import build_method
+from meshtune.engine.models.door import facts_of
+from meshtune.engine.models.questions import EMBEDDED_MEAN
 from meshtune.engine.tasks import TASKS
 from meshtune.engine.tasks.base import train_samples
 from tests.support.builders import tiny_config
@@ -40,7 +40,7 @@ VALUES_B = 4 * RANK * (4 * 160 + 2 * 416 + 160)  # 52,224
 
 def test_the_head_has_a_row_of_the_width_per_token():
     model, _ = load_embedded()
-    assert head_weights() == HEAD == backbone_from_llama(model).head.numel()
+    assert facts_of(Model()).head_weights == HEAD == backbone_from_llama(model).head.numel()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_head_has_a_row_of_the_width_per_token():
 )
 def test_a_round_trains_what_the_method_moves(kind, per_token):
     config = tiny_config(method__kind=kind, training__local_steps=3, training__batch_size=5)
-    assert training_flop(config) == 3 * 5 * TOKENS_PER_SAMPLE * per_token
+    assert training_flop(config) == 3 * 5 * EMBEDDED_MEAN * per_token
 
 
 def test_density_saves_no_time():
@@ -122,7 +122,7 @@ def test_samples_are_as_long_as_assumed(batch, tolerance):
         length = scored.shape[1] - scored.flip(1).int().argmax(dim=1).numpy()
         batches = length[rng.integers(len(length), size=(400, batch))]
         means.append(batches.max(axis=1).mean())
-    assert np.mean(means) == pytest.approx(TOKENS_PER_SAMPLE, rel=tolerance)
+    assert np.mean(means) == pytest.approx(EMBEDDED_MEAN, rel=tolerance)
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)

@@ -51,6 +51,35 @@ def test_a_config_survives_json(devices, seed, tasks, method, topology, bandwidt
     assert config_hash(again) == config_hash(config)
 
 
+def test_a_config_without_a_model_is_what_it_was() -> None:
+    text = canonical_json(RunConfig())
+    assert '"model"' not in text
+    assert '"schema_version":1' in text
+    old = "91e5bbde484c92ddf4d0437a489d441cb421488eda66cdc9e7ed0e55eddf6ecc"
+    assert config_hash(RunConfig()) == old  # of the version before configs named a model
+    for told in ({}, {"schema_version": 1}, {"schema_version": 2}, {"model": {}}):
+        assert RunConfig.model_validate(told) == RunConfig()
+
+
+def test_a_config_that_names_a_model_is_of_version_2_and_survives_json() -> None:
+    config = with_values(RunConfig(), {"model.source": "folder", "model.path": "/tmp/llama"})
+    assert config.schema_version == 2
+    assert RunConfig.model_validate_json(canonical_json(config)) == config
+    assert config_hash(config) != config_hash(RunConfig())
+    back = with_values(config, {"model.source": "embedded", "model.path": ""})
+    assert back == RunConfig()
+
+
+def test_a_model_without_its_name_is_refused_at_the_field() -> None:
+    with pytest.raises(ValidationError) as refused:
+        RunConfig.model_validate({"model": {"source": "hub"}})
+    (found,) = plain_errors(refused.value.errors(), RunConfig)
+    assert found == (
+        "model.path",
+        "model.source is hub but model.path is empty; give it owner/name",
+    )
+
+
 def test_another_value_is_another_hash() -> None:
     assert config_hash(RunConfig(seed=1)) != config_hash(RunConfig(seed=2))
 

@@ -20,10 +20,9 @@ from meshtune.engine.backbone.model import Backbone, backbone_from_llama
 from meshtune.engine.fleet import (
     OptimizerState,
     TrainingRule,
-    default_group_size,
-    device_groups,
     train_steps,
 )
+from meshtune.engine.groups import default_group_size, device_groups
 from tests.support.oracles import peft_model, peft_train, random_llama
 
 DEVICES, STEPS, VOCAB = 5, 6, 50

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from meshtune.engine.adapters.masks import disjoint_masks, top_masks
-from meshtune.engine.backbone.shapes import embedded_shapes
+from meshtune.engine.config import Model
 from meshtune.engine.ledger import PlacesCode, places_bits
 from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.shared.signatures import signatures
@@ -17,6 +17,7 @@ from meshtune.engine.methods.shared.told import signature_values
 from meshtune.engine.methods.so_lora.books import expected_union
 from meshtune.engine.methods.so_lora.config import SoLora
 from meshtune.engine.methods.so_lora.masks import kept_entries
+from meshtune.engine.models.door import facts_of
 from tests.support.methods import RANK, SHAPES, VALUES_B
 
 CODES = get_args(PlacesCode)
@@ -133,7 +134,7 @@ def test_what_a_gate_must_know_is_counted_as_it_is_computed(gate, samples):
     generator = torch.Generator().manual_seed(2)
     read: dict[tuple[str, str], torch.Tensor] = {}
     inputs = {}
-    for name, (_, d_in) in embedded_shapes().items():
+    for name, (_, d_in) in facts_of(Model()).shapes.items():
         block, _, module = name.rpartition(".")
         same = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}.get(module, module)
         drawn = torch.randn(1, samples, d_in, generator=generator)
@@ -141,9 +142,9 @@ def test_what_a_gate_must_know_is_counted_as_it_is_computed(gate, samples):
     told = signatures(gate, inputs)
     distinct = {id(value): value for kinds in told.values() for value in kinds.values()}
     counted_values = sum(value[0].numel() for value in distinct.values())
-    assert signature_values(gate, embedded_shapes(), samples) == counted_values
+    assert signature_values(gate, facts_of(Model()).shapes, samples) == counted_values
 
 
 def test_a_prototype_of_the_embedded_model_has_an_entry_per_distinct_input():
     """Four layers: the inputs of q, k, v; of o; of gate and up; of down."""
-    assert signature_values("prototype", embedded_shapes(), 2000) == 4 * (3 * 160 + 416)
+    assert signature_values("prototype", facts_of(Model()).shapes, 2000) == 4 * (3 * 160 + 416)

@@ -7,10 +7,10 @@ import pytest
 
 from meshtune.engine.backbone.embedded import load_embedded
 from meshtune.engine.backbone.model import backbone_from_llama
-from meshtune.engine.backbone.shapes import embedded_shapes
 from meshtune.engine.channels import Radio, build_channel
-from meshtune.engine.config import RunConfig
+from meshtune.engine.config import Model, RunConfig
 from meshtune.engine.costs import method_costs
+from meshtune.engine.models.door import facts_of
 from meshtune.engine.topology.power import deadline_power_w, within_reach
 
 HUB_AND_FOUR = np.array([[0, 0], [300, 0], [0, 300], [-300, 0], [0, -300]], dtype=np.float64)
@@ -34,7 +34,7 @@ def from_hub(bits: int, power_w: float, receivers: int) -> tuple[np.ndarray, np.
 
 def test_shapes_are_those_of_the_loaded_model() -> None:
     loaded = backbone_from_llama(load_embedded()[0]).shapes
-    assert list(embedded_shapes().items()) == list(loaded.items())
+    assert list(facts_of(Model()).shapes.items()) == list(loaded.items())
 
 
 @pytest.mark.parametrize("receivers", [1, 2, 4])

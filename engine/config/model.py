@@ -1,0 +1,66 @@
+"""Which language model the devices adapt."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from meshtune.engine.config.errors import misfit
+from meshtune.engine.fields import Part, Sha256, matters_if
+
+SEEN_ONLY = r"^[^\x00-\x1f\x7f]*$"
+
+
+class Model(Part):
+    """The language model that all devices hold and none changes."""
+
+    source: Literal["embedded", "folder", "hub", "pip"] = Field(
+        "embedded",
+        title="Language model",
+        description="Embedded ships with Meshtune. Folder has safetensors and config.json. Hub is "
+        "one that the cache of Hugging Face holds already. Pip is one that `meshtune model fetch` "
+        "made.",
+    )
+    path: str = Field(
+        "",
+        max_length=500,
+        pattern=SEEN_ONLY,
+        title="Folder or name",
+        description="Whole path of the folder, or its name below models/ of the state folder; on "
+        "the hub owner/name; after a fetch the name.",
+        json_schema_extra=matters_if("model.source", none_of=("embedded",)),
+    )
+    sha256: Sha256 = Field(
+        "",
+        title="Hash of the weights",
+        description="SHA-256 that the weights must have, in hex; empty takes any. "
+        "`meshtune model show` and the provenance of a run tell it.",
+        json_schema_extra=matters_if("model.source", none_of=("embedded",)),
+    )
+
+    @model_validator(mode="after")
+    def _is_named(self) -> "Model":
+        if self.source != "embedded" and not self.path.strip():
+            wanted = {"folder": "the folder", "hub": "owner/name", "pip": "the name"}[self.source]
+            raise misfit(
+                "model.path",
+                f"model.source is {self.source} but model.path is empty; give it {wanted}",
+            )
+        return self
+
+
+def is_embedded(model: Model) -> bool:
+    """Whether this is the model that ships in the package."""
+    return model.source == "embedded"
+
+
+def least_version(tree: Any) -> Any:
+    """The tree of a config with the lowest version of the schema that says all of it.
+
+    Version 2 names a model. Configs that name none stay version 1: their text and hash are what
+    they were, and an older Meshtune reads them.
+    """
+    if not isinstance(tree, dict) or tree.get("schema_version", 1) not in (1, 2):
+        return tree
+    model = tree.get("model") or {}
+    given = model.get("source") if isinstance(model, dict) else getattr(model, "source", None)
+    return {**tree, "schema_version": 1 if given in (None, "embedded") else 2}

@@ -1,0 +1,1 @@
+"""The language model that a config names: found, checked, described and loaded."""

@@ -1,0 +1,145 @@
+"""The frozen model that a config names, loaded, and compared with transformers before it counts."""
+
+import hashlib
+import importlib.metadata
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from meshtune.engine.backbone.embedded import embedded_backbone
+from meshtune.engine.backbone.forward import forward
+from meshtune.engine.backbone.model import Backbone, LlamaFacts, backbone_from_weights
+from meshtune.engine.config import Model
+from meshtune.engine.errors import ConfigMismatch
+from meshtune.engine.models.door import check_model, facts_of, folder_of, models_folder
+from meshtune.engine.models.files import sha256_of, weight_files
+
+LOGIT_ERROR_MAX = 1e-3  # largest difference to transformers, of any logit of the batch
+SEQUENCES, TOKENS = 2, 24  # of that batch
+
+
+def load_backbone(model: Model, dtype: torch.dtype = torch.float32) -> Backbone:
+    """The frozen model of a config as training reads it.
+
+    One from outside is compared with transformers first, once per state folder and weights.
+
+    Raises:
+        AssetMissing: a file is not on this disk.
+        ConfigMismatch: the model is damaged, or computed otherwise than transformers does.
+    """
+    if model.source == "embedded":
+        return embedded_backbone(dtype)
+    check_model(model)
+    _check_logits(model)
+    return _loaded(model, dtype)
+
+
+def read_in_full(backbone: Backbone, model: Model) -> Backbone:
+    """The same model in float32, for what compares small differences."""
+    return backbone if backbone.dtype == torch.float32 else load_backbone(model, torch.float32)
+
+
+def weights_sha256(model: Model) -> str:
+    """SHA-256 of the weights of the model."""
+    return sha256_of(folder_of(model))
+
+
+def _loaded(model: Model, dtype: torch.dtype) -> Backbone:
+    folder, facts = folder_of(model), facts_of(model)
+    frequency, scaling = _rotary(folder)
+    if 2 * frequency.numel() != facts.head_size:
+        raise ConfigMismatch(f"{folder} rotates a part of its heads; choose another model")
+    weights: dict[str, Tensor] = {}
+    try:
+        for path in weight_files(folder):
+            weights |= load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ConfigMismatch(f"the weights in {folder} cannot be read: {error}") from error
+    if facts.tied:
+        weights.pop("lm_head.weight", None)
+    llama = LlamaFacts(
+        layers=facts.layers,
+        heads=facts.heads,
+        kv_heads=facts.kv_heads,
+        norm_eps=facts.norm_eps,
+        rotary_frequency=frequency,
+        rotary_scaling=scaling,
+    )
+    return backbone_from_weights(weights, llama, dtype)
+
+
+def _rotary(folder: Path) -> tuple[Tensor, float]:
+    """Frequencies and scale of the rotary positions, as transformers reads them from a config."""
+    from transformers import AutoConfig  # noqa: PLC0415 - takes seconds
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding  # noqa: PLC0415
+
+    told = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    rotary = LlamaRotaryEmbedding(told)
+    return rotary.inv_freq.detach().float().clone(), float(rotary.attention_scaling)
+
+
+def _check_logits(model: Model) -> None:
+    """Refuse a model whose logits are not those of transformers."""
+    folder = folder_of(model)
+    stamp = "\n".join(
+        (
+            sha256_of(folder),
+            (folder / "config.json").read_text(encoding="utf-8"),
+            *(importlib.metadata.version(name) for name in ("meshtune", "transformers", "torch")),
+        )
+    )
+    key = hashlib.sha256(stamp.encode()).hexdigest()
+    error = _known_error(model, models_folder() / ".checked" / key)
+    if not error <= LOGIT_ERROR_MAX:  # not a number is refused as well
+        raise ConfigMismatch(
+            f"{folder} gives logits that differ from those of transformers by {error:.2g}; its "
+            f"{facts_of(model).family} is of a kind that the lab computes wrongly, so choose "
+            "another model"
+        )
+
+
+@lru_cache(maxsize=32)
+def _known_error(model: Model, kept: Path) -> float:
+    try:
+        return float(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = _logit_error(model)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(f"{found!r}\n", encoding="utf-8")
+    except OSError:
+        pass  # a folder that cannot be written to: this process knows it, the next one asks again
+    return found
+
+
+def _logit_error(model: Model) -> float:
+    facts = facts_of(model)
+    draw = torch.Generator().manual_seed(0)
+    shape = (SEQUENCES, min(TOKENS, facts.context))
+    tokens = torch.randint(facts.vocabulary, shape, generator=draw)
+    with torch.no_grad():
+        ours = forward(_loaded(model, torch.float32), tokens[None], None, 1.0)[0]
+        theirs = _stock(folder_of(model))(input_ids=tokens).logits
+    return float((ours - theirs).abs().max())
+
+
+def _stock(folder: Path) -> Any:
+    """The model as transformers has it, in float32."""
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - takes seconds
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.disable_progress_bar()
+    found = AutoModelForCausalLM.from_pretrained(
+        folder,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        attn_implementation="eager",
+        dtype=torch.float32,
+    )
+    return found.eval()

@@ -1,0 +1,18 @@
+"""What keeps a config from running with the model that it names."""
+
+from meshtune.engine.config import RunConfig
+from meshtune.engine.errors import AssetMissing, ConfigMismatch
+from meshtune.engine.models.door import check_model
+from meshtune.engine.models.questions import question_problem
+
+
+def model_problems(config: RunConfig) -> list[tuple[str, str]]:
+    """What is wrong with a model from outside: (field, one sentence); no weight is read."""
+    if config.model.source == "embedded":
+        return []
+    try:
+        check_model(config.model)
+    except (AssetMissing, ConfigMismatch) as error:
+        return [("model.path", str(error))]
+    found = question_problem(config)
+    return [] if found is None else [found]
