@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file
 
-from meshtune.engine.backbone.model import Backbone, LlamaFacts, backbone_from_weights
+from meshtune.engine.backbone.llama import LlamaFacts, backbone_from_weights
+from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.errors import AssetMissing
 

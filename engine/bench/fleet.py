@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from meshtune.engine.adapters.stack import Adapters, initial_adapters, module_shapes, select
 from meshtune.engine.backbone.embedded import embedded_folder
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
+from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.backbone.walk import IGNORED_TARGET
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
 

@@ -15,7 +15,8 @@ from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.evaluate import answers, evaluate, own_accuracy, prompt_weights
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.forward import forward
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
+from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Bank, Gate

@@ -16,7 +16,8 @@ from meshtune.engine.adapters.stack import (
     module_shapes,
     select,
 )
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
+from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.fleet import (
     OptimizerState,
     TrainingRule,

@@ -10,7 +10,8 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import Adapters, initial_adapters, module_shapes, select
 from meshtune.engine.backbone.experts import TopRanks, forward_experts, largest_kept
 from meshtune.engine.backbone.forward import fleet_gradient, fleet_loss, forward
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama, fast_precision
+from meshtune.engine.backbone.llama import backbone_from_llama
+from meshtune.engine.backbone.model import Backbone, fast_precision
 from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.methods.rules import Gate

@@ -10,7 +10,8 @@ from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters, flatten
 from meshtune.engine.backbone.forward import fleet_gradient, fleet_loss, forward
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
+from meshtune.engine.backbone.model import Backbone
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
 from meshtune.engine.methods.full_gossip.config import FullGossip
 from meshtune.engine.methods.full_gossip.rules import FullGossipRules
