@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file
 
-from meshtune.engine.backbone.llama import LlamaFacts, backbone_from_weights
-from meshtune.engine.backbone.model import Backbone
+from meshtune.engine.backbone.llama import Llama, LlamaFacts, backbone_from_weights
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.errors import AssetMissing
 
@@ -30,7 +29,7 @@ def weights_sha256() -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def embedded_backbone(dtype: torch.dtype = torch.float32) -> Backbone:
+def embedded_backbone(dtype: torch.dtype = torch.float32) -> Llama:
     """The frozen base model as training reads it, equal to the bit to that of transformers.
 
     It is read without transformers: importing what that needs takes longer than all else that a

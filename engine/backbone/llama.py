@@ -1,15 +1,71 @@
-"""The weights of a Llama as a backbone."""
+"""A Llama as a backbone: the hand-written way through its layers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from meshtune.engine.backbone.model import Backbone, Layer, Product, Projection
+from meshtune.engine.adapters.stack import Adapters, Factor, Factors
+from meshtune.engine.backbone import reading
+from meshtune.engine.backbone.base import Gates, TopRanks
+from meshtune.engine.backbone.experts import forward_experts
+from meshtune.engine.backbone.forward import fleet_gradient, forward
+from meshtune.engine.backbone.model import Layer, LlamaWeights, Product, Projection
 from meshtune.engine.errors import ConfigMismatch
+
+
+@dataclass(frozen=True)
+class Llama(LlamaWeights):
+    """The weights, and all that a `Backbone` does with them."""
+
+    def gradient(
+        self,
+        tokens: Int[Tensor, "n b t"],
+        targets: Int[Tensor, "n b t"],
+        a: Factors,
+        b: Factors,
+        scaling: float,
+        *,
+        trained: frozenset[Factor],
+    ) -> tuple[Float[Tensor, " n"], dict[Factor, Factors]]:
+        return fleet_gradient(self, tokens, targets, a, b, scaling, trained=trained)
+
+    def logits(
+        self,
+        tokens: Int[Tensor, "n b t"],
+        adapters: Adapters | None,
+        scaling: float,
+        places: Int[Tensor, "n b s"] | None = None,
+    ) -> Float[Tensor, "n b s vocab"]:
+        return forward(self, tokens, adapters, scaling, places)
+
+    def blended(
+        self,
+        tokens: Int[Tensor, "m t"],
+        experts: Adapters,
+        gates: Gates,
+        scaling: float,
+        *,
+        top_ranks: TopRanks | None = None,
+        places: Int[Tensor, "m s"] | None = None,
+    ) -> Float[Tensor, "m s vocab"]:
+        return forward_experts(
+            self, tokens, experts, gates, scaling, top_ranks=top_ranks, places=places
+        )
+
+    def prompt_inputs(
+        self, tokens: Int[Tensor, "m t"], prompt_mask: Bool[Tensor, "m t"]
+    ) -> dict[str, Float[Tensor, "m d_in"]]:
+        return reading.prompt_inputs(self, tokens, prompt_mask)
+
+    def layer_inputs(self, tokens: Int[Tensor, "m t"]) -> dict[str, Float[Tensor, "m t d_in"]]:
+        return reading.layer_inputs(self, tokens)
+
+    def frozen_weights(self) -> Iterator[tuple[str, Float[Tensor, "d_out d_in"]]]:
+        return reading.frozen_weights(self)
 
 
 @dataclass(frozen=True)
@@ -24,7 +80,7 @@ class LlamaFacts:
     rotary_scaling: float
 
 
-def backbone_from_llama(model: Any, dtype: torch.dtype = torch.float32) -> Backbone:
+def backbone_from_llama(model: Any, dtype: torch.dtype = torch.float32) -> Llama:
     """Return the weights of a `LlamaForCausalLM` as a backbone that computes in `dtype`.
 
     Raises:
@@ -54,7 +110,7 @@ def backbone_from_llama(model: Any, dtype: torch.dtype = torch.float32) -> Backb
 
 def backbone_from_weights(
     weights: Mapping[str, Tensor], facts: LlamaFacts, dtype: torch.dtype
-) -> Backbone:
+) -> Llama:
     """Return the weights of a Llama, named as transformers names them, as a backbone.
 
     Where `lm_head.weight` is missing the head is tied to the embedding.
@@ -62,7 +118,7 @@ def backbone_from_weights(
     embedding = weights["model.embed_tokens.weight"]
     head = weights.get("lm_head.weight", embedding)
     blocks = range(facts.layers)
-    return Backbone(
+    return Llama(
         embedding=embedding.detach().to(dtype, copy=True),
         layers=tuple(_layer(index, weights, dtype) for index in blocks),
         head=(head * weights["model.norm.weight"]).detach().float(),

@@ -1,4 +1,4 @@
-"""The frozen weights of a Llama, and how they are read.
+"""The frozen weights of a Llama.
 
 Linear modules that read the same input are one `Projection`, and each RMSNorm gain is folded into
 the projections behind it, so a layer is four matrix products plus their low-rank parts.
@@ -52,7 +52,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Backbone:
+class LlamaWeights:
     """Frozen weights of a Llama as plain tensors of one dtype; the LM head stays in float32.
 
     The head is float32 because a logit near 10 is rounded by 0.03 in bfloat16, which is the size

@@ -15,10 +15,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from meshtune.engine.adapters.stack import Adapters, initial_adapters, module_shapes, select
+from meshtune.engine.backbone.base import IGNORED_TARGET
 from meshtune.engine.backbone.embedded import embedded_folder
-from meshtune.engine.backbone.llama import backbone_from_llama
-from meshtune.engine.backbone.model import Backbone
-from meshtune.engine.backbone.walk import IGNORED_TARGET
+from meshtune.engine.backbone.llama import Llama, backbone_from_llama
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
 
 T = TypeVar("T")
@@ -148,7 +147,7 @@ def as_json(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def step_flops(backbone: Backbone, workload: Workload) -> int:
+def step_flops(backbone: Llama, workload: Workload) -> int:
     """Return the multiplications and additions in the matrix products of one device's step.
 
     Frozen weights: forward and the gradient of the input (2 + 2 per weight and token), which the
@@ -170,7 +169,7 @@ def step_flops(backbone: Backbone, workload: Workload) -> int:
 
 
 def _rows(
-    backbones: dict[Precision, Backbone],
+    backbones: dict[Precision, Llama],
     peft: Any,
     adapters: Adapters,
     batches: tuple[Tensor, Tensor],
@@ -285,7 +284,7 @@ def _random_batches(
     return tokens, targets
 
 
-def _gemm_operands(backbone: Backbone, workload: Workload) -> Iterator[tuple[Tensor, Tensor]]:
+def _gemm_operands(backbone: Llama, workload: Workload) -> Iterator[tuple[Tensor, Tensor]]:
     tokens = workload.gemm_devices * workload.batch * workload.tokens
     layer = backbone.layers[0]
     for projection in (layer.qkv, layer.o, layer.gate_up, layer.down):
@@ -294,7 +293,7 @@ def _gemm_operands(backbone: Backbone, workload: Workload) -> Iterator[tuple[Ten
             yield torch.ones(tokens, len(weight), dtype=weight.dtype), weight
 
 
-def _gemm_seconds(backbone: Backbone, workload: Workload) -> float:
+def _gemm_seconds(backbone: Llama, workload: Workload) -> float:
     """Return the time of one layer's base products for some devices, each straight after itself."""
     operands = [(x, w, x @ w) for x, w in _gemm_operands(backbone, workload)]
     began = time.perf_counter()
@@ -304,5 +303,5 @@ def _gemm_seconds(backbone: Backbone, workload: Workload) -> float:
     return (time.perf_counter() - began) / GEMM_REPEATS
 
 
-def _gemm_flops(backbone: Backbone, workload: Workload) -> int:
+def _gemm_flops(backbone: Llama, workload: Workload) -> int:
     return sum(2 * x.numel() * w.shape[1] for x, w in _gemm_operands(backbone, workload))
