@@ -41,6 +41,11 @@ def generic_backbone(model: Any, targets: Collection[str] | None = None) -> Gene
     if gap > allowed(expected, backbone.dtype):
         raise refusal(model, "without an attention mask its logits change with the padding")
     _refuse_mixing(backbone, tokens)
+    _mark_late(backbone, tokens)
+    some = torch.arange(0, TOKENS, 3, device=tokens.device).expand(len(tokens), -1)
+    part = backbone.logits(tokens[None], _nothing(backbone), 1.0, some[None])[0]
+    if logit_gap(part, expected[:, ::3], mask[:, ::3]) > allowed(expected, backbone.dtype):
+        raise refusal(model, "its logits depend on how many of them are wanted")
     return backbone
 
 
@@ -125,6 +130,31 @@ def _refuse_mixing(backbone: Generic, tokens: Int[Tensor, "m t"]) -> None:
         gap = logit_gap(together[one], alone, torch.ones_like(own[one], dtype=torch.bool))
         if gap > allowed(alone, backbone.dtype):
             raise refusal(backbone.model, "its sequences have a part in each other's logits")
+
+
+def _mark_late(backbone: Generic, tokens: Int[Tensor, "m t"]) -> None:
+    """Find the layers whose output for a token matters to the logits of that token alone."""
+    outputs: dict[str, Tensor] = {}
+    wanted = TOKENS // 2  # a token of the first sequence, with others before and after it
+
+    def follow(linear: OpenLinear, x: Tensor) -> Tensor:
+        # A layer whose input nobody follows yet starts the following.
+        y = linear.frozen(x)
+        outputs[linear.name] = y if y.requires_grad else y.requires_grad_()
+        return outputs[linear.name].clone()  # which the model may overwrite
+
+    with torch.enable_grad(), backbone.running.of(follow, tokens.new_tensor([wanted])):
+        logits = backbone.model(input_ids=tokens, use_cache=False).logits
+        slopes = torch.autograd.grad(logits.square().sum(), [*outputs.values()])
+    for name, slope in zip(outputs, slopes, strict=True):
+        felt = slope.flatten(0, -2).abs().sum(dim=1).nonzero().flatten().tolist()
+        backbone.layers[name].late = felt == [wanted]
+
+
+def _nothing(backbone: Generic) -> Adapters:
+    """Return one device's adapter that changes nothing."""
+    drawn = select(_drawn_adapters(backbone), [0])
+    return Adapters(drawn.a, {name: torch.zeros_like(b) for name, b in drawn.b.items()})
 
 
 def _drawn_adapters(backbone: Generic) -> Adapters:

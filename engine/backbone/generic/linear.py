@@ -34,7 +34,12 @@ class Pass(threading.local):
 
 
 class OpenLinear(nn.Module):
-    """Takes the place of a linear layer, whose weights are frozen."""
+    """Takes the place of a linear layer, whose weights are frozen.
+
+    What a `late` one says of a token has a part in the logits of that token alone.
+    """
+
+    late = False
 
     def __init__(self, name: str, base: nn.Module, running: Pass) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ class Generic:
     ) -> tuple[Float[Tensor, " n"], dict[Factor, Factors]]:
         leaves = {"a": _leaves(a, "a" in trained), "b": _leaves(b, "b" in trained)}
         with torch.enable_grad():
-            loss = self._loss(tokens, targets, Adapted(leaves["a"], leaves["b"], scaling))
+            loss = self._loss(tokens, targets, leaves["a"], leaves["b"], scaling)
             moving = [value for kind in sorted(trained) for value in leaves[kind].values()]
             slopes = iter(torch.autograd.grad(loss.sum(), moving))
         return loss.detach(), {
@@ -64,11 +64,14 @@ class Generic:
         scaling: float,
         places: Int[Tensor, "n b s"] | None = None,
     ) -> Float[Tensor, "n b s vocab"]:
-        project = None if adapters is None else Adapted(adapters.a, adapters.b, scaling)
-        given = self._logits(
-            tokens.flatten(0, 1), project, None if places is None else places.flatten(0, 1)
-        )
-        return given.view(*tokens.shape[:2], *given.shape[1:])
+        n, b, t = tokens.shape
+        rows = None if places is None else _rows(places.flatten(0, 1), t).view(n, -1)
+        project = None
+        if adapters is not None:
+            project = Adapted(adapters.a, adapters.b, scaling, _few(rows, b * t))
+        with torch.no_grad():
+            given = self._run(tokens.flatten(0, 1), project, rows)
+        return given.view(n, b, -1, given.shape[-1])
 
     def blended(
         self,
@@ -83,7 +86,11 @@ class Generic:
         if experts.a.keys() != experts.b.keys():
             raise ConfigMismatch("experts that update weights in full cannot be blended; pick one")
         project = Gated(experts, gates, scaling, top_ranks, len(tokens))
-        return self._logits(tokens, project, places)
+        with torch.no_grad():
+            given = self._run(
+                tokens, project, None if places is None else _rows(places, tokens.shape[1])
+            )
+        return given.view(len(tokens), -1, given.shape[-1])
 
     def prompt_inputs(
         self, tokens: Int[Tensor, "m t"], prompt_mask: Bool[Tensor, "m t"]
@@ -98,39 +105,34 @@ class Generic:
         return ((name, layer.matrix.detach().float()) for name, layer in self.layers.items())
 
     def _run(
-        self, tokens: Int[Tensor, "m t"], project: Project | None, wanted: Tensor | None
-    ) -> Tensor:
-        with self.running.of(project, wanted):
+        self, tokens: Int[Tensor, "m t"], project: Project | None, rows: Int[Tensor, "_ s"] | None
+    ) -> Float[Tensor, "... vocab"]:
+        with self.running.of(project, None if rows is None else rows.flatten()):
             logits: Tensor = self.model(input_ids=tokens, use_cache=False).logits
         return logits.float()
 
-    def _logits(
-        self,
-        tokens: Int[Tensor, "m t"],
-        project: Project | None,
-        places: Int[Tensor, "m s"] | None,
-    ) -> Float[Tensor, "m s vocab"]:
-        with torch.no_grad():
-            if places is None:
-                return self._run(tokens, project, None)
-            first = torch.arange(len(tokens), device=tokens.device)[:, None] * tokens.shape[1]
-            given = self._run(tokens, project, (first + places).flatten())[0]
-        return given.view(*places.shape, -1)
-
     def _loss(
-        self, tokens: Int[Tensor, "n b t"], targets: Int[Tensor, "n b t"], project: Project
+        self,
+        tokens: Int[Tensor, "n b t"],
+        targets: Int[Tensor, "n b t"],
+        a: Factors,
+        b: Factors,
+        scaling: float,
     ) -> Float[Tensor, " n"]:
         """Return each device's mean cross-entropy over its scored tokens."""
-        due = targets.flatten()
-        scored = (due != IGNORED_TARGET).nonzero().flatten()
-        device = scored // targets[0].numel()
-        logits = self._run(tokens.flatten(0, 1), project, scored)[0]
-        told = functional.cross_entropy(logits, due[scored], reduction="none")
-        count = torch.bincount(device, minlength=len(targets)).clamp(min=1)
-        return told.new_zeros(len(targets)).index_add(0, device, told) / count
+        due = targets.flatten(1)
+        n, m = due.shape
+        scored = due != IGNORED_TARGET
+        most = max(1, int(scored.sum(dim=1).max()))
+        columns = scored.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+        rows = columns + m * torch.arange(n, device=due.device)[:, None]
+        project = Adapted(a, b, scaling, _few(rows, m))
+        logits = self._run(tokens.flatten(0, 1), project, rows)[0]
+        told = functional.cross_entropy(logits, due.gather(1, columns).flatten(), reduction="none")
+        return told.view(n, most).sum(dim=1) / scored.sum(dim=1).clamp(min=1)
 
     def _heard(self, tokens: Int[Tensor, "m t"], heard: Heard) -> dict[str, Tensor]:
-        nothing = tokens.new_zeros(1)  # of the head, which takes as long as some layers
+        nothing = tokens.new_zeros(1, 1)  # of the head, which takes as long as some layers
         with torch.no_grad():
             self._run(tokens, heard, nothing)
         return {name: heard.notes[name] for name in self.layers}
@@ -202,6 +204,16 @@ def _named(paths: Collection[str]) -> dict[str, str]:
             name = f"layers.{index}.{leaf if alone and not leaf.isdigit() else part}"
         names[path if name in names else name] = path
     return names
+
+
+def _rows(places: Int[Tensor, "m s"], t: int) -> Int[Tensor, "m s"]:
+    """Return places in sequences of t tokens as places in all of them."""
+    return places + t * torch.arange(len(places), device=places.device)[:, None]
+
+
+def _few(rows: Int[Tensor, "n s"] | None, m: int) -> Int[Tensor, "n s"] | None:
+    """Return the rows if they are so few of a device's m that leaving out the others pays."""
+    return rows if rows is not None and 2 * rows.shape[1] <= m else None
 
 
 def _leaves(factors: Factors, moving: bool) -> Factors:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, Factors
@@ -15,13 +15,26 @@ from meshtune.engine.backbone.generic.linear import FullUpdate, LowRank, OpenLin
 
 @dataclass(frozen=True)
 class Adapted:
-    """One adapter per device; a module with a B but no A is updated in full (`Adapters`)."""
+    """One adapter per device; a module with a B but no A is updated in full (`Adapters`).
+
+    `rows` are the tokens whose logits are wanted, as many of each device: late layers compute
+    nothing for the others. None if they are too many for that to pay.
+    """
 
     a: Factors
     b: Factors
     scaling: float
+    rows: Int[Tensor, "n s"] | None = None
 
     def __call__(self, linear: OpenLinear, x: Tensor) -> Tensor:
+        if self.rows is None or not linear.late:
+            return self._output(linear, x)
+        rows, every = self.rows.flatten(), x.flatten(0, -2)
+        some = self._output(linear, every.index_select(0, rows))
+        nothing = some.new_zeros(len(every), some.shape[1])
+        return nothing.index_copy(0, rows, some).view(*x.shape[:-1], -1)
+
+    def _output(self, linear: OpenLinear, x: Tensor) -> Tensor:
         if linear.name not in self.b:
             return linear.frozen(x)
         b = self.b[linear.name].to(x.dtype)
