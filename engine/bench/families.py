@@ -168,18 +168,24 @@ def tiny_model(family: str) -> Any:
     return model.eval()
 
 
+def every_family() -> list[Family]:
+    """Return the lines of all families, computed or refused."""
+    logging.set_verbosity_error()  # of tiny configs, about what they leave out
+    return [compared(name) for name in (*FAMILIES, *REFUSED)]
+
+
 def compared(family: str) -> Family:
     """Return the line of a family, computed both ways."""
     try:
         ours = generic_backbone(tiny_model(family))
     except ConfigMismatch as error:
         return Family(family, refused=str(error))
-    theirs = _peft(tiny_model(family))
+    theirs = stock_peft(tiny_model(family), RANK, SCALING)
     adapters = drawn_adapters(ours.shapes)
     tokens, targets = questions()
     losses, slopes = ours.gradient(tokens, targets, adapters.a, adapters.b, SCALING, trained=BOTH)
     given: dict[Factor, dict[str, Tensor]] = {"a": adapters.a, "b": adapters.b}
-    places = _lora_weights(theirs, target_paths(tiny_model(family)))
+    places = lora_weights(theirs, target_paths(tiny_model(family)))
     loss_gap = slope_gap = 0.0
     for device in range(DEVICES):
         for (name, kind), parameter in places.items():
@@ -238,14 +244,16 @@ def relative(given: Tensor, expected: Tensor | None) -> float:
     return float(gap.nan_to_num(torch.inf))
 
 
-def _peft(model: Any) -> nn.Module:
-    config = LoraConfig(r=RANK, lora_alpha=round(SCALING * RANK), target_modules="all-linear")
+def stock_peft(model: Any, rank: int, scaling: float) -> nn.Module:
+    """Return a model with adapters by stock PEFT on all linear layers; it is changed in place."""
+    config = LoraConfig(r=rank, lora_alpha=round(scaling * rank), target_modules="all-linear")
     with warnings.catch_warnings():  # PEFT asks transformers for an attribute it has renamed
         warnings.simplefilter("ignore")
-        return get_peft_model(model, config).eval()
+        peft: nn.Module = get_peft_model(model, config).eval()
+    return peft
 
 
-def _lora_weights(
+def lora_weights(
     peft: nn.Module, paths: Mapping[str, str]
 ) -> dict[tuple[str, Factor], nn.Parameter]:
     """Return the factors of a PEFT model by our names.
@@ -273,13 +281,3 @@ def _peft_step(peft: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
     )
     loss.backward()
     return loss.detach()
-
-
-def main() -> None:
-    """`python -m meshtune.engine.bench.families`: print the table of docs/model-families.md."""
-    logging.set_verbosity_error()
-    print(table(compared(name) for name in (*FAMILIES, *REFUSED)))  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

@@ -97,7 +97,7 @@ def bench(
     shapes = module_shapes(backbones["float32"])
     generator = torch.Generator().manual_seed(0)
     most = initial_adapters(shapes, max(devices), workload.rank, generator)
-    batches = _random_batches(workload, max(devices), len(backbones["float32"].head), generator)
+    batches = random_batches(workload, max(devices), len(backbones["float32"].head), generator)
     targets = sorted({name.rsplit(".", 1)[1] for name in shapes})
     config = LoraConfig(
         r=workload.rank,
@@ -233,19 +233,19 @@ def _peft_run(
     workload: Workload,
 ) -> tuple[float, Tensor]:
     """Train the devices one after another with stock tools: seconds and losses (steps, devices)."""
+    peft.train()
     seconds, losses = 0.0, []
     for device in devices:
         _load(peft, adapters, device)
         batch = batches[0][:, device], batches[1][:, device]
-        took, loss = _timed(partial(_peft_steps, peft, batch, workload.rule))
+        took, loss = _timed(partial(peft_steps, peft, batch, workload.rule))
         seconds += took
         losses.append(loss)
     return seconds, torch.stack(losses, dim=1)
 
 
-def _peft_steps(peft: Any, batches: tuple[Tensor, Tensor], rule: TrainingRule) -> Tensor:
-    """The loop that the documentation of PEFT teaches."""
-    peft.train()
+def peft_steps(peft: Any, batches: tuple[Tensor, Tensor], rule: TrainingRule) -> Tensor:
+    """Train one device by the loop that the documentation of PEFT teaches; losses of the steps."""
     parameters = [parameter for parameter in peft.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=rule.learning_rate, weight_decay=rule.weight_decay)
     losses = []
@@ -273,9 +273,10 @@ def _load(peft: Any, adapters: Adapters, device: int) -> None:
             linear.lora_B["default"].weight.copy_(adapters.b[name][device])
 
 
-def _random_batches(
+def random_batches(
     workload: Workload, devices: int, vocab: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, "steps n b t"], Int[Tensor, "steps n b t"]]:
+    """Return tokens and targets of every step and device."""
     size = (workload.steps, devices, workload.batch, workload.tokens)
     tokens = torch.randint(vocab, size, generator=generator)
     targets = tokens.roll(-1, dims=-1)
