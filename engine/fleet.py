@@ -15,9 +15,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from meshtune.engine.adapters.stack import Adapters, Factor, Factors, Masks, flatten, unflatten
-from meshtune.engine.backbone.forward import fleet_gradient
-from meshtune.engine.backbone.model import Backbone
-from meshtune.engine.backbone.walk import IGNORED_TARGET
+from meshtune.engine.backbone.base import IGNORED_TARGET, Backbone
 from meshtune.engine.groups import device_groups
 from meshtune.engine.threads import side_by_side
 
@@ -306,8 +304,8 @@ def _loss_and_gradient(
     # An adapter without A is a full update (`Adapters`).
     a = unflatten(buffers.values["a"].to(backbone.dtype), like.a) if like.a else {}
     b = unflatten(buffers.values["b"].to(backbone.dtype), like.b)
-    loss, gradient = fleet_gradient(
-        backbone, *batch, a, b, rule.scaling, trained=frozenset(buffers.trained)
+    loss, gradient = backbone.gradient(
+        *batch, a, b, rule.scaling, trained=frozenset(buffers.trained)
     )
     return loss, {kind: flatten(factors).float() for kind, factors in gradient.items()}
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.exam import Exam
+from meshtune.engine.backbone.base import Backbone
 from meshtune.engine.backbone.encode import Encoded, choice_tokens, encode
-from meshtune.engine.backbone.model import Backbone, fast_precision
-from meshtune.engine.backbone.reading import prompt_inputs
+from meshtune.engine.backbone.model import fast_precision
 from meshtune.engine.backbone.spectral import Entropies, layer_densities, spectral_entropies
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.channels import Channel, build_channel
@@ -176,7 +176,7 @@ def _signatures(config: RunConfig, probe: Backbone, pools: list[Encoded]) -> Sig
         return {}
     few = [pool.rows(torch.arange(min(SIGNATURE_SAMPLES, len(pool.tokens)))) for pool in pools]
     tokens = torch.cat([pool.tokens for pool in few])
-    inputs = prompt_inputs(probe, tokens, torch.cat([pool.prompt_mask for pool in few]))
+    inputs = probe.prompt_inputs(tokens, torch.cat([pool.prompt_mask for pool in few]))
     return signatures(gate, by_device(inputs, len(pools)))
 
 
@@ -217,7 +217,7 @@ def _exam(
         choices=choice_tokens(samples, tokenizer),
         task=torch.arange(len(tasks)).repeat_interleave(count),
         prompt=encoded.prompt_mask,
-        inputs=prompt_inputs(probe, encoded.tokens, encoded.prompt_mask),
+        inputs=probe.prompt_inputs(encoded.tokens, encoded.prompt_mask),
     )
 
 

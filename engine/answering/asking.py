@@ -13,9 +13,7 @@ from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.exam import Exam, Sheet
 from meshtune.engine.answering.gating import blended
 from meshtune.engine.answering.library_gate import LibraryGate, TokenGate
-from meshtune.engine.backbone.experts import TopRanks, forward_experts
-from meshtune.engine.backbone.forward import forward
-from meshtune.engine.backbone.model import Backbone
+from meshtune.engine.backbone.base import Backbone, TopRanks
 from meshtune.engine.methods.rules import Bank
 from meshtune.engine.threads import side_by_side
 
@@ -111,8 +109,7 @@ def _blended_part(
     else:
         prompt = sheet.exam.prompt[rows, : part.tokens.shape[1]]
         weights = TokenGate(gate, gate.right[rows], prompt)
-    logits = forward_experts(
-        backbone,
+    logits = backbone.blended(
         part.tokens,
         gate.experts,
         weights,
@@ -160,8 +157,7 @@ def _one_expert_each(
     """Marks of lines of questions with one expert per line."""
     part = sheet.part(pairs[:, :, 0].flatten())
     lines = pairs.shape[:2]
-    logits = forward(
-        backbone,
+    logits = backbone.logits(
         part.tokens.unflatten(0, lines),
         select(experts, pairs[:, 0, 1]),
         scaling,
@@ -184,7 +180,7 @@ def _mixed_experts(
         {name: value[pairs[:, column[name]]] for name, value in experts.a.items()},
         {name: value[pairs[:, column[name]]] for name, value in experts.b.items()},
     )
-    logits = forward(backbone, part.tokens[:, None], each, scaling, part.places[:, None])
+    logits = backbone.logits(part.tokens[:, None], each, scaling, part.places[:, None])
     return part.marks(logits[:, 0])
 
 

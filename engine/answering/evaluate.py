@@ -16,8 +16,7 @@ from meshtune.engine.answering.gating import (
     blended,
 )
 from meshtune.engine.answering.library_gate import LibraryGate
-from meshtune.engine.backbone.model import Backbone
-from meshtune.engine.backbone.walk import IGNORED_TARGET
+from meshtune.engine.backbone.base import IGNORED_TARGET, Backbone
 from meshtune.engine.methods.rules import Bank
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from meshtune.engine.backbone.walk import IGNORED_TARGET
+from meshtune.engine.backbone.base import IGNORED_TARGET
 
 
 @dataclass(frozen=True)

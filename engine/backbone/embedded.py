@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file
 
-from meshtune.engine.backbone.model import Backbone, LlamaFacts, backbone_from_weights
+from meshtune.engine.backbone.llama import Llama, LlamaFacts, backbone_from_weights
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.errors import AssetMissing
 
@@ -20,7 +20,7 @@ def embedded_folder() -> Path:
     return Path(__file__).parent / "weights"
 
 
-def embedded_backbone(dtype: torch.dtype = torch.float32) -> Backbone:
+def embedded_backbone(dtype: torch.dtype = torch.float32) -> Llama:
     """The frozen base model as training reads it, equal to the bit to that of transformers.
 
     It is read without transformers: importing what that needs takes longer than all else that a

@@ -1,33 +1,20 @@
 """A gated sum of experts on the frozen model."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.backbone.model import Backbone, Projection, fold_gain, frozen_outputs
+from meshtune.engine.backbone.base import Gates, TopRanks
+from meshtune.engine.backbone.model import LlamaWeights, Projection, fold_gain, frozen_outputs
 from meshtune.engine.backbone.walk import Scored, by_sequence, hidden_states, logits_of, rotation_of
 from meshtune.engine.errors import ConfigMismatch
 
-# Weights of k experts by module, from the input of the named modules, which they share.
-TokenGate = Callable[[tuple[str, ...], Float[Tensor, "s d_in"]], dict[str, Float[Tensor, "s k"]]]
-Gates = Float[Tensor, "m k"] | dict[str, Float[Tensor, "m k"]] | TokenGate
-
-
-@dataclass(frozen=True)
-class TopRanks:
-    """How many coordinates of z = concat_k g_k A_k x are kept, in all or within each expert."""
-
-    count: int
-    over: Literal["all", "expert"] = "all"
-
 
 def forward_experts(
-    backbone: Backbone,
+    backbone: LlamaWeights,
     tokens: Int[Tensor, "m t"],
     experts: Adapters,
     gates: Gates,
@@ -38,17 +25,7 @@ def forward_experts(
 ) -> Float[Tensor, "m s vocab"]:
     """Return the logits under a gated sum of experts: y = W0 x + scaling sum_k B_k top(g_k A_k x).
 
-    Args:
-        backbone: The frozen model.
-        tokens: Token ids of m sequences.
-        experts: Low-rank adapters whose leading axis counts the k experts.
-        gates: Weight of every expert for every sequence, one table for the whole network or one
-            per module; or a function that weighs anew for every token, from the input that
-            modules read in the model as published.
-        scaling: Factor of B A.
-        top_ranks: Keeps the largest absolute values of z = g A x of a token and module and sets
-            the others to zero (arXiv 2602.20492, Eq. 29); all are kept if None.
-        places: The s tokens of each sequence whose logits are wanted, all (s = t) if None.
+    Arguments are those of `Backbone.blended`.
 
     Raises:
         ConfigMismatch: An expert updates weights in full, so it has no A x to gate.
@@ -66,7 +43,7 @@ def forward_experts(
             parts = y[0].split(product.widths, dim=1)
             for name, part in zip(product.names, parts, strict=True):
                 if name in zs:
-                    z = _gated(zs[name], weights[name], top_ranks)
+                    z = gated(zs[name], weights[name], top_ranks)
                     b = (scaling * experts.b[name]).to(x.dtype)
                     part.addmm_(z, b.movedim(0, 1).flatten(1).T)
         return ys
@@ -105,7 +82,7 @@ def _expert_inputs(
     }
 
 
-def _gated(
+def gated(
     z: Float[Tensor, "rows k r"], weights: Float[Tensor, "_ k"], top_ranks: TopRanks | None
 ) -> Float[Tensor, "rows kr"]:
     """Return g A x, with the smaller coordinates at zero if so wanted."""

@@ -5,8 +5,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, Factor, Factors
+from meshtune.engine.backbone.base import IGNORED_TARGET
 from meshtune.engine.backbone.low_rank import Adapted
-from meshtune.engine.backbone.model import Backbone, frozen_outputs
+from meshtune.engine.backbone.model import LlamaWeights, frozen_outputs
 from meshtune.engine.backbone.steps import (
     add_normalised_gradient,
     attended_gradient,
@@ -14,7 +15,6 @@ from meshtune.engine.backbone.steps import (
     swiglu_gradient,
 )
 from meshtune.engine.backbone.walk import (
-    IGNORED_TARGET,
     Scored,
     Trace,
     by_sequence,
@@ -25,7 +25,7 @@ from meshtune.engine.backbone.walk import (
 
 
 def forward(
-    backbone: Backbone,
+    backbone: LlamaWeights,
     tokens: Int[Tensor, "n b t"],
     adapters: Adapters | None,
     scaling: float,
@@ -33,14 +33,7 @@ def forward(
 ) -> Float[Tensor, "n b s vocab"]:
     """Return the logits of every device's own sequences under its own adapter.
 
-    Attention is causal and positions count from 0, so padding belongs on the right.
-
-    Args:
-        backbone: The frozen model.
-        tokens: Token ids; row i is read by device i only.
-        adapters: A and B of the same modules for n devices, or None for the frozen model.
-        scaling: Factor of B A, alpha / r in LoRA.
-        places: The s tokens of each sequence whose logits are wanted, all (s = t) if None.
+    Arguments are those of `Backbone.logits`.
     """
     s = tokens.shape[2] if places is None else places.shape[2]
     project = frozen_outputs if adapters is None else Adapted(adapters.a, adapters.b, scaling)
@@ -50,7 +43,7 @@ def forward(
 
 
 def fleet_loss(
-    backbone: Backbone,
+    backbone: LlamaWeights,
     tokens: Int[Tensor, "n b t"],
     targets: Int[Tensor, "n b t"],
     a: Factors,
@@ -59,14 +52,7 @@ def fleet_loss(
 ) -> Float[Tensor, " n"]:
     """Return each device's mean cross-entropy over its scored tokens, in float32.
 
-    Args:
-        backbone: The frozen model.
-        tokens: Token ids; row i is read by device i only.
-        targets: Next token of every position, or -100 where none is scored. A device without any
-            scored token has loss 0.
-        a: Factor A of the adapted modules.
-        b: Factor B of the same modules.
-        scaling: Factor of B A.
+    Arguments are those of `Backbone.gradient`.
     """
     scored = Scored.of(targets)
     rotation = rotation_of(backbone, tokens)
@@ -75,7 +61,7 @@ def fleet_loss(
 
 
 def fleet_gradient(
-    backbone: Backbone,
+    backbone: LlamaWeights,
     tokens: Int[Tensor, "n b t"],
     targets: Int[Tensor, "n b t"],
     a: Factors,
@@ -114,7 +100,7 @@ def fleet_gradient(
 
 
 def _loss_and_slope(
-    backbone: Backbone, hidden: Float[Tensor, "n s d"], scored: Scored
+    backbone: LlamaWeights, hidden: Float[Tensor, "n s d"], scored: Scored
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n s d"]]:
     """Return each device's loss and its gradient for the hidden states."""
     counted = scored.targets != IGNORED_TARGET

@@ -1,22 +1,19 @@
 """What the modules of the frozen model read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from meshtune.engine.backbone.model import Backbone, Projection, fold_gain, frozen_outputs
+from meshtune.engine.backbone.model import LlamaWeights, Projection, fold_gain, frozen_outputs
 from meshtune.engine.backbone.walk import hidden_states, rotation_of
 
 
 def prompt_inputs(
-    backbone: Backbone, tokens: Int[Tensor, "m t"], prompt_mask: Bool[Tensor, "m t"]
+    backbone: LlamaWeights, tokens: Int[Tensor, "m t"], prompt_mask: Bool[Tensor, "m t"]
 ) -> dict[str, Float[Tensor, "m d_in"]]:
-    """Return the frozen model's mean input of every module over each sequence's prompt tokens.
-
-    Modules that share an input share the tensor. A sequence without prompt tokens gives zeros.
-    """
+    """Return what `Backbone.prompt_inputs` says."""
     m, t = tokens.shape
     share = prompt_mask / prompt_mask.sum(dim=1, keepdim=True).clamp(min=1)
     means: dict[str, Tensor] = {}
@@ -33,13 +30,9 @@ def prompt_inputs(
 
 
 def layer_inputs(
-    backbone: Backbone, tokens: Int[Tensor, "m t"]
+    backbone: LlamaWeights, tokens: Int[Tensor, "m t"]
 ) -> dict[str, Float[Tensor, "m t d_in"]]:
-    """Return the frozen model's input of every module for every token, in float32.
-
-    These are the inputs x of y = W0 x in the model as published, the norm gain included. Modules
-    that share an input share the tensor. All layers are held at once: ask for few sequences.
-    """
+    """Return what `Backbone.layer_inputs` says: the norm gain is in the inputs."""
     m, t = tokens.shape
     seen: dict[str, Tensor] = {}
 
@@ -51,3 +44,16 @@ def layer_inputs(
     with torch.no_grad():
         hidden_states(backbone, tokens[None], project, rotation_of(backbone, tokens[None]))
     return seen
+
+
+def frozen_weights(backbone: LlamaWeights) -> Iterator[tuple[str, Float[Tensor, "d_out d_in"]]]:
+    """Yield each module's weight as published, without the norm gain that is folded into it."""
+    for layer in backbone.layers:
+        for projection in (layer.qkv, layer.o, layer.gate_up, layer.down):
+            gain = projection.gain
+            for product in projection.products:
+                weight = product.weight.float()
+                if gain is not None:
+                    # An input of gain 0 is 0 itself, so its weight does not count.
+                    weight = weight / torch.where(gain == 0, 1.0, gain)
+                yield from zip(product.names, weight.split(product.widths), strict=True)

@@ -1,14 +1,11 @@
 """Density per layer: more of B where the frozen layer answers a task in more directions."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Shapes
-from meshtune.engine.backbone.model import Backbone
-from meshtune.engine.backbone.reading import layer_inputs
+from meshtune.engine.backbone.base import Backbone
 
 Entropies = dict[str, Float[Tensor, " n"]]
 
@@ -110,11 +107,11 @@ def _device_entropies(
     # Only as many sequences as it takes to reach the limit.
     used = 1 + int((prompt_mask.sum(dim=1).cumsum(dim=0) < limit).sum())
     tokens, prompt_mask = tokens[:used], prompt_mask[:used]
-    inputs = layer_inputs(backbone, tokens)
+    inputs = backbone.layer_inputs(tokens)
     # Modules with one input share its R, which is the costly part.
     thin: dict[int, tuple[Tensor, Tensor]] = {}
     entropies = {}
-    for name, weight in _frozen_weights(backbone):
+    for name, weight in backbone.frozen_weights():
         shared = inputs[name]
         if id(shared) not in thin:
             x = shared[prompt_mask][:limit].double().T
@@ -122,16 +119,3 @@ def _device_entropies(
         x, r = thin[id(shared)]
         entropies[name] = spectral_entropy(torch.linalg.svdvals(weight.double() @ x @ r.T))
     return entropies
-
-
-def _frozen_weights(backbone: Backbone) -> Iterator[tuple[str, Float[Tensor, "d_out d_in"]]]:
-    """Each module's weight as published, without the norm gain that the backbone folds into it."""
-    for layer in backbone.layers:
-        for projection in (layer.qkv, layer.o, layer.gate_up, layer.down):
-            gain = projection.gain
-            for product in projection.products:
-                weight = product.weight.float()
-                if gain is not None:
-                    # An input of gain 0 is 0 itself, so its weight does not count.
-                    weight = weight / torch.where(gain == 0, 1.0, gain)
-                yield from zip(product.names, weight.split(product.widths), strict=True)

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from meshtune.engine.backbone.model import Backbone, Projection
+from meshtune.engine.backbone.base import IGNORED_TARGET
+from meshtune.engine.backbone.model import LlamaWeights, Projection
 from meshtune.engine.backbone.steps import (
     Attended,
     Rotation,
@@ -22,7 +23,6 @@ from meshtune.engine.backbone.steps import (
     swiglu,
 )
 
-IGNORED_TARGET = -100
 # Maps the input of a projection to the outputs of its products; this is what differs between
 # training, gating and probing.
 Project = Callable[[Projection, Tensor], Sequence[Tensor]]
@@ -83,7 +83,7 @@ class Scored:
 
 
 def hidden_states(
-    backbone: Backbone,
+    backbone: LlamaWeights,
     tokens: Int[Tensor, "n b t"],
     project: Project,
     rotation: Rotation,
@@ -120,7 +120,7 @@ def hidden_states(
     return x
 
 
-def logits_of(backbone: Backbone, hidden: Tensor) -> Tensor:
+def logits_of(backbone: LlamaWeights, hidden: Tensor) -> Tensor:
     return normalised(hidden.float(), backbone.norm_eps)[0] @ backbone.head.T
 
 
@@ -129,7 +129,7 @@ def by_sequence(x: Tensor, t: int) -> Float[Tensor, "n b t d"]:
     return x.view(len(x), t, -1, x.shape[-1]).transpose(1, 2)
 
 
-def rotation_of(backbone: Backbone, tokens: Int[Tensor, "n b t"]) -> Rotation:
+def rotation_of(backbone: LlamaWeights, tokens: Int[Tensor, "n b t"]) -> Rotation:
     n, _, t = tokens.shape
     return rotation_matrices(
         backbone.rotary_frequency, backbone.rotary_scaling, (n, t), backbone.dtype

@@ -15,9 +15,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from meshtune.engine.adapters.stack import Adapters, initial_adapters, module_shapes, select
+from meshtune.engine.backbone.base import IGNORED_TARGET
 from meshtune.engine.backbone.embedded import embedded_folder
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama
-from meshtune.engine.backbone.walk import IGNORED_TARGET
+from meshtune.engine.backbone.llama import Llama, backbone_from_llama
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ def bench(
     shapes = module_shapes(backbones["float32"])
     generator = torch.Generator().manual_seed(0)
     most = initial_adapters(shapes, max(devices), workload.rank, generator)
-    batches = _random_batches(workload, max(devices), len(backbones["float32"].head), generator)
+    batches = random_batches(workload, max(devices), len(backbones["float32"].head), generator)
     targets = sorted({name.rsplit(".", 1)[1] for name in shapes})
     config = LoraConfig(
         r=workload.rank,
@@ -147,7 +147,7 @@ def as_json(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def step_flops(backbone: Backbone, workload: Workload) -> int:
+def step_flops(backbone: Llama, workload: Workload) -> int:
     """Return the multiplications and additions in the matrix products of one device's step.
 
     Frozen weights: forward and the gradient of the input (2 + 2 per weight and token), which the
@@ -169,7 +169,7 @@ def step_flops(backbone: Backbone, workload: Workload) -> int:
 
 
 def _rows(
-    backbones: dict[Precision, Backbone],
+    backbones: dict[Precision, Llama],
     peft: Any,
     adapters: Adapters,
     batches: tuple[Tensor, Tensor],
@@ -233,19 +233,19 @@ def _peft_run(
     workload: Workload,
 ) -> tuple[float, Tensor]:
     """Train the devices one after another with stock tools: seconds and losses (steps, devices)."""
+    peft.train()
     seconds, losses = 0.0, []
     for device in devices:
         _load(peft, adapters, device)
         batch = batches[0][:, device], batches[1][:, device]
-        took, loss = _timed(partial(_peft_steps, peft, batch, workload.rule))
+        took, loss = _timed(partial(peft_steps, peft, batch, workload.rule))
         seconds += took
         losses.append(loss)
     return seconds, torch.stack(losses, dim=1)
 
 
-def _peft_steps(peft: Any, batches: tuple[Tensor, Tensor], rule: TrainingRule) -> Tensor:
-    """The loop that the documentation of PEFT teaches."""
-    peft.train()
+def peft_steps(peft: Any, batches: tuple[Tensor, Tensor], rule: TrainingRule) -> Tensor:
+    """Train one device by the loop that the documentation of PEFT teaches; losses of the steps."""
     parameters = [parameter for parameter in peft.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=rule.learning_rate, weight_decay=rule.weight_decay)
     losses = []
@@ -273,9 +273,10 @@ def _load(peft: Any, adapters: Adapters, device: int) -> None:
             linear.lora_B["default"].weight.copy_(adapters.b[name][device])
 
 
-def _random_batches(
+def random_batches(
     workload: Workload, devices: int, vocab: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, "steps n b t"], Int[Tensor, "steps n b t"]]:
+    """Return tokens and targets of every step and device."""
     size = (workload.steps, devices, workload.batch, workload.tokens)
     tokens = torch.randint(vocab, size, generator=generator)
     targets = tokens.roll(-1, dims=-1)
@@ -284,7 +285,7 @@ def _random_batches(
     return tokens, targets
 
 
-def _gemm_operands(backbone: Backbone, workload: Workload) -> Iterator[tuple[Tensor, Tensor]]:
+def _gemm_operands(backbone: Llama, workload: Workload) -> Iterator[tuple[Tensor, Tensor]]:
     tokens = workload.gemm_devices * workload.batch * workload.tokens
     layer = backbone.layers[0]
     for projection in (layer.qkv, layer.o, layer.gate_up, layer.down):
@@ -293,7 +294,7 @@ def _gemm_operands(backbone: Backbone, workload: Workload) -> Iterator[tuple[Ten
             yield torch.ones(tokens, len(weight), dtype=weight.dtype), weight
 
 
-def _gemm_seconds(backbone: Backbone, workload: Workload) -> float:
+def _gemm_seconds(backbone: Llama, workload: Workload) -> float:
     """Return the time of one layer's base products for some devices, each straight after itself."""
     operands = [(x, w, x @ w) for x, w in _gemm_operands(backbone, workload)]
     began = time.perf_counter()
@@ -303,5 +304,5 @@ def _gemm_seconds(backbone: Backbone, workload: Workload) -> float:
     return (time.perf_counter() - began) / GEMM_REPEATS
 
 
-def _gemm_flops(backbone: Backbone, workload: Workload) -> int:
+def _gemm_flops(backbone: Llama, workload: Workload) -> int:
     return sum(2 * x.numel() * w.shape[1] for x, w in _gemm_operands(backbone, workload))

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 
 def bench(
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Time a model by hand, the generic way and by PEFT."),
+    ] = None,
+    families: Annotated[
+        bool, typer.Option("--families", help="Compare families of models with stock PEFT.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the rows as JSON.")
     ] = None,
@@ -31,6 +38,9 @@ def bench(
     from meshtune.engine.bench import air, fleet
 
     _load_silently()
+    if model is not None or families:
+        print(_model_table(model) if model is not None else _family_table())
+        return
     with opened(json_file) as sink:
         air_rows = air.bench_air()
         if sink is not sys.stdout:
@@ -43,6 +53,24 @@ def bench(
             found = {"air": air.as_json(air_rows), "fleet": fleet.as_json(fleet_rows)}
             json.dump(found, sink, indent=1)
             sink.write("\n")
+
+
+def _model_table(folder: Path) -> str:
+    from meshtune.engine.bench.ways import bench_model, way_table
+    from meshtune.engine.errors import ConfigMismatch
+
+    if not (folder / "config.json").is_file():
+        raise Refused(f"{folder} is no model folder: it has no config.json")
+    try:
+        return way_table(bench_model(folder))
+    except ConfigMismatch as error:
+        raise Refused(str(error)) from error
+
+
+def _family_table() -> str:
+    from meshtune.engine.bench.families import every_family, table
+
+    return table(every_family())
 
 
 def reproduce(  # noqa: PLR0913 - one per option

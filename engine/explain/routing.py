@@ -10,7 +10,6 @@ from torch import Tensor
 from meshtune.engine.answering.gating import centred_cosines
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
 from meshtune.engine.backbone.encode import encode
-from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.config import TASK_NAMES, TaskName
 from meshtune.engine.tasks import TASKS
 from meshtune.engine.tasks.base import test_samples as held_out_samples, train_samples
@@ -74,7 +73,7 @@ def _inputs(
         parts = []
         for drawn in (asked, learned):
             encoded = encode([each for name in TASK_NAMES for each in drawn[name]], tokenizer)
-            parts.append(prompt_inputs(probe, encoded.tokens, encoded.prompt_mask)[module])
+            parts.append(probe.prompt_inputs(encoded.tokens, encoded.prompt_mask)[module])
     prototypes = parts[1].unflatten(0, (len(TASK_NAMES), LEARNED)).mean(dim=1)
     prompts = tuple(each.prompt for name in TASK_NAMES for each in asked[name])
     tasks = tuple(name for name in TASK_NAMES for _ in range(PROMPTS))

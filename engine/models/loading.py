@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from meshtune.engine.backbone.base import Backbone
 from meshtune.engine.backbone.embedded import embedded_backbone
-from meshtune.engine.backbone.forward import forward
-from meshtune.engine.backbone.model import Backbone, LlamaFacts, backbone_from_weights
+from meshtune.engine.backbone.llama import LlamaFacts, backbone_from_weights
 from meshtune.engine.config import Model
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.models.door import check_model, facts_of, folder_of, models_folder
@@ -123,7 +123,7 @@ def _logit_error(model: Model) -> float:
     shape = (SEQUENCES, min(TOKENS, facts.context))
     tokens = torch.randint(facts.vocabulary, shape, generator=draw)
     with torch.no_grad():
-        ours = forward(_loaded(model, torch.float32), tokens[None], None, 1.0)[0]
+        ours = _loaded(model, torch.float32).logits(tokens[None], None, 1.0)[0]
         theirs = _stock(folder_of(model))(input_ids=tokens).logits
     return float((ours - theirs).abs().max())
 

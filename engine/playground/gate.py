@@ -10,9 +10,7 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.gating import BY_INPUT, Score, blended, hard_weights, score_of
-from meshtune.engine.backbone.forward import forward
-from meshtune.engine.backbone.model import Backbone
-from meshtune.engine.backbone.reading import prompt_inputs
+from meshtune.engine.backbone.base import Backbone
 from meshtune.engine.methods.gates import SIGNATURES, GateName
 from meshtune.engine.methods.rules import Bank, Gate
 
@@ -68,7 +66,7 @@ class Rule:
             return Watched(judges, self.weights)
         mask = torch.ones_like(tokens, dtype=torch.bool)
         mask[:, 0] = False  # the start token is the same for all
-        inputs = prompt_inputs(self.models.probe, tokens, mask)
+        inputs = self.models.probe.prompt_inputs(tokens, mask)
         return {name: self.weights(judge(inputs[name])) for name, judge in judges.items()}
 
     def weights(self, scores: Float[Tensor, "s k"]) -> Float[Tensor, "s k"]:
@@ -86,8 +84,7 @@ class Rule:
         if self.gate.kind != "prompt_loss" or len(self.numbers) < 2:
             return torch.zeros(1, len(self.numbers))
         k, t = len(self.numbers), tokens.shape[1]
-        logits = forward(
-            self.models.backbone,
+        logits = self.models.backbone.logits(
             tokens.expand(k, 1, t),
             self.experts,
             self.models.scaling,

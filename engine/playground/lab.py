@@ -15,9 +15,7 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.gating import BY_INPUT
-from meshtune.engine.backbone.experts import TopRanks, forward_experts
-from meshtune.engine.backbone.forward import forward
-from meshtune.engine.backbone.model import Backbone
+from meshtune.engine.backbone.base import Backbone, TopRanks
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import RunConfig, TaskName
@@ -224,7 +222,7 @@ class _Asking:
 
         def logits(tokens: Int[Tensor, "1 t"], count: int) -> Float[Tensor, "s vocab"]:
             places = _last(tokens, count)[None]
-            return forward(backbone, tokens[None], adapter, scaling, places)[0, 0]
+            return backbone.logits(tokens[None], adapter, scaling, places)[0, 0]
 
         return self._spoken(name, logits)
 
@@ -239,9 +237,9 @@ class _Asking:
         scaling, backbone = self.lab.world.rule.scaling, self.lab.world.backbone
 
         def logits(tokens: Int[Tensor, "1 t"], count: int) -> Float[Tensor, "s vocab"]:
-            return forward_experts(
-                backbone, tokens, experts, weights, scaling, places=_last(tokens, count)
-            )[0]
+            return backbone.blended(tokens, experts, weights, scaling, places=_last(tokens, count))[
+                0
+            ]
 
         return self._spoken(name, logits)
 
@@ -261,8 +259,7 @@ class _Asking:
         top = TopRanks(ranks, self.gate.top_ranks_over) if ranks else None
 
         def logits(tokens: Int[Tensor, "1 t"], count: int) -> Float[Tensor, "s vocab"]:
-            return forward_experts(
-                lab.world.backbone,
+            return lab.world.backbone.blended(
                 tokens,
                 experts,
                 gates,

@@ -22,7 +22,7 @@ from meshtune.engine.backbone.embedded import (
     load_embedded,
 )
 from meshtune.engine.backbone.encode import Encoded, choice_tokens, encode
-from meshtune.engine.backbone.model import backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
 from meshtune.engine.backbone.pretrain import (
     CHARACTERS,
     PAD,

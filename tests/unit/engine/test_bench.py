@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from meshtune.engine.backbone.model import backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
 from meshtune.engine.bench.fleet import BenchRow, Workload, as_json, bench, step_flops, table
 from tests.support.oracles import random_llama
 

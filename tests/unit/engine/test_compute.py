@@ -11,7 +11,7 @@ import pytest
 
 from meshtune.engine.backbone.embedded import embedded_tokenizer, load_embedded
 from meshtune.engine.backbone.encode import IGNORED, encode
-from meshtune.engine.backbone.model import backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
 from meshtune.engine.compute import (
     HARDWARE,
     MEASUREMENTS,

@@ -15,7 +15,7 @@ from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.evaluate import answers, evaluate, own_accuracy, prompt_weights
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.forward import forward
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama
+from meshtune.engine.backbone.llama import Llama, backbone_from_llama
 from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Bank, Gate
@@ -49,12 +49,12 @@ def llama() -> Any:
 
 
 @pytest.fixture(scope="module")
-def backbone(llama: Any) -> Backbone:
+def backbone(llama: Any) -> Llama:
     return backbone_from_llama(llama)
 
 
 @pytest.fixture(scope="module")
-def exam(backbone: Backbone) -> Exam:
+def exam(backbone: Llama) -> Exam:
     """Task 0 is multiple choice (3 options), the others have generated answers of two tokens."""
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(4, VOCAB, (QUESTIONS, LENGTH), generator=generator)
@@ -71,7 +71,7 @@ def exam(backbone: Backbone) -> Exam:
     return Exam(tokens, targets, choices, task, prompt, inputs)
 
 
-def bank_of(backbone: Backbone, gate: Gate, held: list[list[int]]) -> Bank:
+def bank_of(backbone: Llama, gate: Gate, held: list[list[int]]) -> Bank:
     """Experts with random factors, and signatures of random prompts; expert e has task e mod 3."""
     index = torch.tensor(held)
     count, rank = int(index.max()) + 1, 2

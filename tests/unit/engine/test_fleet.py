@@ -16,7 +16,7 @@ from meshtune.engine.adapters.stack import (
     module_shapes,
     select,
 )
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama
+from meshtune.engine.backbone.llama import Llama, backbone_from_llama
 from meshtune.engine.fleet import (
     OptimizerState,
     TrainingRule,
@@ -34,12 +34,12 @@ Batches = tuple[Tensor, Tensor]
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
+def backbone() -> Llama:
     return backbone_from_llama(random_llama(kv_heads=2))
 
 
 @pytest.fixture(scope="module")
-def adapters(backbone: Backbone) -> Adapters:
+def adapters(backbone: Llama) -> Adapters:
     generator = torch.Generator().manual_seed(1)
     fresh = initial_adapters(module_shapes(backbone), DEVICES, 4, generator)
     b = {k: 0.05 * torch.randn(v.shape, generator=generator) for k, v in fresh.b.items()}
@@ -103,7 +103,7 @@ def assert_near(x: Adapters, y: Adapters, atol: float = 1e-5) -> None:
     ids=["adamw", "frozen A", "frozen B", "masked B", "sgd", "sgd masked B", "no clip or warm-up"],
 )
 def test_every_device_takes_the_steps_it_would_take_alone_with_peft(
-    backbone: Backbone,
+    backbone: Llama,
     adapters: Adapters,
     batches: Batches,
     masks: Masks,
@@ -168,7 +168,7 @@ def test_bfloat16_follows_float32_within_its_rounding(adapters: Adapters, batche
 
 
 def test_two_calls_make_the_same_steps_as_one(
-    backbone: Backbone, adapters: Adapters, batches: Batches
+    backbone: Llama, adapters: Adapters, batches: Batches
 ) -> None:
     whole, whole_state, losses = train_steps(backbone, ADAMW, adapters, OptimizerState(), batches)
     first = batches[0][:2], batches[1][:2]
@@ -183,7 +183,7 @@ def test_two_calls_make_the_same_steps_as_one(
 
 
 def test_training_is_bit_equal_when_repeated(
-    backbone: Backbone, adapters: Adapters, batches: Batches
+    backbone: Llama, adapters: Adapters, batches: Batches
 ) -> None:
     first, _, losses = train_steps(backbone, ADAMW, adapters, OptimizerState(), batches)
     second, _, again = train_steps(backbone, ADAMW, adapters, OptimizerState(), batches)
@@ -192,7 +192,7 @@ def test_training_is_bit_equal_when_repeated(
 
 
 def test_inputs_are_not_changed(
-    backbone: Backbone, adapters: Adapters, batches: Batches, masks: Masks
+    backbone: Llama, adapters: Adapters, batches: Batches, masks: Masks
 ) -> None:
     before = select(adapters, range(DEVICES))
     _, state, _ = train_steps(backbone, ADAMW, adapters, OptimizerState(), batches)
@@ -207,7 +207,7 @@ def test_inputs_are_not_changed(
 
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_a_device_does_not_depend_on_the_others(
-    backbone: Backbone, adapters: Adapters, batches: Batches, size: int
+    backbone: Llama, adapters: Adapters, batches: Batches, size: int
 ) -> None:
     """Other devices and other groups change the order of additions, that is the rounding."""
     whole, _, losses = train_steps(backbone, ADAMW, adapters, OptimizerState(), batches)
@@ -224,7 +224,7 @@ def test_a_device_does_not_depend_on_the_others(
 
 
 def test_masked_entries_of_b_are_zero_from_the_first_step_on(
-    backbone: Backbone, adapters: Adapters, batches: Batches, masks: Masks
+    backbone: Llama, adapters: Adapters, batches: Batches, masks: Masks
 ) -> None:
     _, dense, _ = train_steps(backbone, ADAMW, adapters, OptimizerState(), batches)
     after, state, _ = train_steps(backbone, ADAMW, adapters, dense, batches, masks=masks)
@@ -236,7 +236,7 @@ def test_masked_entries_of_b_are_zero_from_the_first_step_on(
 
 
 def test_a_frozen_factor_keeps_its_values_and_moments(
-    backbone: Backbone, adapters: Adapters, batches: Batches
+    backbone: Llama, adapters: Adapters, batches: Batches
 ) -> None:
     after, state, _ = train_steps(
         backbone, ADAMW, adapters, OptimizerState(), batches, trained=frozenset("b")
@@ -255,14 +255,14 @@ def test_a_frozen_factor_keeps_its_values_and_moments(
     torch.testing.assert_close(step.max(), torch.tensor(1e-2), rtol=0.01, atol=0.0)
 
 
-def test_sgd_keeps_no_moments(backbone: Backbone, adapters: Adapters, batches: Batches) -> None:
+def test_sgd_keeps_no_moments(backbone: Llama, adapters: Adapters, batches: Batches) -> None:
     _, state, _ = train_steps(backbone, SGD, adapters, OptimizerState(), batches)
     assert state.m == state.v == Adapters({}, {})
     assert state.step == STEPS
 
 
 def test_devices_without_any_scored_token_stand_still(
-    backbone: Backbone, adapters: Adapters, batches: Batches
+    backbone: Llama, adapters: Adapters, batches: Batches
 ) -> None:
     unscored = torch.full_like(batches[1], -100)
     calm = replace(ADAMW, weight_decay=0.0)
@@ -274,7 +274,7 @@ def test_devices_without_any_scored_token_stand_still(
 
 
 def test_padding_after_the_last_scored_token_changes_nothing(
-    backbone: Backbone, adapters: Adapters, batches: Batches
+    backbone: Llama, adapters: Adapters, batches: Batches
 ) -> None:
     tokens, targets = (
         torch.nn.functional.pad(part, (0, 5), value=value)
@@ -293,7 +293,7 @@ class Stopped(Exception):
 
 
 def test_stop_is_asked_in_the_callers_thread_before_every_step_of_every_group(
-    backbone: Backbone, adapters: Adapters, batches: Batches
+    backbone: Llama, adapters: Adapters, batches: Batches
 ) -> None:
     threads = []
     train_steps(
@@ -309,7 +309,7 @@ def test_stop_is_asked_in_the_callers_thread_before_every_step_of_every_group(
 
 
 def test_stop_ends_the_training_and_leaves_the_thread_count_as_it_was(
-    backbone: Backbone, adapters: Adapters, batches: Batches
+    backbone: Llama, adapters: Adapters, batches: Batches
 ) -> None:
     before = torch.get_num_threads()
     asked = 0
@@ -327,7 +327,7 @@ def test_stop_ends_the_training_and_leaves_the_thread_count_as_it_was(
 
 
 def test_an_error_in_a_group_reaches_the_caller(
-    backbone: Backbone, adapters: Adapters, batches: Batches
+    backbone: Llama, adapters: Adapters, batches: Batches
 ) -> None:
     with pytest.raises(IndexError):
         train_steps(backbone, ADAMW, adapters, OptimizerState(), (batches[0] + VOCAB, batches[1]))

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, initial_adapters, module_shapes, select
-from meshtune.engine.backbone.experts import TopRanks, forward_experts, largest_kept
+from meshtune.engine.backbone.base import TopRanks
+from meshtune.engine.backbone.experts import forward_experts, largest_kept
 from meshtune.engine.backbone.forward import fleet_gradient, fleet_loss, forward
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama, fast_precision
+from meshtune.engine.backbone.llama import Llama, backbone_from_llama
+from meshtune.engine.backbone.model import fast_precision
 from meshtune.engine.backbone.reading import prompt_inputs
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.methods.rules import Gate
@@ -20,7 +22,7 @@ from tests.support.oracles import hook_inputs, peft_model, random_llama
 VOCAB = 50
 
 
-def drawn_adapters(backbone: Backbone, devices: int, rank: int = 3) -> Adapters:
+def drawn_adapters(backbone: Llama, devices: int, rank: int = 3) -> Adapters:
     """Adapters with a B that is not zero, so that every term counts."""
     generator = torch.Generator().manual_seed(1)
     fresh = initial_adapters(module_shapes(backbone), devices, rank, generator)

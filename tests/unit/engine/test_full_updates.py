@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters, flatten
 from meshtune.engine.backbone.forward import fleet_gradient, fleet_loss, forward
-from meshtune.engine.backbone.model import Backbone, backbone_from_llama
+from meshtune.engine.backbone.llama import Llama, backbone_from_llama
 from meshtune.engine.fleet import OptimizerState, TrainingRule, train_steps
 from meshtune.engine.methods.full_gossip.config import FullGossip
 from meshtune.engine.methods.full_gossip.rules import FullGossipRules
@@ -19,12 +19,12 @@ from tests.support.oracles import random_llama
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
+def backbone() -> Llama:
     return backbone_from_llama(random_llama(kv_heads=2))
 
 
 @pytest.fixture(scope="module")
-def full(backbone: Backbone) -> Adapters:
+def full(backbone: Llama) -> Adapters:
     generator = torch.Generator().manual_seed(1)
     return Adapters(
         {},
@@ -65,7 +65,7 @@ def test_a_full_update_gives_the_logits_of_the_model_with_changed_weights(full: 
 
 
 def test_a_full_update_is_an_adapter_whose_a_is_the_identity(
-    backbone: Backbone, full: Adapters
+    backbone: Llama, full: Adapters
 ) -> None:
     tokens, targets = (part[0] for part in questions(1))
     product = with_identity(full)
@@ -82,7 +82,7 @@ def test_a_full_update_is_an_adapter_whose_a_is_the_identity(
 
 
 def test_full_updates_train_like_products_with_the_identity(
-    backbone: Backbone, full: Adapters
+    backbone: Llama, full: Adapters
 ) -> None:
     rule = TrainingRule(optimizer="sgd", learning_rate=0.3, clip_norm=0.5, scaling=7.0)
     batches = questions(4)
@@ -104,7 +104,7 @@ def test_full_updates_train_like_products_with_the_identity(
     assert not torch.equal(flatten(result.b), flatten(full.b))
 
 
-def test_adamw_lowers_the_loss_of_full_updates_and_resumes_to_the_bit(backbone: Backbone) -> None:
+def test_adamw_lowers_the_loss_of_full_updates_and_resumes_to_the_bit(backbone: Llama) -> None:
     setup = replace(setup_of([0, 1, 2]), shapes=dict(backbone.shapes))
     method = FullGossipRules(setup, FullGossip())
     start, _ = method.start()

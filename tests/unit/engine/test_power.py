@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meshtune.engine.backbone.embedded import load_embedded
-from meshtune.engine.backbone.model import backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
 from meshtune.engine.channels import Radio, build_channel
 from meshtune.engine.config import Model, RunConfig
 from meshtune.engine.costs import method_costs

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import LlamaForCausalLM
 
-from meshtune.engine.backbone.model import backbone_from_llama
+from meshtune.engine.backbone.llama import backbone_from_llama
 from meshtune.engine.backbone.reading import layer_inputs
 from meshtune.engine.backbone.spectral import (
     layer_densities,
