@@ -69,6 +69,7 @@ SLOW = {
     "tests/unit/engine/test_divergence.py",
     "tests/unit/engine/test_dry_run.py",
     "tests/unit/engine/test_evaluate.py",
+    "tests/unit/engine/test_generic_world.py",
     "tests/unit/engine/test_ledger.py",
     "tests/unit/engine/test_playground.py",
     "tests/unit/engine/test_preset_bits.py",
@@ -89,7 +90,7 @@ UNCHECKED = {
     ),
     *(
         f"tests/unit/engine/test_{name}.py"
-        for name in ("playground", "preset_bits", "push_sum", "radio", "relevance")
+        for name in ("generic_world", "playground", "preset_bits", "push_sum", "radio", "relevance")
     ),
 }
 
