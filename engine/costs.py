@@ -10,6 +10,7 @@ from meshtune.engine.methods.registry import METHODS
 from meshtune.engine.methods.terms import Costs, Terms
 from meshtune.engine.models.door import facts_of
 from meshtune.engine.models.facts import Facts
+from meshtune.engine.models.measured import Measured
 from meshtune.engine.shares import samples_per_device
 from meshtune.engine.weights import MixingRule
 
@@ -20,7 +21,7 @@ def method_costs(config: c.RunConfig) -> Costs:
 
 
 @lru_cache(maxsize=64)  # asked for in every round of a plan
-def _method_costs(config: c.RunConfig, _model: Facts) -> Costs:
+def _method_costs(config: c.RunConfig, _model: Facts | Measured) -> Costs:
     costs: Costs = METHODS[config.method.kind].load_costs()(config.method, terms(config))
     return costs
 

@@ -99,9 +99,7 @@ def _activations(config: c.RunConfig) -> float:
     per_device = config.training.batch_size * lengths.longest
     groups = device_groups(fleet.devices, per_device)
     at_once = min(len(groups), os.cpu_count() or 1) * (groups[0].stop - groups[0].start)
-    queries, keys = facts.heads * facts.head_size, facts.kv_heads * facts.head_size
-    kept = 4 * facts.width + 2 * (queries + 2 * keys) + 3 * facts.inner
-    kept += facts.heads * lengths.longest  # attention
+    kept = facts.kept + facts.heads * lengths.longest  # attention
     layers = VALUE * at_once * per_device * facts.layers * kept
     scored = max(LOGIT_COPIES * at_once * config.training.batch_size, ROWS_ASKED)
     return float(layers + VALUE * scored * lengths.answer * facts.vocabulary)

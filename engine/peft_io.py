@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from meshtune.engine.config import Adapter, RunConfig
-from meshtune.engine.errors import CheckpointError
+from meshtune.engine.errors import AssetMissing, CheckpointError
+from meshtune.engine.models.door import facts_of
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -87,10 +88,28 @@ def _folders(file: Any, config: RunConfig) -> Iterator[dict[str, bytes]]:
     }
     if {values.get_shape()[0] for values in slices.values()} != {config.fleet.devices}:
         raise ValueError(f"it is not of {config.fleet.devices} devices")
+    known, turned = _layers_of(config)
+    paths = {module: known.get(module) or _path_in_a_llama(module) for module in modules}
     for device in range(config.fleet.devices):
         held = {name: np.array(values[device]) for name, values in slices.items()}
         made = _low_rank(held, modules, config.adapter) if low_rank else _full(held, modules)
-        yield _files(*made, base=config.model.path or None)
+        factors, told = made
+        told |= {"base_model_name_or_path": config.model.path or None, "fan_in_fan_out": turned}
+        yield _files(factors, told, paths)
+
+
+def _layers_of(config: RunConfig) -> tuple[dict[str, str], bool]:
+    """Paths in the model of transformers and whether it has weights transposed, if it is here."""
+    try:
+        facts = facts_of(config.model)
+    except AssetMissing:
+        return {}, False
+    return facts.paths, facts.transposed
+
+
+def _path_in_a_llama(module: str) -> str:
+    layer, _, linear = module.rpartition(".")
+    return f"model.{layer}.{'self_attn' if linear in ATTENTION else 'mlp'}.{linear}"
 
 
 Made = tuple[dict[str, tuple[Matrix, Matrix]], dict[str, Any]]  # factors, and what PEFT is told
@@ -116,24 +135,22 @@ def _full(held: dict[str, Matrix], modules: list[str]) -> Made:
 
 
 def _files(
-    factors: dict[str, tuple[Matrix, Matrix]], shape: dict[str, Any], base: str | None
+    factors: dict[str, tuple[Matrix, Matrix]],
+    told: dict[str, Any],
+    paths: dict[str, str],
 ) -> dict[str, bytes]:
     config = {
-        "base_model_name_or_path": base,
         "bias": "none",
-        "fan_in_fan_out": False,
         "inference_mode": True,
         "init_lora_weights": True,
         "lora_dropout": 0.0,
         "peft_type": "LORA",
-        "target_modules": sorted({module.rpartition(".")[2] for module in factors}),
+        "target_modules": sorted({path.rpartition(".")[2] for path in paths.values()}),
         "task_type": "CAUSAL_LM",
-    } | shape
+    } | told
     weights = {}
     for module, (a, b) in factors.items():
-        layer, _, linear = module.rpartition(".")
-        part = "self_attn" if linear in ATTENTION else "mlp"
-        path = f"base_model.model.model.{layer}.{part}.{linear}"
+        path = f"base_model.model.{paths[module]}"
         weights[f"{path}.lora_A.weight"] = np.ascontiguousarray(a)
         weights[f"{path}.lora_B.weight"] = np.ascontiguousarray(b)
     return {

@@ -153,10 +153,10 @@ class Family:
     refused: str | None = None
 
 
-def tiny_model(family: str) -> Any:
+def tiny_model(family: str, vocabulary: int = VOCAB) -> Any:
     """Return a random model of a family in evaluation mode, the same at every call."""
     sizes = {**FAMILIES, **REFUSED}[family]
-    known = {"vocab_size": VOCAB, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    known = {"vocab_size": vocabulary, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = AutoConfig.for_model(family, **known, **sizes)
     with torch.random.fork_rng():
         torch.manual_seed(1)

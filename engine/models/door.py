@@ -11,8 +11,9 @@ from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.config import Model
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.inputs import state_folder
-from meshtune.engine.models.facts import Facts, facts_in
-from meshtune.engine.models.files import check_weights, sha256_of
+from meshtune.engine.models.facts import Facts, NotByHand, facts_in
+from meshtune.engine.models.files import check_shards, check_weights, sha256_of
+from meshtune.engine.models.measured import Measured, measured_in
 
 EMBEDDED = Model()
 
@@ -20,6 +21,11 @@ EMBEDDED = Model()
 def models_folder() -> Path:
     """Where fetched models lie, and those that a config names without a whole path."""
     return state_folder() / "models"
+
+
+def checked_folder() -> Path:
+    """Where is kept what is known of models from outside."""
+    return models_folder() / ".checked"
 
 
 def folder_of(model: Model) -> Path:
@@ -39,7 +45,7 @@ def folder_of(model: Model) -> Path:
             return _fetched(model.path.strip())
 
 
-def facts_of(model: Model) -> Facts:
+def facts_of(model: Model) -> Facts | Measured:
     """Sizes of the model, from its config.json alone.
 
     Raises:
@@ -52,7 +58,10 @@ def facts_of(model: Model) -> Facts:
             "the embedded model has no config.json; reinstall the package, or make the model with "
             "python -m meshtune.engine.backbone.pretrain"
         )
-    return facts_in(folder)
+    try:
+        return facts_in(folder)
+    except NotByHand:
+        return measured_in(folder, checked_folder())
 
 
 def tokenizer_of(model: Model) -> Tokenizer:
@@ -79,8 +88,11 @@ def check_model(model: Model) -> None:
         AssetMissing: a file is not on this disk.
         ConfigMismatch: it is damaged, or of a kind that the lab does not compute.
     """
-    folder = folder_of(model)
-    check_weights(folder, facts_of(model))
+    folder, facts = folder_of(model), facts_of(model)
+    if isinstance(facts, Facts):
+        check_weights(folder, facts)
+    else:
+        check_shards(folder)  # their names are for transformers to know
     tokenizer_of(model)
     if model.sha256 and model.sha256 != (found := sha256_of(folder)):
         raise AssetMissing(

@@ -1,4 +1,4 @@
-"""What the config.json of a model says, and which models the lab computes rightly."""
+"""What the config.json of a model says, and which models are computed by hand."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from meshtune.engine.errors import AssetMissing, ConfigMismatch
 
 CONFIG_FILE = "config.json"
 JSON_BYTES_MAX = 2**24
-FAMILIES = {"llama": "Llama", "mistral": "Mistral"}  # compared with transformers by tests
+FAMILIES = {"llama": "Llama", "mistral": "Mistral"}  # by hand; compared with transformers by tests
 ROTARY = ("default", "linear", "llama3", "yarn")  # others depend on the length of the sequence
 MOST = 2**24
 
@@ -35,9 +35,12 @@ class _Told(BaseModel):
     tie_word_embeddings: bool = False
     attention_bias: bool = False
     mlp_bias: bool = False
-    quantization_config: Any = None
     rope_parameters: dict[str, Any] | None = None
     rope_scaling: dict[str, Any] | None = None
+
+
+class NotByHand(Exception):
+    """The model is of a kind that the hand-written path does not compute."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Facts:
     context: int
     norm_eps: float
     tied: bool
+
+    @property
+    def transposed(self) -> bool:
+        """Whether linear layers hold their weights as d_in x d_out."""
+        return False
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -80,10 +88,25 @@ class Facts:
                 found[f"model.layers.{index}.{name}.weight"] = shape
         return found
 
+    @cached_property
+    def paths(self) -> dict[str, str]:
+        """Where in the model of transformers each of these layers is."""
+        return {
+            f"layers.{index}.{name.split('.')[1]}": f"model.layers.{index}.{name}"
+            for index in range(self.layers)
+            for name in self._linears
+        }
+
     @property
     def parameters(self) -> int:
         """How many values the weights are."""
         return sum(map(prod, self.tensors.values()))
+
+    @property
+    def kept(self) -> int:
+        """Values that the backward reads of a token in a layer, those of attention left out."""
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        return 4 * self.width + 2 * (queries + 2 * keys) + 3 * self.inner
 
     @property
     def head_weights(self) -> int:
@@ -109,7 +132,8 @@ def facts_in(folder: Path) -> Facts:
 
     Raises:
         AssetMissing: there is no folder, or no config.json in it.
-        ConfigMismatch: the model is of a kind that the lab does not compute.
+        ConfigMismatch: the file is damaged, or asks for what cannot be.
+        NotByHand: the model is none that the hand-written path computes.
     """
     path = folder / CONFIG_FILE
     if not folder.is_dir():
@@ -124,15 +148,22 @@ def facts_in(folder: Path) -> Facts:
 @lru_cache(maxsize=32)  # a plan asks for every round; a file that was written anew is read anew
 def _facts_of(path: Path, _written_ns: int) -> Facts:
     tree = json_in(path)
-    family = _family(path, tree)
+    if tree.get("quantization_config") is not None:
+        raise ConfigMismatch(
+            f"{path.parent} is quantised, and the lab reads plain weights; choose another model"
+        )
+    family = str(tree.get("model_type", ""))
+    if family not in FAMILIES:
+        raise NotByHand
     try:
         told = _Told.model_validate(tree)
     except ValidationError as error:
         field, sentence = plain_errors(error.errors())[0]
         raise ConfigMismatch(f"{path}: {field} {sentence}") from error
-    odd = _odd(told, tree, family)
-    if odd:
-        raise ConfigMismatch(f"{path.parent} {odd}; choose another model")
+    if impossible := _impossible(told):
+        raise ConfigMismatch(f"{path.parent} {impossible}; choose another model")
+    if _odd(told, tree, family):
+        raise NotByHand
     heads = told.num_attention_heads
     return Facts(
         family=FAMILIES[family],
@@ -166,36 +197,21 @@ def json_in(path: Path) -> dict[str, Any]:
     return found
 
 
-def _family(path: Path, tree: dict[str, Any]) -> str:
-    kind = str(tree.get("model_type", ""))[:40]
-    if kind not in FAMILIES:
-        names = tree.get("architectures")
-        shown = f" ({str(names[0])[:60]})" if isinstance(names, list) and names else ""
-        known = " and ".join(FAMILIES.values())
-        raise ConfigMismatch(
-            f"{path.parent} holds a model of the family {kind or 'unknown'!r}{shown}, and the lab "
-            f"computes {known} models; choose one of these"
-        )
-    return kind
+def _impossible(told: _Told) -> str | None:
+    """What no model can be."""
+    heads, kv_heads = told.num_attention_heads, told.num_key_value_heads or 1
+    if heads % kv_heads:
+        return f"has {heads} heads for {kv_heads} heads of keys"
+    if told.head_dim is None and told.hidden_size % heads:
+        return f"has a width of {told.hidden_size}, which {heads} heads cannot share"
+    return None
 
 
-def _odd(told: _Told, tree: dict[str, Any], family: str) -> str | None:
-    """What of the model the lab would compute wrongly."""
+def _odd(told: _Told, tree: dict[str, Any], family: str) -> bool:
+    """Whether the model has what the hand-written path would compute wrongly."""
     scaling = told.rope_parameters or told.rope_scaling or {}
     rotary = scaling.get("rope_type", scaling.get("type", "default"))
-    heads, kv_heads = told.num_attention_heads, told.num_key_value_heads or 1
     # What transformers takes for a Mistral that says nothing has a window.
     windowed = family == "mistral" and tree.get("sliding_window", 4096) is not None
-    checks = (
-        (told.quantization_config is not None, "is quantised, and the lab reads plain weights"),
-        (told.attention_bias or told.mlp_bias, "has biases, which the lab does not compute"),
-        (told.hidden_act != "silu", f"has the activation {told.hidden_act[:40]!r} and not 'silu'"),
-        (rotary not in ROTARY, f"has rotary positions of the kind {str(rotary)[:40]!r}"),
-        (windowed, "attends within a sliding window, which the lab does not compute"),
-        (bool(heads % kv_heads), f"has {heads} heads for {kv_heads} heads of keys"),
-        (
-            told.head_dim is None and bool(told.hidden_size % heads),
-            f"has a width of {told.hidden_size}, which {heads} heads cannot share",
-        ),
-    )
-    return next((sentence for wrong, sentence in checks if wrong), None)
+    biased = told.attention_bias or told.mlp_bias
+    return biased or told.hidden_act != "silu" or rotary not in ROTARY or windowed

@@ -48,9 +48,7 @@ def check_weights(folder: Path, facts: Facts) -> None:
         AssetMissing: a file or a tensor is not there.
         ConfigMismatch: a file is damaged, or a tensor is one too many or of another shape.
     """
-    found: dict[str, tuple[int, ...]] = {}
-    for path in weight_files(folder):
-        found |= _shapes_in(path)
+    found = check_shards(folder)
     for name, shape in facts.tensors.items():
         if name not in found:
             raise AssetMissing(f"the weights in {folder} have no {name}; copy the model again")
@@ -66,6 +64,19 @@ def check_weights(folder: Path, facts: Facts) -> None:
                 f"the weights in {folder} have {name}, which no {facts.family} model has; choose "
                 "another model"
             )
+
+
+def check_shards(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor that the files hold, by name; no value is read.
+
+    Raises:
+        AssetMissing: a file is not there.
+        ConfigMismatch: a file is damaged.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for path in weight_files(folder):
+        found |= _shapes_in(path)
+    return found
 
 
 def sha256_of(folder: Path) -> str:

@@ -15,8 +15,9 @@ from meshtune.engine.backbone.base import Backbone
 from meshtune.engine.backbone.embedded import embedded_backbone
 from meshtune.engine.backbone.llama import LlamaFacts, backbone_from_weights
 from meshtune.engine.config import Model
-from meshtune.engine.errors import ConfigMismatch
-from meshtune.engine.models.door import check_model, facts_of, folder_of, models_folder
+from meshtune.engine.errors import AssetMissing, ConfigMismatch
+from meshtune.engine.models.door import check_model, checked_folder, facts_of, folder_of
+from meshtune.engine.models.facts import Facts, facts_in
 from meshtune.engine.models.files import sha256_of, weight_files
 
 LOGIT_ERROR_MAX = 1e-3  # largest difference to transformers, of any logit of the batch
@@ -26,7 +27,8 @@ SEQUENCES, TOKENS = 2, 24  # of that batch
 def load_backbone(model: Model, dtype: torch.dtype = torch.float32) -> Backbone:
     """The frozen model of a config as training reads it.
 
-    One from outside is compared with transformers first, once per state folder and weights.
+    One from outside is compared with transformers first: once per state folder and weights if it is
+    computed by hand, else each time.
 
     Raises:
         AssetMissing: a file is not on this disk.
@@ -35,8 +37,12 @@ def load_backbone(model: Model, dtype: torch.dtype = torch.float32) -> Backbone:
     if model.source == "embedded":
         return embedded_backbone(dtype)
     check_model(model)
+    if not isinstance(facts := facts_of(model), Facts):
+        from meshtune.engine.backbone.choice import chosen_backbone  # noqa: PLC0415 - takes seconds
+
+        return chosen_backbone(_stock(folder_of(model)), dtype=dtype).backbone
     _check_logits(model)
-    return _loaded(model, dtype)
+    return _loaded(model, facts, dtype)
 
 
 def read_in_full(backbone: Backbone, model: Model) -> Backbone:
@@ -49,8 +55,8 @@ def weights_sha256(model: Model) -> str:
     return sha256_of(folder_of(model))
 
 
-def _loaded(model: Model, dtype: torch.dtype) -> Backbone:
-    folder, facts = folder_of(model), facts_of(model)
+def _loaded(model: Model, facts: Facts, dtype: torch.dtype) -> Backbone:
+    folder = folder_of(model)
     frequency, scaling = _rotary(folder)
     if 2 * frequency.numel() != facts.head_size:
         raise ConfigMismatch(f"{folder} rotates a part of its heads; choose another model")
@@ -94,7 +100,7 @@ def _check_logits(model: Model) -> None:
         )
     )
     key = hashlib.sha256(stamp.encode()).hexdigest()
-    error = _known_error(model, models_folder() / ".checked" / key)
+    error = _known_error(model, checked_folder() / key)
     if not error <= LOGIT_ERROR_MAX:  # not a number is refused as well
         raise ConfigMismatch(
             f"{folder} gives logits that differ from those of transformers by {error:.2g}; its "
@@ -118,12 +124,12 @@ def _known_error(model: Model, kept: Path) -> float:
 
 
 def _logit_error(model: Model) -> float:
-    facts = facts_of(model)
+    facts = facts_in(folder_of(model))
     draw = torch.Generator().manual_seed(0)
     shape = (SEQUENCES, min(TOKENS, facts.context))
     tokens = torch.randint(facts.vocabulary, shape, generator=draw)
     with torch.no_grad():
-        ours = _loaded(model, torch.float32).logits(tokens[None], None, 1.0)[0]
+        ours = _loaded(model, facts, torch.float32).logits(tokens[None], None, 1.0)[0]
         theirs = _stock(folder_of(model))(input_ids=tokens).logits
     return float((ours - theirs).abs().max())
 
@@ -134,12 +140,20 @@ def _stock(folder: Path) -> Any:
     from transformers.utils import logging  # noqa: PLC0415
 
     logging.disable_progress_bar()
-    found = AutoModelForCausalLM.from_pretrained(
-        folder,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        attn_implementation="eager",
-        dtype=torch.float32,
-    )
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:  # a tensor of another shape, for one
+        first = str(error).strip().splitlines()[0][:300]
+        raise ConfigMismatch(f"the weights in {folder} cannot be read: {first}") from error
+    found, told = loaded
+    if missing := sorted(told["missing_keys"]):
+        raise AssetMissing(f"the weights in {folder} have no {missing[0]}; copy the model again")
     return found.eval()

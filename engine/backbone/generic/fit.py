@@ -32,7 +32,7 @@ def generic_backbone(model: Any, targets: Collection[str] | None = None) -> Gene
         ConfigMismatch: The model's family cannot have an adapter per device, or no layer is so
             named.
     """
-    _refuse_kind(model)
+    refuse_kind(model)
     tokens, mask = padded_batch(model)
     expected = stock_logits(model, tokens, mask)
     backbone = opened(model, targets)
@@ -87,8 +87,12 @@ def refusal(model: Any, why: str) -> ConfigMismatch:
     )
 
 
-def _refuse_kind(model: Any) -> None:
-    """Refuse what is known to be no plain decoder."""
+def refuse_kind(model: Any) -> None:
+    """Refuse what is known to be no plain decoder; weights are not looked at.
+
+    Raises:
+        ConfigMismatch: The model's family cannot have an adapter per device.
+    """
     if model.config.is_encoder_decoder or model.get_output_embeddings() is None:
         raise refusal(model, "it is no decoder with a head for the next token")
     if getattr(model, "_is_stateful", False):

@@ -188,6 +188,18 @@ def target_paths(model: Any, targets: Collection[str] | None = None) -> dict[str
     return _named(paths)
 
 
+def shapes_of(model: Any) -> dict[str, tuple[int, int]]:
+    """Return (d_out, d_in) of every target layer of a stock model by name, in network order.
+
+    It reads no weights: a model on the meta device will do.
+    """
+    layers = {name: model.get_submodule(path) for name, path in target_paths(model).items()}
+    return {
+        name: _shape(layer.weight.T if isinstance(layer, Conv1D) else layer.weight)
+        for name, layer in layers.items()
+    }
+
+
 LISTED = re.compile(r"^(?:\D*\.)?(\d+)\.(.+)$")  # a path in the model's list of layers
 
 
