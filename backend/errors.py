@@ -42,7 +42,7 @@ STATUS: dict[type[Exception], int] = {
     DraftChanged: 409,
     IllegalTransition: 409,
     ConfigMismatch: 422,
-    AssetMissing: 503,
+    AssetMissing: 422,
     StoreUnavailable: 503,
     UnreadableConfig: 500,
     UnreadableRound: 500,

@@ -4,6 +4,7 @@ Light: plans ask here in processes that must not load torch. `loading` has the w
 """
 
 from functools import lru_cache
+from os.path import isdir  # of a name that is too long it says no, where Path raises
 from pathlib import Path
 
 from meshtune.engine import backbone
@@ -131,13 +132,16 @@ def _tokenizer(folder: Path, _written_ns: int, vocabulary: int) -> Tokenizer:
 
 
 def _named(path: Path) -> Path:
-    whole = path.expanduser()
+    try:
+        whole = path.expanduser()
+    except RuntimeError:  # a home of nobody
+        whole = path
     return whole if whole.is_absolute() else (models_folder() / whole).absolute()
 
 
 def _fetched(name: str) -> Path:
     folder = (models_folder() / name).absolute()
-    if Path(name).name != name or not folder.is_dir():
+    if Path(name).name != name or not isdir(folder):
         raise AssetMissing(
             f"no model {name!r} in {models_folder().absolute()}; get it with "
             f"`meshtune model fetch {name}`"

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
+from os.path import isdir  # of a name that is too long it says no, where Path raises
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def facts_in(folder: Path) -> Facts:
         NotByHand: the model is none that the hand-written path computes.
     """
     path = folder / CONFIG_FILE
-    if not folder.is_dir():
+    if not isdir(folder):
         raise AssetMissing(f"{folder} is no folder; name one that holds {CONFIG_FILE}")
     if not path.is_file():
         raise AssetMissing(

@@ -17,6 +17,8 @@ FULL: dict[str, Any] = {"method__kind": "full_gossip"}
 SO_LORA: dict[str, Any] = {"method__kind": "so_lora"}
 # The field, what makes it idle, and another value of it than its default.
 IDLE: list[tuple[str, dict[str, Any], Any]] = [
+    ("model.path", {}, "models/mine"),
+    ("model.sha256", {}, "0" * 64),
     ("method.density_by", {**SO_LORA, "method__density": 1.0}, "spectral"),
     ("method.gate_level", {**SO_LORA, "method__gate": "prompt_loss"}, "token"),
     ("method.gate_level", {**SO_LORA, "method__gate": "oracle"}, "token"),
