@@ -86,11 +86,10 @@ UNCHECKED = {
     "tests/guards/test_preset_results.py",
     *(
         f"tests/unit/engine/test_{name}.py"
-        for name in ("bench_air", "changing", "divergence", "dry_run", "evaluate", "ledger")
-    ),
-    *(
-        f"tests/unit/engine/test_{name}.py"
-        for name in ("generic_world", "playground", "preset_bits", "push_sum", "radio", "relevance")
+        for name in (
+            *("bench_air", "changing", "divergence", "dry_run", "evaluate", "generic_world"),
+            *("ledger", "playground", "preset_bits", "push_sum", "radio", "relevance"),
+        )
     ),
 }
 
