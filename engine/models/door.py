@@ -12,7 +12,7 @@ from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.config import Model
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.inputs import state_folder
-from meshtune.engine.models.facts import Facts, NotByHand, facts_in
+from meshtune.engine.models.facts import Facts, facts_in
 from meshtune.engine.models.files import check_shards, check_weights, sha256_of
 from meshtune.engine.models.measured import Measured, measured_in
 
@@ -59,10 +59,7 @@ def facts_of(model: Model) -> Facts | Measured:
             "the embedded model has no config.json; reinstall the package, or make the model with "
             "python -m meshtune.engine.backbone.pretrain"
         )
-    try:
-        return facts_in(folder)
-    except NotByHand:
-        return measured_in(folder, checked_folder())
+    return facts_in(folder) or measured_in(folder, checked_folder())
 
 
 def tokenizer_of(model: Model) -> Tokenizer:

@@ -40,10 +40,6 @@ class _Told(BaseModel):
     rope_scaling: dict[str, Any] | None = None
 
 
-class NotByHand(Exception):
-    """The model is of a kind that the hand-written path does not compute."""
-
-
 @dataclass(frozen=True)
 class Facts:
     """Sizes of a model of the Llama kind. Weights are not needed to know them."""
@@ -128,13 +124,12 @@ class Facts:
         }
 
 
-def facts_in(folder: Path) -> Facts:
-    """The sizes of the model in a folder.
+def facts_in(folder: Path) -> Facts | None:
+    """The sizes of the model in a folder; None if it is none that the hand-written path computes.
 
     Raises:
         AssetMissing: there is no folder, or no config.json in it.
         ConfigMismatch: the file is damaged, or asks for what cannot be.
-        NotByHand: the model is none that the hand-written path computes.
     """
     path = folder / CONFIG_FILE
     if not isdir(folder):
@@ -147,7 +142,7 @@ def facts_in(folder: Path) -> Facts:
 
 
 @lru_cache(maxsize=32)  # a plan asks for every round; a file that was written anew is read anew
-def _facts_of(path: Path, _written_ns: int) -> Facts:
+def _facts_of(path: Path, _written_ns: int) -> Facts | None:
     tree = json_in(path)
     if tree.get("quantization_config") is not None:
         raise ConfigMismatch(
@@ -155,7 +150,7 @@ def _facts_of(path: Path, _written_ns: int) -> Facts:
         )
     family = str(tree.get("model_type", ""))
     if family not in FAMILIES:
-        raise NotByHand
+        return None
     try:
         told = _Told.model_validate(tree)
     except ValidationError as error:
@@ -164,7 +159,7 @@ def _facts_of(path: Path, _written_ns: int) -> Facts:
     if impossible := _impossible(told):
         raise ConfigMismatch(f"{path.parent} {impossible}; choose another model")
     if _odd(told, tree, family):
-        raise NotByHand
+        return None
     heads = told.num_attention_heads
     return Facts(
         family=FAMILIES[family],

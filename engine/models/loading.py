@@ -17,7 +17,7 @@ from meshtune.engine.backbone.llama import LlamaFacts, backbone_from_weights
 from meshtune.engine.config import Model
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.models.door import check_model, checked_folder, facts_of, folder_of
-from meshtune.engine.models.facts import Facts, facts_in
+from meshtune.engine.models.facts import Facts
 from meshtune.engine.models.files import sha256_of, weight_files
 
 LOGIT_ERROR_MAX = 1e-3  # largest difference to transformers, of any logit of the batch
@@ -41,7 +41,7 @@ def load_backbone(model: Model, dtype: torch.dtype = torch.float32) -> Backbone:
         from meshtune.engine.backbone.choice import chosen_backbone  # noqa: PLC0415 - takes seconds
 
         return chosen_backbone(_stock(folder_of(model)), dtype=dtype).backbone
-    _check_logits(model)
+    _check_logits(model, facts)
     return _loaded(model, facts, dtype)
 
 
@@ -89,7 +89,7 @@ def _rotary(folder: Path) -> tuple[Tensor, float]:
     return rotary.inv_freq.detach().float().clone(), float(rotary.attention_scaling)
 
 
-def _check_logits(model: Model) -> None:
+def _check_logits(model: Model, facts: Facts) -> None:
     """Refuse a model whose logits are not those of transformers."""
     folder = folder_of(model)
     stamp = "\n".join(
@@ -100,21 +100,21 @@ def _check_logits(model: Model) -> None:
         )
     )
     key = hashlib.sha256(stamp.encode()).hexdigest()
-    error = _known_error(model, checked_folder() / key)
+    error = _known_error(model, facts, checked_folder() / key)
     if not error <= LOGIT_ERROR_MAX:  # not a number is refused as well
         raise ConfigMismatch(
             f"{folder} gives logits that differ from those of transformers by {error:.2g}; its "
-            f"{facts_of(model).family} is of a kind that the lab computes wrongly, so choose "
+            f"{facts.family} is of a kind that the lab computes wrongly, so choose "
             "another model"
         )
 
 
 @lru_cache(maxsize=32)
-def _known_error(model: Model, kept: Path) -> float:
+def _known_error(model: Model, facts: Facts, kept: Path) -> float:
     try:
         return float(kept.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = _logit_error(model)
+        found = _logit_error(model, facts)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(f"{found!r}\n", encoding="utf-8")
@@ -123,8 +123,7 @@ def _known_error(model: Model, kept: Path) -> float:
     return found
 
 
-def _logit_error(model: Model) -> float:
-    facts = facts_in(folder_of(model))
+def _logit_error(model: Model, facts: Facts) -> float:
     draw = torch.Generator().manual_seed(0)
     shape = (SEQUENCES, min(TOKENS, facts.context))
     tokens = torch.randint(facts.vocabulary, shape, generator=draw)

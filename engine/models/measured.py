@@ -85,23 +85,24 @@ def measured_in(folder: Path, kept: Path) -> Measured:
         ConfigMismatch: transformers does not know the family, or it cannot have an adapter per
             device.
     """
-    versions = [importlib.metadata.version(name) for name in ("meshtune", "transformers", "torch")]
-    told = (folder / CONFIG_FILE).read_bytes() + "\n".join(versions).encode()
-    answer = _answer(folder, kept / f"{hashlib.sha256(told).hexdigest()}.json")
+    answer = _answer(folder, (folder / CONFIG_FILE).stat().st_mtime_ns, kept)
     if answer.measured is None:
         raise ConfigMismatch(f"{folder} cannot be used: {answer.refused}")
     return answer.measured
 
 
-@lru_cache(maxsize=32)
-def _answer(folder: Path, kept: Path) -> Answer:
+@lru_cache(maxsize=32)  # a plan asks for every round; a file that was written anew is read anew
+def _answer(folder: Path, _written_ns: int, kept: Path) -> Answer:
+    versions = [importlib.metadata.version(name) for name in ("meshtune", "transformers", "torch")]
+    told = (folder / CONFIG_FILE).read_bytes() + "\n".join(versions).encode()
+    place = kept / f"{hashlib.sha256(told).hexdigest()}.json"
     try:
-        return Answer.model_validate_json(kept.read_bytes())
+        return Answer.model_validate_json(place.read_bytes())
     except (OSError, ValidationError):
         found = _asked(folder)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(found.model_dump_json(), encoding="utf-8")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(found.model_dump_json(), encoding="utf-8")
     except OSError:
         pass  # a folder that cannot be written to: this process knows it, the next one asks again
     return found

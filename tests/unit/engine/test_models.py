@@ -154,7 +154,7 @@ def test_the_comparison_with_transformers_is_made_once(
     model = random_model(tmp_path / "m")
     load_backbone(model)
     loading._known_error.cache_clear()
-    monkeypatch.setattr(loading, "_logit_error", lambda _: pytest.fail("compared again"))
+    monkeypatch.setattr(loading, "_logit_error", lambda *_: pytest.fail("compared again"))
     load_backbone(model)
 
 
@@ -163,7 +163,7 @@ def test_a_model_that_is_computed_wrongly_is_refused(
     error: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = random_model(tmp_path / "m")
-    monkeypatch.setattr(loading, "_logit_error", lambda _: error)
+    monkeypatch.setattr(loading, "_logit_error", lambda *_: error)
     with pytest.raises(ConfigMismatch, match="differ from those of transformers"):
         load_backbone(model)
 
