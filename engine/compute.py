@@ -159,8 +159,9 @@ def _answer_flop(config: c.RunConfig) -> float:
     """
     fleet, every = config.fleet, config.evaluation.every_rounds
     tasks = fleet.present_tasks()
+    lengths = [lengths_of(config, (task,)) for task in tasks]
     tokens = config.evaluation.samples_per_task * sum(
-        lengths_of(config, (task,)).longest for task in tasks
+        each.longest * each.passes for each in lengths
     )
     evaluated = {*range(every - 1, config.rounds, every), config.rounds - 1}
     answers = method_costs(config).answers

@@ -198,3 +198,4 @@ class Provenance(Record):
     scipy: str | None = None
     device: str | None = None
     weights_sha256: str | None = None
+    data_sha256: dict[TaskName, str] = Field(default_factory=dict, exclude_if=lambda held: not held)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.exam import Exam
+from meshtune.engine.answering.setting import exam_of
 from meshtune.engine.backbone.base import Backbone
-from meshtune.engine.backbone.encode import Encoded, choice_tokens, encode
+from meshtune.engine.backbone.encode import Encoded, encode
 from meshtune.engine.backbone.model import fast_precision
 from meshtune.engine.backbone.spectral import Entropies, layer_densities, spectral_entropies
 from meshtune.engine.backbone.tokenizer import Tokenizer
@@ -28,9 +29,8 @@ from meshtune.engine.methods.shared.signatures import by_device, signatures
 from meshtune.engine.models.door import tokenizer_of
 from meshtune.engine.models.loading import load_backbone, read_in_full, weights_sha256
 from meshtune.engine.records import Provenance
+from meshtune.engine.samples import data_sha256, held_out, trained_on
 from meshtune.engine.shares import samples_per_device
-from meshtune.engine.tasks import TASKS
-from meshtune.engine.tasks.base import test_samples, train_samples
 from meshtune.engine.topology import Mesh, build_mesh
 from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
 
@@ -75,7 +75,8 @@ def build_world(config: RunConfig) -> World:
 
     Raises:
         ConfigMismatch: the config does not fit the model, e.g. a rank above a layer's width.
-        AssetMissing: the model files are not on this disk.
+        AssetMissing: files of the model or of a task are not on this disk.
+        DataError: a file of rows has none to train on or to test with.
     """
     tokenizer = tokenizer_of(config.model)
     wanted = config.training.precision
@@ -86,7 +87,7 @@ def build_world(config: RunConfig) -> World:
 
     tasks = config.fleet.present_tasks()
     own = np.array(config.fleet.held_tasks())
-    pools = _pools(config, tasks, own, tokenizer)
+    pools = _pools(config, tokenizer)
     setup = Setup(
         **vars(terms(config)),
         seed=config.seed,
@@ -118,7 +119,7 @@ def build_world(config: RunConfig) -> World:
         pool_tokens=torch.stack([pool.tokens for pool in pools]),
         pool_targets=torch.stack([pool.targets for pool in pools]),
         samples=samples_per_device(config.fleet, config.seed),
-        exam=_exam(config, tasks, probe, tokenizer),
+        exam=exam_of([held_out(config, task) for task in tasks], tokenizer, probe),
         entropies=setup.entropies,
     )
 
@@ -147,23 +148,14 @@ def provenance(world: World) -> Provenance:
         scipy=importlib.metadata.version("scipy"),
         device="cpu",
         weights_sha256=weights_sha256(world.config.model),
+        data_sha256=data_sha256(world.config),
     )
 
 
-def _pools(
-    config: RunConfig,
-    tasks: tuple[TaskName, ...],
-    own: Int[np.ndarray, " n"],
-    tokenizer: Tokenizer,
-) -> list[Encoded]:
+def _pools(config: RunConfig, tokenizer: Tokenizer) -> list[Encoded]:
     # Encoded in one go, so that all pools have the length of the longest sample.
-    drawn = [
-        sample
-        for device, task in enumerate(own)
-        for sample in train_samples(
-            TASKS[tasks[task]], config.seed, device, config.fleet.train_samples
-        )
-    ]
+    devices = range(config.fleet.devices)
+    drawn = [sample for device in devices for sample in trained_on(config, device)]
     encoded = encode(drawn, tokenizer)
     rows = torch.arange(len(drawn)).split(config.fleet.train_samples)
     return [encoded.rows(part) for part in rows]
@@ -200,25 +192,6 @@ def _densities(config: RunConfig, setup: Setup) -> Float64[np.ndarray, "n layers
     density = method_costs(config).density
     shares = layer_densities(setup.entropies, setup.shapes, setup.rank, density)
     return torch.stack(list(shares.values()), dim=1).double().numpy()
-
-
-def _exam(
-    config: RunConfig,
-    tasks: tuple[TaskName, ...],
-    probe: Backbone,
-    tokenizer: Tokenizer,
-) -> Exam:
-    count = config.evaluation.samples_per_task
-    samples = [sample for name in tasks for sample in test_samples(TASKS[name], config.seed, count)]
-    encoded = encode(samples, tokenizer)
-    return Exam(
-        tokens=encoded.tokens,
-        targets=encoded.targets,
-        choices=choice_tokens(samples, tokenizer),
-        task=torch.arange(len(tasks)).repeat_interleave(count),
-        prompt=encoded.prompt_mask,
-        inputs=probe.prompt_inputs(encoded.tokens, encoded.prompt_mask),
-    )
 
 
 def _commit() -> tuple[str | None, bool | None]:

@@ -19,7 +19,7 @@ from meshtune.backend.compare.replies import group_of
 from meshtune.backend.schemas.runs import RunDetail
 from meshtune.db import curves
 from meshtune.db.session import reading
-from meshtune.engine.config import TASK_NAMES
+from meshtune.engine.config import in_order
 
 TEXTS = ("name", "method", "group", "status")
 COUNTS = ("run_id", "seed", "round", "sent_bits", "total_bits")
@@ -82,8 +82,7 @@ def parquet(store: Engine, runs: Sequence[RunDetail]) -> bytes:
 
 def tasks_of(runs: Sequence[RunDetail]) -> list[str]:
     """Tasks that any run holds, in the order of the catalogue."""
-    held = {task for run in runs for task in run.config.fleet.present_tasks()}
-    return [name for name in TASK_NAMES if name in held]
+    return list(in_order(task for run in runs for task in run.config.fleet.present_tasks()))
 
 
 def rows(store: Engine, run: RunDetail, tasks: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from meshtune.backend.schemas.runs import RunSummary, Wire
-from meshtune.engine.config import TaskChoice, TaskName
+from meshtune.engine.config import TaskName, TaskWord
 from meshtune.engine.records import Provenance
 from meshtune.engine.sweep_results import Metric
 
@@ -134,7 +134,7 @@ class Shown(Wire):
     metric: Accuracy = Field("accuracy_all", description="Of costs, levels and tests")
     who: Who = Field("all", description="Per task: the devices that hold it, or all devices")
     level: int = Field(50, ge=1, le=LEVELS, description="Accuracy to reach, in percent")
-    tasks: tuple[TaskChoice, ...] = Field((), description="With a chart of their own; all if empty")
+    tasks: tuple[TaskWord, ...] = Field((), description="With a chart of their own; all if empty")
     together: bool = Field(True, description="The seeds of a group are one line")
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from meshtune.backend.schemas.runs import Wire
-from meshtune.engine.config import Drawn, RunConfig, TaskChoice
+from meshtune.engine.config import Drawn, RunConfig, TaskWord
 from meshtune.engine.plans import PlannedMerge
 
 
@@ -58,7 +58,7 @@ class MeshIn(Wire):
 
     format: Literal["json", "graphml"]
     topology: Drawn
-    tasks: tuple[TaskChoice, ...] | None = Field(None, max_length=256)
+    tasks: tuple[TaskWord, ...] | None = Field(None, max_length=256)
 
 
 class MeshFileOut(Wire):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from meshtune.backend.schemas.runs import Wire
-from meshtune.engine.config import TaskChoice, TaskName
+from meshtune.engine.config import TaskName, TaskWord
 from meshtune.engine.methods.gates import GateName
 
 ArmName = Literal["base", "own", "merged", "gated", "oracle"]
@@ -46,7 +46,7 @@ class AskIn(Wire):
         None, ge=1, le=10_000_000, description="After so many rounds; the newest if not given"
     )
     prompt: Prompt | None = Field(None, description="Typed; a test question if not given")
-    task: TaskChoice | None = Field(None, description="Of the question; told to the oracle only")
+    task: TaskWord | None = Field(None, description="Of the question; told to the oracle only")
     number: int = Field(0, ge=0, le=NUMBER_MAX, description="Which test question of the task")
     gate: GateIn = Field(default_factory=GateIn)
 

@@ -18,7 +18,7 @@ from meshtune.backend.schemas.compare import (
 )
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
-from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.config import TaskName, in_order
 from meshtune.engine.methods.kind import Dash
 from meshtune.engine.methods.registry import REFERENCE
 from meshtune.engine.naming import flat
@@ -99,8 +99,7 @@ class Arm:
     @property
     def tasks(self) -> tuple[TaskName, ...]:
         """Tasks that its devices hold, in the order of the catalogue."""
-        held = {task for each in self.drawn for task in each.curves.tasks}
-        return tuple(name for name in TASK_NAMES if name in held)
+        return in_order(task for each in self.drawn for task in each.curves.tasks)
 
     def values(self, column: Column) -> Band:
         """Accuracies and losses at each point: shares."""
@@ -258,8 +257,7 @@ def common_tasks(arms: Sequence[Arm]) -> bool:
 
 def present_tasks(arms: Sequence[Arm]) -> list[TaskName]:
     """Tasks that any arm holds, in the order of the catalogue."""
-    held = {task for arm in arms for task in arm.tasks}
-    return [name for name in TASK_NAMES if name in held]
+    return list(in_order(task for arm in arms for task in arm.tasks))
 
 
 def largest_cost(arms: Sequence[Arm], cost: Cost) -> float:

@@ -4,17 +4,28 @@ import inspect
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MultipleOf
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from meshtune.dashboard.look.handbook import cited
-from meshtune.engine.config import TASK_NAMES, TaskChoice
+from meshtune.engine.config import TASK_NAMES, FileTask, Pattern, TaskWord
 
 Kind = Literal[
-    "constant", "int", "float", "text", "choice", "choices", "rows", "pairs", "branch", "union"
+    "constant",
+    "kept",
+    "int",
+    "float",
+    "text",
+    "texts",
+    "choice",
+    "choices",
+    "rows",
+    "pairs",
+    "branch",
+    "union",
 ]
 
 
@@ -72,6 +83,8 @@ def _kind_of(
         return "union", (), inner
     if origin is tuple and inner[-1] is Ellipsis:
         return _rows_of(inner[0])
+    if get_origin(annotation) is Annotated:
+        return _kind_of(inner[0], discriminated)
     if isinstance(annotation, type):
         if issubclass(annotation, BaseModel):
             return "branch", (), (annotation,)
@@ -86,8 +99,12 @@ def _kind_of(
 def _rows_of(item: Any) -> tuple[Kind, tuple[Any, ...], tuple[type[BaseModel], ...]]:
     if get_origin(item) is Literal:
         return "choices", get_args(item), ()
-    if item == TaskChoice:
+    if item == TaskWord:
         return "choices", TASK_NAMES, ()
+    if item is FileTask:
+        return "kept", (), (item,)
+    if item == Pattern:
+        return "texts", (), ()
     if isinstance(item, type) and issubclass(item, BaseModel):
         return "rows", (), (item,)
     if get_args(item) == (int, int):

@@ -140,7 +140,7 @@ class Form:
         values |= {name: start[name] for name in idle if name in start}
         names = [name for name in names if name not in (*elsewhere, *idle)]
         specs = {name: spec_of(model.model_fields[name], name) for name in names}
-        for name in [n for n, s in specs.items() if s.kind == "text"]:
+        for name in [n for n, s in specs.items() if s.kind in {"text", "texts"}]:
             values[name] = self._one(specs[name], start.get(name), f"{path}{name}")
         numbers = [n for n, s in specs.items() if s.kind in {"int", "float"}]
         if numbers:
@@ -154,7 +154,7 @@ class Form:
             values[name] = self._one(specs[name], start.get(name), f"{path}{name}")
         for name in [n for n, s in specs.items() if _is_branch(s)]:
             values[name] = self._nested(specs[name], start.get(name) or {}, f"{path}{name}")
-        constants = {n: start[n] for n, s in specs.items() if s.kind == "constant"}
+        constants = {n: start[n] for n, s in specs.items() if s.kind in {"constant", "kept"}}
         return {**constants, **values}
 
     def _matters(self, info: FieldInfo, path: str, start: Mapping[str, Any]) -> bool:
@@ -187,6 +187,7 @@ class Form:
             "int": self._int,
             "float": self._float,
             "text": self._text,
+            "texts": self._texts,
             "choices": self._choices,
             "rows": self._rows,
             "pairs": self._pairs,
@@ -226,12 +227,17 @@ class Form:
         key = f"{self.prefix}:{path}"
         return st.text_input(_label(spec, ""), str(value), key=key, help=_help(spec, path))
 
+    def _texts(self, spec: Spec, value: Any, path: str) -> list[str]:
+        key, text = f"{self.prefix}:{path}", "\n".join(value)
+        lines = st.text_area(_label(spec, ""), text, key=key, help=_help(spec, path)).splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
     def _choices(self, spec: Spec, value: Any, path: str) -> list[Any]:
         key = f"{self.prefix}:{path}"
         if len(set(value)) == len(value):
             return st.multiselect(
                 _label(spec, ""),
-                spec.options,
+                [*spec.options, *(name for name in value if name not in spec.options)],
                 default=list(value),
                 format_func=word,
                 key=key,

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
-from meshtune.engine.config import TaskName
+from meshtune.engine.config import TaskName, in_order
 from meshtune.engine.plans import Plan
 from meshtune.engine.records import DeviceRecord, LinkRecord, RoundRecord
 
@@ -147,7 +147,7 @@ def _sent_half(link: LinkRecord, most_bits: int, mode: theme.Mode) -> Half:
 
 
 def _payload(nodes: list[dict[str, Any]], pairs: list[Half], mode: theme.Mode) -> dict[str, Any]:
-    present = [task for task in theme.TASKS if any(each["task"] == task for each in nodes)]
+    present = in_order(each["task"] for each in nodes)
     low, high = theme.SNR_RANGE_DB
     colors = [theme.SNR_WEAK.of(mode), theme.SNR_STRONG.of(mode)]
     summary = f"{fmt.count(len(nodes), 'device')} · {fmt.count(len(pairs), 'link')}"

@@ -6,7 +6,8 @@ import streamlit as st
 
 from meshtune.backend.schemas.learn import GrowthOut
 from meshtune.dashboard.figures import maps
-from meshtune.dashboard.look import format as fmt, theme
+from meshtune.dashboard.look import format as fmt
+from meshtune.engine.config import in_order
 
 
 def tile(label: str, value: str, under: str) -> None:
@@ -26,11 +27,10 @@ def growth_map(found: GrowthOut, step: int) -> dict[str, Any]:
         maps.node(i, task, (x, y), [f"cluster of {fmt.count(cluster.count(cluster[i]), 'device')}"])
         for i, (task, x, y) in enumerate(zip(found.task, found.x_m, found.y_m, strict=True))
     ]
-    present = dict.fromkeys(found.task)
     return {
         "nodes": nodes,
         "links": [],
-        "tasks": {task: maps.task_look(task) for task in theme.TASKS if task in present},
+        "tasks": {task: maps.task_look(task) for task in in_order(found.task)},
         "snr": None,
         "summary": f"{fmt.count(len(nodes), 'device')} · {fmt.count(len(set(cluster)), 'cluster')}",
         "hulls": maps.hulls(cluster),

@@ -1,5 +1,6 @@
 """The look in one table: colours and marker shapes of tasks, methods and states, light and dark."""
 
+import zlib
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Literal, get_args
@@ -73,9 +74,26 @@ def _look_of(title: str, place: int) -> TaskLook:
     return TaskLook(title, TASK_COLORS[color], marker, (color + filled) % 2 == 0)
 
 
-TASKS: dict[TaskName, TaskLook] = {
-    task.name: _look_of(task.title, place) for place, task in enumerate(TASK_ROWS.rows())
-}
+class _TaskLooks(dict[TaskName, TaskLook]):
+    """The look of every task of the catalogue, and one for each other name that is asked for.
+
+    A name from outside takes the colour that its letters choose, or the next one that no other
+    such name has yet, so that tasks of one run are told apart and mostly keep their colour.
+    """
+
+    def __missing__(self, name: TaskName) -> TaskLook:
+        count, taken = len(TASK_COLORS), [self[other].color for other in self.keys() - {*TASK_ROWS}]
+        first = zlib.crc32(name.encode()) % count
+        places = ((first + step) % count for step in range(count))
+        free = next((place for place in places if TASK_COLORS[place] not in taken), first)
+        title = name.replace("_", " ").capitalize()
+        self[name] = _look_of(title, free + count * (len(taken) // count))
+        return self[name]
+
+
+TASKS: dict[TaskName, TaskLook] = _TaskLooks(
+    {task.name: _look_of(task.title, place) for place, task in enumerate(TASK_ROWS.rows())}
+)
 
 
 def plotly_symbol(task: TaskName) -> str:

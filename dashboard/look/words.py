@@ -5,6 +5,12 @@ from meshtune.dashboard.look.theme import METHODS, TASKS
 WORDS: dict[str, str] = {
     **{name: look.title for name, look in TASKS.items()},
     **{name: look.title for name, look in METHODS.items()},
+    # how replies are judged
+    "score.choice": "Likeliest choice",
+    "score.exact": "Whole answer",
+    "score.contains": "Answer within the reply",
+    "score.numeric": "Last number",
+    "score.loss": "Likelihood alone",
     # topologies
     "ring": "Ring",
     "line": "Line",

@@ -6,8 +6,9 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.exam import Exam, Sheet
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answers:
-    """What devices said to every question.
+    """What devices said to every question, and how right it is, from 0 to 1.
 
     `routed_right` is the share of modules (and of prompt tokens, if the gate decides per token)
     whose best expert is one of the question's task, `routed` the share per task of the best expert.
@@ -37,7 +38,7 @@ class Answers:
     entropy, in nats, of what the gate spreads over the experts, before a hard gate takes the best.
     """
 
-    correct: Bool[Tensor, "*n q"]
+    correct: Float[Tensor, "*n q"]
     loss: Float[Tensor, "*n q"]
     routed_right: Float[Tensor, "*n q"]
     entropy: Float[Tensor, "*n q"]
@@ -103,22 +104,22 @@ def _blended_part(
     part = sheet.part(rows)
     top = gate.gate.top_ranks
     ranks = TopRanks(top, gate.gate.top_ranks_over) if top else None
-    weights: TokenGate | dict[str, Tensor]
-    if gate.scores:
-        weights = {name: blended(gate.gate, value[rows]) for name, value in gate.scores.items()}
-    else:
-        prompt = sheet.exam.prompt[rows, : part.tokens.shape[1]]
-        weights = TokenGate(gate, gate.right[rows], prompt)
-    logits = backbone.blended(
-        part.tokens,
-        gate.experts,
-        weights,
-        scaling,
-        top_ranks=ranks,
-        places=part.places,
-    )
-    judged = weights.judged() if isinstance(weights, TokenGate) else gate.judged(rows)
-    return *part.marks(logits), *judged
+    fixed = {name: blended(gate.gate, value[rows]) for name, value in gate.scores.items()}
+    watched: list[TokenGate] = []  # the first one saw the prompts, others a reply as well
+
+    def ask(tokens: Int[Tensor, "m t"], places: Int[Tensor, "m s"]) -> Float[Tensor, "m s vocab"]:
+        width = tokens.shape[1]
+        prompt = functional.pad(sheet.exam.prompt[rows, :width], (0, width))[:, :width]
+        weights = fixed or TokenGate(gate, gate.right[rows], prompt)
+        if isinstance(weights, TokenGate):
+            watched.append(weights)
+        return backbone.blended(
+            tokens, gate.experts, weights, scaling, top_ranks=ranks, places=places
+        )
+
+    marks = part.marks(ask)
+    judged = watched[0].judged() if watched else gate.judged(rows)
+    return *marks, *judged
 
 
 def marks_of(
@@ -128,8 +129,8 @@ def marks_of(
     exam: Exam,
     scaling: float,
     check: Callable[[], None],
-) -> tuple[Bool[Tensor, " rows"], Float[Tensor, " rows"]]:
-    """Right or wrong, and the loss, of every row: a question and the expert of each module."""
+) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
+    """How right, and the loss, of every row: a question and the expert of each module."""
     pairs, back = asked.unique(dim=0, return_inverse=True)
     uniform = (pairs[:, 1:] == pairs[:, 1:2]).all(dim=1)
     sheet = Sheet.of(exam)
@@ -140,7 +141,7 @@ def marks_of(
     parts = mixed.split(MIXED_ROWS) if len(mixed) else ()  # splitting nothing gives one part
     jobs = [partial(_one_expert_each, backbone, experts, sheet, pairs[x], scaling) for x in tables]
     jobs += [partial(_mixed_experts, backbone, experts, sheet, pairs[x], scaling) for x in parts]
-    correct = torch.empty(len(pairs), dtype=torch.bool)
+    correct = torch.empty(len(pairs))
     loss = torch.empty(len(pairs))
     for rows, marks in zip([*tables, *parts], _results(jobs, check), strict=True):
         correct[rows.flatten()], loss[rows.flatten()] = marks
@@ -153,17 +154,16 @@ def _one_expert_each(
     sheet: Sheet,
     pairs: Int[Tensor, "e m columns"],
     scaling: float,
-) -> tuple[Bool[Tensor, " em"], Float[Tensor, " em"]]:
+) -> tuple[Float[Tensor, " em"], Float[Tensor, " em"]]:
     """Marks of lines of questions with one expert per line."""
-    part = sheet.part(pairs[:, :, 0].flatten())
     lines = pairs.shape[:2]
-    logits = backbone.logits(
-        part.tokens.unflatten(0, lines),
-        select(experts, pairs[:, 0, 1]),
-        scaling,
-        part.places.unflatten(0, lines),
-    )
-    return part.marks(logits.flatten(0, 1))
+    each = select(experts, pairs[:, 0, 1])
+
+    def ask(tokens: Int[Tensor, "m t"], places: Int[Tensor, "m s"]) -> Float[Tensor, "m s vocab"]:
+        rows, where = tokens.unflatten(0, lines), places.unflatten(0, lines)
+        return backbone.logits(rows, each, scaling, where).flatten(0, 1)
+
+    return sheet.part(pairs[:, :, 0].flatten()).marks(ask)
 
 
 def _mixed_experts(
@@ -172,16 +172,18 @@ def _mixed_experts(
     sheet: Sheet,
     pairs: Int[Tensor, "m columns"],
     scaling: float,
-) -> tuple[Bool[Tensor, " m"], Float[Tensor, " m"]]:
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
     """Marks of questions with an expert of its own for every module."""
-    part = sheet.part(pairs[:, 0])
     column = {name: 1 + place for place, name in enumerate(experts.b)}
     each = Adapters(
         {name: value[pairs[:, column[name]]] for name, value in experts.a.items()},
         {name: value[pairs[:, column[name]]] for name, value in experts.b.items()},
     )
-    logits = backbone.logits(part.tokens[:, None], each, scaling, part.places[:, None])
-    return part.marks(logits[:, 0])
+
+    def ask(tokens: Int[Tensor, "m t"], places: Int[Tensor, "m s"]) -> Float[Tensor, "m s vocab"]:
+        return backbone.logits(tokens[:, None], each, scaling, places[:, None])[:, 0]
+
+    return sheet.part(pairs[:, 0]).marks(ask)
 
 
 def _one_expert_batches(

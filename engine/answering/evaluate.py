@@ -51,7 +51,7 @@ def evaluate(
     """
     given = answers(backbone, bank, exam, scaling, check)
     tasks = int(exam.task.max()) + 1
-    member = functional.one_hot(exam.task, tasks).float()
+    member = functional.one_hot(exam.asked, tasks).float()
     share = member / member.sum(dim=0)
     blind = bank.gate.kind not in ("single", "oracle")
     several = ((bank.held >= 0).sum(dim=1) > 1)[:, None].expand_as(given.correct) & blind
@@ -76,7 +76,7 @@ def _routes(
     if not several.any():
         return None
     mean = routed[several].mean(dim=0)
-    member = functional.one_hot(exam.task, routed.shape[2]).float()
+    member = functional.one_hot(exam.asked, routed.shape[2]).float()
     return (member / member.sum(dim=0)).mT @ mean
 
 
@@ -101,6 +101,7 @@ def answers(
         zip(picked, picked_answers(backbone, bank, exam, scaling, gates, check), strict=True)
     )
     given |= zip(blended_ones, blended_answers(backbone, exam, scaling, gates, check), strict=True)
+    given = {i: _settled(each, exam) for i, each in given.items()}
     inverse = torch.tensor(library_of)
     return Answers(
         *(
@@ -108,6 +109,13 @@ def answers(
             for name in ("correct", "loss", "routed_right", "entropy", "routed")
         )
     )
+
+
+def _settled(given: Answers, exam: Exam) -> Answers:
+    """The answers without the rows of rivals."""
+    correct, count = exam.settled(given.correct, given.loss), len(exam.asked)
+    rest = (given.loss, given.routed_right, given.entropy, given.routed)
+    return Answers(correct, *(each[:count] for each in rest))
 
 
 def prompt_weights(bank: Bank, exam: Exam) -> dict[str, Float[Tensor, "n q k"]] | None:
@@ -129,12 +137,16 @@ def prompt_weights(bank: Bank, exam: Exam) -> dict[str, Float[Tensor, "n q k"]] 
 def own_accuracy(
     backbone: Backbone, adapters: Adapters, own: Int[Tensor, " n"], exam: Exam, scaling: float
 ) -> float:
-    """Mean over devices of the accuracy on task `own` with the device's own adapter alone."""
-    device, question = (exam.task[None, :] == own[:, None]).nonzero(as_tuple=True)
+    """Accuracy on task `own` with the device's own adapter alone, over all devices' questions."""
+    device, row = (exam.task[None, :] == own[:, None]).nonzero(as_tuple=True)
     chosen = device[:, None].expand(-1, len(adapters.b))
-    asked = torch.cat([question[:, None], chosen], dim=1)
-    correct, _ = marks_of(backbone, adapters, asked, exam, scaling, lambda: None)
-    return float(correct.float().mean())
+    asked = torch.cat([row[:, None], chosen], dim=1)
+    marks = torch.zeros(2, len(own), len(exam.task))
+    marks[:, device, row] = torch.stack(
+        marks_of(backbone, adapters, asked, exam, scaling, lambda: None)
+    )
+    mine = exam.asked[None, :] == own[:, None]
+    return float(exam.settled(marks[0], marks[1])[mine].mean())
 
 
 def _libraries(bank: Bank) -> tuple[list[Int[Tensor, " k"]], list[int]]:
@@ -163,7 +175,7 @@ def _prompt_losses(
     wanted = torch.cat(rivals).unique()
     targets = torch.full_like(exam.targets, IGNORED_TARGET)
     targets[:, :-1] = exam.tokens[:, 1:].where(exam.prompt[:, 1:], IGNORED_TARGET)
-    about_prompt = replace(exam, targets=targets)
+    about_prompt = replace(exam, targets=targets, spoken=None)
     q, modules = len(exam.task), len(bank.experts.b)
     pairs = torch.cartesian_prod(torch.arange(q), wanted)
     asked = pairs[:, [0] + [1] * modules]
@@ -175,7 +187,7 @@ def _prompt_losses(
 
 def _holds_task(bank: Bank, exam: Exam) -> Bool[Tensor, "n q"]:
     there = (bank.held >= 0)[:, None]
-    return (there & (bank.task[bank.held.clamp(min=0)][:, None] == exam.task[:, None])).any(dim=2)
+    return (there & (bank.task[bank.held.clamp(min=0)][:, None] == exam.asked[:, None])).any(dim=2)
 
 
 def _mean_where(values: Float[Tensor, "n q"], wanted: Bool[Tensor, "n q"]) -> float | None:

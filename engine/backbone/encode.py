@@ -10,7 +10,6 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from meshtune.engine.backbone.tokenizer import Tokenizer
-from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.tasks.base import Sample
 
 IGNORED = -100  # target of every place that is not scored, as torch's cross-entropy expects
@@ -21,7 +20,7 @@ class Encoded:
     """Token tensors of a batch: `logits[:, t]` on `tokens` predict `targets[:, t]`.
 
     Targets are -100 except where the next token belongs to the answer; a generated answer includes
-    its end token, a chosen one is a single token. The prompt mask leaves out the start token and
+    its end token, a chosen one does not. The prompt mask leaves out the start token and
     padding: both are the same for all tasks and would only blur what a gate sees.
     """
 
@@ -47,28 +46,20 @@ def encode(samples: Sequence[Sample], tokenizer: Tokenizer) -> Encoded:
 
 
 def choice_tokens(samples: Sequence[Sample], tokenizer: Tokenizer) -> Int[Tensor, "b c"]:
-    """Token of each choice, in the order of `choices`, padded with -1; all -1 without choices.
+    """Token of each choice, in the order of `choices`, padded with -1.
 
-    Raises:
-        ConfigMismatch: a choice is not a single token of this tokenizer.
+    All -1 where there are no choices, or where one of them is more than a token.
     """
-    width = max(1, *(len(sample.choices) for sample in samples))
-    ids = [
-        [_choice_id(choice, tokenizer) for choice in sample.choices]
-        + [-1] * (width - len(sample.choices))
-        for sample in samples
-    ]
-    return torch.tensor(ids, dtype=torch.int64)
+    ids = [_one_token_each(sample.choices, tokenizer) for sample in samples]
+    width = max(1, *map(len, ids))
+    return torch.tensor([[*row, *[-1] * (width - len(row))] for row in ids], dtype=torch.int64)
 
 
 @lru_cache(maxsize=1024)
-def _choice_id(choice: str, tokenizer: Tokenizer) -> int:
-    ids: list[int] = tokenizer.encode(choice, add_special_tokens=False)
-    if len(ids) != 1:
-        raise ConfigMismatch(
-            f"choice {choice!r} is {len(ids)} tokens of this tokenizer; choices must be one token"
-        )
-    return ids[0]
+def _one_token_each(choices: tuple[str, ...], tokenizer: Tokenizer) -> list[int]:
+    ids: list[list[int]] = [tokenizer.encode(each, add_special_tokens=False) for each in choices]
+    firsts = [each[0] for each in ids if len(each) == 1]
+    return firsts if len(set(firsts)) == len(choices) else []
 
 
 def _ids(samples: Sequence[Sample], tokenizer: Tokenizer) -> list[tuple[list[int], int]]:
@@ -78,16 +69,26 @@ def _ids(samples: Sequence[Sample], tokenizer: Tokenizer) -> list[tuple[list[int
         ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
         return ids
 
-    start = [tokenizer.bos_token_id]
     prompts = ids_of([sample.prompt for sample in samples])
     answers = ids_of([sample.answer for sample in samples])
-    return [
-        (
-            [*start, *prompt, *answer, *([] if sample.choices else [tokenizer.eos_token_id])],
-            len(start) + len(prompt),
-        )
-        for sample, prompt, answer in zip(samples, prompts, answers, strict=True)
-    ]
+    rows = []
+    for sample, prompt, answer in zip(samples, prompts, answers, strict=True):
+        end = [] if sample.choices else [tokenizer.eos_token_id]
+        before, after = _fitted(prompt, [*answer, *end], sample.tokens)
+        rows.append(([tokenizer.bos_token_id, *before, *after], 1 + len(before)))
+    return rows
+
+
+def _fitted(prompt: list[int], answer: list[int], most: int | None) -> tuple[list[int], list[int]]:
+    """Prompt and answer in at most so many tokens, the start token included.
+
+    The end of a prompt asks, so its begin is cut off; an answer loses its end only where half of
+    the room is not enough for it.
+    """
+    if most is None or 1 + len(prompt) + len(answer) <= most:
+        return prompt, answer
+    answer = answer[: max(most - 1 - len(prompt), most // 2)]
+    return prompt[len(prompt) + len(answer) + 1 - most :], answer
 
 
 def _padded(rows: Sequence[tuple[list[int], int]], width: int, tokenizer: Tokenizer) -> Encoded:

@@ -98,6 +98,26 @@ def show(  # noqa: PLR0913 - one per option
 
 
 @app.command()
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet.")],
+) -> None:
+    """Copy a file to data/ of the state folder, where configs name it without its folder.
+
+    Exit codes: 0 it is there, 1 it cannot be used or another one has its name.
+    """
+    from meshtune.engine.data.kept import keep
+    from meshtune.engine.data.reading import read_table
+
+    try:
+        table = read_table(file)
+        kept = keep(file.name, file.read_bytes())
+    except EngineError as error:
+        print(_visible(str(error)), file=sys.stderr)
+        raise typer.Exit(EXIT_BAD_DATA) from error
+    print(_visible(f"{kept.absolute()}: rows {len(table.rows)}; name it {kept.name} in [[tasks]]"))
+
+
+@app.command()
 def deal(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="One per task.")],
     devices: Annotated[int, typer.Option(min=1, max=10_000, help="How many devices.")] = 10,

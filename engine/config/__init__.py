@@ -45,6 +45,7 @@ from meshtune.engine.config.propagation import (
     UmiStreetCanyon,
 )
 from meshtune.engine.config.run import RunConfig, canonical_json, config_hash, with_values
+from meshtune.engine.config.tasks import FileTask
 from meshtune.engine.config.topology import (
     Agnes,
     BarabasiAlbert,
@@ -67,7 +68,8 @@ from meshtune.engine.config.topology import (
     WattsStrogatz,
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
-from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName
+from meshtune.engine.data.template import Pattern
+from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName, TaskWord, in_order
 
 __all__ = [
     "TASK_NAMES",
@@ -87,6 +89,7 @@ __all__ = [
     "Evaluation",
     "Exponential",
     "Fading",
+    "FileTask",
     "Fleet",
     "FreeSpace",
     "Full",
@@ -113,6 +116,7 @@ __all__ = [
     "Outage",
     "PaperChannel",
     "PathLoss",
+    "Pattern",
     "Point",
     "RadioChannel",
     "Random",
@@ -128,6 +132,7 @@ __all__ = [
     "Static",
     "TaskChoice",
     "TaskName",
+    "TaskWord",
     "Tdma",
     "Topology",
     "Torus",
@@ -138,6 +143,7 @@ __all__ = [
     "WattsStrogatz",
     "canonical_json",
     "config_hash",
+    "in_order",
     "name_problem",
     "nearest_field",
     "no_such_field",

@@ -21,6 +21,7 @@ PATTERNS = {
     r"^[^\x00]*$": "has a zero byte, which cannot be stored; take it out",
     r"^[A-Za-z0-9][A-Za-z0-9_-]*$": "takes letters, digits, - and _, and begins with one of the "
     "first two",
+    r"^[a-z][a-z0-9_]*$": "takes small letters, digits and _, and begins with a letter",
     r"^([0-9a-f]{64})?$": "must be 64 digits from 0 to f, or empty",
 }
 PLAIN = {

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, Part
-from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName
+from meshtune.engine.tasks import TASK_NAMES, TaskName, TaskWord, in_order
 
 HardwareName = Literal["flagship", "midrange", "entry", "wearable"]
 
@@ -20,7 +20,7 @@ class Fleet(Part):
         title="Devices",
         description="Number of phones in the mesh. Training time grows in proportion.",
     )
-    tasks: tuple[TaskChoice, ...] = Field(
+    tasks: tuple[TaskWord, ...] = Field(
         TASK_NAMES,
         min_length=1,
         max_length=256,
@@ -60,9 +60,8 @@ class Fleet(Part):
         return self.tasks[device % len(self.tasks)]
 
     def present_tasks(self) -> tuple[TaskName, ...]:
-        """Tasks that at least one device holds, in the order of the catalogue."""
-        held = {self.task_of(i) for i in range(self.devices)}
-        return tuple(name for name in TASK_NAMES if name in held)
+        """Tasks that at least one device holds, each once, as `in_order` has them."""
+        return in_order(self.task_of(i) for i in range(self.devices))
 
     def held_tasks(self) -> tuple[int, ...]:
         """Task that each device holds, as an index into the present tasks."""

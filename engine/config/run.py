@@ -13,6 +13,7 @@ from meshtune.engine.config.fleet import Fleet
 from meshtune.engine.config.model import Model, is_embedded, least_version
 from meshtune.engine.config.motion import Churn, Mobility, Moving, Static, Trace
 from meshtune.engine.config.propagation import UmiStreetCanyon
+from meshtune.engine.config.tasks import FileTask, held_by_default, is_none, tasks_fit
 from meshtune.engine.config.topology import (
     Agnes,
     BarabasiAlbert,
@@ -57,9 +58,16 @@ class RunConfig(Part):
         title="Rounds",
         description="Train, exchange, evaluate: that many times.",
     )
-    # Left out of text and hash where it says nothing new: see `least_version`.
+    # Like `tasks`, left out of text and hash where it says nothing new: see `least_version`.
     model: Model = Field(default_factory=Model, title="Model", exclude_if=is_embedded)
     fleet: Fleet = Field(default_factory=Fleet, title="Devices and tasks")
+    tasks: tuple[FileTask, ...] = Field(
+        (),
+        max_length=64,
+        title="Your tasks",
+        description="Tasks of your own, each from a file of rows; fleet.tasks deals them out.",
+        exclude_if=is_none,
+    )
     topology: Topology = Field(default_factory=Geometric, title="Topology")
     method: Method = Field(default_factory=default_method, title="Method and sparsity")
     adapter: Adapter = Field(default_factory=Adapter, title="Adapter")
@@ -73,10 +81,11 @@ class RunConfig(Part):
     @model_validator(mode="before")
     @classmethod
     def _least_version(cls, tree: Any) -> Any:
-        return least_version(tree)
+        return least_version(held_by_default(tree))
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "RunConfig":
+        tasks_fit(self.fleet.tasks, self.tasks)
         _topology_fits(self.topology, self.fleet.devices)
         _method_fits(self)
         _channel_fits(self)

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.gating import BY_INPUT
+from meshtune.engine.answering.setting import SPOKEN
 from meshtune.engine.backbone.base import Backbone, TopRanks
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import RunConfig, TaskName
+from meshtune.engine.data.judging import JUDGES
 from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.models.door import facts_of, tokenizer_of
 from meshtune.engine.models.loading import read_in_full
@@ -32,11 +34,10 @@ from meshtune.engine.playground.values import (
     GateWish,
     Question,
 )
-from meshtune.engine.tasks import TASKS
-from meshtune.engine.tasks.base import test_samples as held_out_samples
+from meshtune.engine.samples import held_out
 from meshtune.engine.world import State, World, build_world
 
-ANSWER_TOKENS = 40  # longer than any answer of the embedded tasks
+ANSWER_TOKENS = 40  # at least; longer than any answer of the embedded tasks
 # Logits (s, vocab) after each of the last s of the tokens (1, t).
 Logits = Callable[[Tensor, int], Tensor]
 Weigh = Callable[[Tensor], Tensor]
@@ -80,8 +81,9 @@ class Lab:
 
     def question(self, task: TaskName, number: int) -> Question:
         """Test question `number` (from 0) of a task; the first ones are those of the run's exam."""
-        drawn = held_out_samples(TASKS[task], self.world.config.seed, number + 1)[number]
-        return Question(drawn.prompt, task, drawn.answer, drawn.choices)
+        drawn = held_out(self.world.config, task, number + 1)
+        one = drawn[number % len(drawn)]  # files have only so many
+        return Question(one.prompt, task, one.answer, one.choices, one.score)
 
 
 def ask(lab: Lab, question: Question, device: int, wish: GateWish | None = None) -> Answered:
@@ -285,7 +287,7 @@ class _Asking:
         """The answer, always the most likely token, until the end or enough of it."""
         first = logits(torch.tensor([self.tokens]), 1)[0]
         probabilities = first.softmax(dim=0)
-        options = self._options(probabilities)
+        options = self._options(logits, probabilities)
         top = probabilities.topk(min(LIKELY, len(probabilities)))
         likely = [
             (self._shown(i), p)
@@ -295,11 +297,10 @@ class _Asking:
             text = max(options, key=lambda option: option[1])[0]
         else:
             text = self._text(self._continued(logits, first))
-        answer = self.question.answer
         return ArmReply(
             name,
             text,
-            None if answer is None else text == answer,
+            self._is_right(text),
             tuple(likely),
             options,
         )
@@ -311,8 +312,9 @@ class _Asking:
         arm would say as well, as one pass decides an exact match in the exam.
         """
         said, end = [int(first.argmax())], self.lab.tokenizer.eos_token_id
-        while said[-1] != end and len(said) < ANSWER_TOKENS:
-            guess = self.draft[len(said) : ANSWER_TOKENS - 1]
+        most = max(ANSWER_TOKENS, len(self.draft))
+        while said[-1] != end and len(said) < most:
+            guess = self.draft[len(said) : most - 1]
             tokens = torch.tensor([[*self.tokens, *said, *guess]])
             best = logits(tokens, len(guess) + 1).argmax(dim=1).tolist()
             agreed = next((i for i, g in enumerate(guess) if best[i] != g), len(guess))
@@ -322,16 +324,33 @@ class _Asking:
         self.draft = said
         return [token for token in said if token != end]
 
-    def _options(self, probabilities: Float[Tensor, " vocab"]) -> tuple[tuple[str, float], ...]:
-        """The offered answers, and how likely each is among them."""
+    def _is_right(self, text: str) -> bool | None:
+        """Whether a reply is right; None where that is not asked."""
+        answer, score = self.question.answer, self.question.score
+        if answer is None or score == "loss":
+            return None
+        return JUDGES[score](text, answer) if score in SPOKEN else text == answer
+
+    def _options(
+        self, logits: Logits, probabilities: Float[Tensor, " vocab"]
+    ) -> tuple[tuple[str, float], ...]:
+        """The offered answers, and how likely each is among them, per token if any has several."""
         if not self.question.choices:
             return ()
         ids = [
-            self.lab.tokenizer.encode(choice, add_special_tokens=False)[0]
+            self.lab.tokenizer.encode(choice, add_special_tokens=False)
             for choice in self.question.choices
         ]
-        share = probabilities[ids] / probabilities[ids].sum()
-        return tuple(zip(self.question.choices, share.tolist(), strict=True))
+        if all(len(each) == 1 for each in ids):
+            likely = probabilities[[each[0] for each in ids]]
+        else:
+            likely = torch.stack([self._likelihood(logits, each) for each in ids])
+        return tuple(zip(self.question.choices, (likely / likely.sum()).tolist(), strict=True))
+
+    def _likelihood(self, logits: Logits, answer: list[int]) -> Float[Tensor, ""]:
+        """The geometric mean of the probabilities of the tokens of an answer."""
+        said = logits(torch.tensor([[*self.tokens, *answer[:-1]]]), len(answer)).log_softmax(dim=1)
+        return said[torch.arange(len(answer)), answer].mean().exp()
 
     def _shown(self, token: int) -> str:
         end = self.lab.tokenizer.eos_token_id

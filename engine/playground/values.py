@@ -6,6 +6,7 @@ from typing import Literal
 from meshtune.engine.config import TaskName
 from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Gate
+from meshtune.engine.tasks.base import Score
 
 ArmName = Literal["base", "own", "merged", "gated", "oracle"]
 
@@ -22,6 +23,7 @@ class Question:
     task: TaskName | None = None
     answer: str | None = None
     choices: tuple[str, ...] = ()
+    score: Score = "exact"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ class GateWish:
 
 @dataclass(frozen=True)
 class ArmReply:
-    """What one arm said. `likely` and `options` are probabilities of the first answer token."""
+    """What one arm said.
+
+    `likely` are probabilities of the first answer token, `options` of the offered answers.
+    """
 
     name: ArmName
     text: str

@@ -11,6 +11,7 @@ from meshtune.engine.rng import stream
 from meshtune.engine.tasks.kind import Task, TaskName
 
 Split = Literal["train", "test"]
+Score = Literal["choice", "exact", "contains", "numeric", "loss"]
 Item = TypeVar("Item")
 
 TEST_SHARE = 5  # one prompt in five is held out for every device, whatever its seed
@@ -20,13 +21,18 @@ TEST_SHARE = 5  # one prompt in five is held out for every device, whatever its 
 class Sample:
     """One question with its right answer.
 
-    Without choices the answer is generated and judged by exact match, end of answer included; with
-    choices the most likely of them is the reply.
+    Attributes:
+        choices: The reply is the likeliest of them per token; without them it is generated.
+        score: How a generated reply is judged (`meshtune.engine.data.judging`). Exact counts the
+            end of the answer; loss judges each token of the answer for itself.
+        tokens: Most that are read of prompt and answer; the begin of a longer prompt is cut off.
     """
 
     prompt: str
     answer: str
     choices: tuple[str, ...] = ()
+    score: Score = "exact"
+    tokens: int | None = None
 
 
 def split_of(name: TaskName, prompt: str) -> Split:

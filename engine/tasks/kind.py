@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+NAME = r"^[a-z][a-z0-9_]*$"
 TaskName = str  # records keep the names of tasks that are not installed here
 
 

@@ -4,13 +4,14 @@ A package adds a task for the embedded model with an entry point of the group `m
 names its `Task` (CONTRIBUTING.md).
 """
 
+from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
 from meshtune.engine.registry import Registry, load
-from meshtune.engine.tasks.kind import Task
+from meshtune.engine.tasks.kind import NAME, Task, TaskName
 
 
 def _row(name: str, title: str, family: str, *, longest: int, chance: float) -> Task:
@@ -45,6 +46,15 @@ def _known(name: str) -> str:
     raise PydanticKnownError("literal_error", {"expected": f"{', '.join(most)} or {last}"})
 
 
+def in_order(names: Iterable[TaskName]) -> tuple[TaskName, ...]:
+    """Each of the names once, in the order of legends: those of the catalogue, then the others."""
+    given = tuple(dict.fromkeys(names))
+    known = tuple(name for name in TASK_NAMES if name in given)
+    return known + tuple(name for name in given if name not in known)
+
+
+# What a person writes where a task of a run is named: of the catalogue, or one it brings along.
+TaskWord = Annotated[str, Field(pattern=NAME, max_length=40)]
 # What a person writes where a task is chosen.
 TaskChoice = Annotated[
     str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(TASK_NAMES)})

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as DecodesBytes
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
@@ -64,3 +68,16 @@ def rewritten(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     tree = json.loads(path.read_text("utf-8")) | changes
     path.write_text(json.dumps(tree), "utf-8")
+
+
+def byte_model(folder: Path) -> Model:
+    """A random Llama in a folder that reads any text, a token for each byte."""
+    letters = sorted(ByteLevel.alphabet())
+    known = {token: number for number, token in enumerate(["<s>", "</s>", "<pad>", *letters])}
+    model = random_model(folder, config=llama_config(vocab_size=len(known)))
+    rules = Tokenizer(BPE(vocab=known, merges=[]))
+    rules.pre_tokenizer, rules.decoder = ByteLevel(add_prefix_space=False), DecodesBytes()
+    rules.save(str(folder / "tokenizer.json"))
+    told = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told), "utf-8")
+    return model

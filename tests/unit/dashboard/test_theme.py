@@ -36,9 +36,16 @@ def test_streamlits_theme_has_the_colours_of_the_table() -> None:
 
 
 def test_no_two_tasks_look_alike() -> None:
-    looks = [(look.color, look.marker, look.filled) for look in theme.TASKS.values()]
-    assert set(theme.TASKS) == set(TASK_NAMES)
-    assert len(set(looks)) == len(looks)
+    looks = [theme.TASKS[name] for name in TASK_NAMES]
+    assert len({(look.color, look.marker, look.filled) for look in looks}) == len(looks)
+
+
+def test_tasks_from_outside_are_told_apart_by_colour() -> None:
+    names = ["boolq", "gsm8k", "piqa", "mine", "yours", "arc_easy", "arc_challenge", "dolly"]
+    looks = [theme.TASKS[name] for name in names]
+    assert len({look.color for look in looks}) == len(looks)
+    assert theme.TASKS["arc_easy"].title == "Arc easy"
+    assert [theme.TASKS[name] for name in names] == looks
 
 
 def test_every_state_of_a_run_has_a_look() -> None:

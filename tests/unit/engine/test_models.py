@@ -245,7 +245,9 @@ def test_models_that_are_not_there_name_the_command_that_gets_them(
     refused(Model(source="hub", path="no name/at/all"), "hf download")
 
 
-def test_an_answer_that_is_not_one_token_is_refused_with_its_task(tmp_path: Path) -> None:
+def test_an_answer_that_the_tokenizer_does_not_know_is_refused_with_its_task(
+    tmp_path: Path,
+) -> None:
     model = random_model(tmp_path / "m")
     path = tmp_path / "m" / "tokenizer.json"
     tree = json.loads(path.read_text("utf-8"))

@@ -11,7 +11,6 @@ import pytest
 from meshtune.engine.backbone.embedded import embedded_tokenizer
 from meshtune.engine.backbone.encode import IGNORED, choice_tokens, encode
 from meshtune.engine.config import TASK_NAMES, TaskName
-from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.tasks import TASKS
 from meshtune.engine.tasks.base import (
     Sample,
@@ -175,9 +174,12 @@ def test_targets_are_the_answer_shifted_by_one(name: TaskName) -> None:
 
 def test_choices_become_single_tokens_padded_with_minus_one() -> None:
     tokenizer = embedded_tokenizer()
-    samples = (Sample("q>", "y", ("y", "n")), Sample("q>", "x"), Sample("q>", "a", tuple("abc")))
+    samples = (
+        Sample("q>", "y", ("y", "n")),
+        Sample("q>", "x"),
+        Sample("q>", "a", tuple("abc")),
+        Sample("q>", "no", ("yes", "no")),
+    )
     ids = choice_tokens(samples, tokenizer)
     y, n, a, b, c = (tokenizer.get_vocab()[letter] for letter in "ynabc")
-    assert ids.tolist() == [[y, n, -1], [-1, -1, -1], [a, b, c]]
-    with pytest.raises(ConfigMismatch, match="choice 'yes' is 3 tokens"):
-        choice_tokens((Sample("q>", "no", ("yes", "no")),), tokenizer)
+    assert ids.tolist() == [[y, n, -1], [-1, -1, -1], [a, b, c], [-1, -1, -1]]
