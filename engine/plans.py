@@ -21,6 +21,8 @@ class PlannedDevice(PlanPart):
     x_m: float
     y_m: float
     task: c.TaskName
+    # Share of every task in what it holds; nothing where that is one task.
+    mixture: dict[c.TaskName, float] = Field(default_factory=dict, exclude_if=lambda held: not held)
 
 
 class PlannedLink(PlanPart):

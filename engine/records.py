@@ -72,6 +72,16 @@ class DeviceRecord(Record):
         0.0, ge=0.0, title=words.COMPUTE.word, description="What its hardware needs to train"
     )
     present: bool = Field(True, description="Within reach; an absent device trains on alone")
+    mixture: dict[TaskName, Fraction] = Field(
+        default_factory=dict,
+        exclude_if=lambda shares: not shares,
+        description="Share of every task in what it holds; left out where that is one task",
+    )
+
+    @property
+    def shares(self) -> dict[TaskName, float]:
+        """Share of every task that it holds."""
+        return self.mixture or {self.task: 1.0}
 
 
 class ScoreRecord(Record):

@@ -3,13 +3,13 @@
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import distance_to_mean
 from meshtune.engine.answering.evaluate import Scores
 from meshtune.engine.channels.traffic import Traffic
 from meshtune.engine.compute import ComputeCost, compute_cost
+from meshtune.engine.config import TaskName
 from meshtune.engine.divergence import require_distances
 from meshtune.engine.methods.rules import Memory
 from meshtune.engine.records import (
@@ -34,7 +34,6 @@ def summarize(
     scores: Scores | None,
 ) -> RoundRecord:
     """The record of the round that led to `after`."""
-    n = len(world.own)
     loss = losses.mean(dim=0)
     extra = world.method.diagnostics(after.memory)
     extra["bandwidth_time_hz_s"] = traffic.bandwidth_time_hz_s
@@ -49,7 +48,7 @@ def summarize(
     compute = compute_cost(world.config, after.round_index - 1)
     distances = distance_to_mean(after.adapters)
     require_distances(after.round_index - 1, distances)
-    own = scores.accuracy[torch.arange(n), torch.from_numpy(world.own)] if scores else None
+    own = (scores.accuracy * world.mixture).sum(dim=1) if scores else None
     return RoundRecord(
         round_index=after.round_index - 1,
         train_loss=float(loss.mean()),
@@ -100,9 +99,16 @@ def _device_records(
             compute_s=float(compute.seconds[i]),
             compute_j=float(compute.joules[i]),
             present=bool(present[i]),
+            mixture=_mixture(world, i),
         )
         for i, task in enumerate(world.own)
     )
+
+
+def _mixture(world: World, device: int) -> dict[TaskName, float]:
+    """What a device holds; nothing where that is its one task."""
+    shares = dict(zip(world.tasks, world.mixture[device].tolist(), strict=True))
+    return {} if world.config.fleet.partition.kind == "one_task" else shares
 
 
 def _score_records(world: World, scores: Scores) -> tuple[ScoreRecord, ...]:

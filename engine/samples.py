@@ -3,14 +3,19 @@
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float64
+
 from meshtune.engine.config import FileTask, RunConfig, TaskName
 from meshtune.engine.data.dataset import Dataset, dataset_of
 from meshtune.engine.data.kept import data_folder
+from meshtune.engine.data.partition import apportioned
 from meshtune.engine.data.reading import read_table
 from meshtune.engine.data.rows import DataError
 from meshtune.engine.data.template import Example
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.rng import stream
+from meshtune.engine.shares import mixtures
 from meshtune.engine.tasks import TASKS
 from meshtune.engine.tasks.base import Sample, test_samples, train_samples
 
@@ -18,24 +23,43 @@ FILES_KEPT = 16  # as read, in a process
 
 
 def trained_on(config: RunConfig, device: int) -> tuple[Sample, ...]:
-    """The `fleet.train_samples` samples of a device.
+    """The `fleet.train_samples` samples of a device, tasks mixed as `mixtures` has it.
 
-    Devices that hold one file share its rows evenly; who has fewer than it needs repeats them.
+    Devices that hold one file share its rows, each by what it wants of them; who gets fewer than
+    it needs repeats them.
 
     Raises:
         AssetMissing: the file of its task is not on this disk, or is another one.
         DataError: no row of it can be used, or there are more devices than rows.
     """
-    name, count = config.fleet.task_of(device), config.fleet.train_samples
+    tasks, shares = config.fleet.present_tasks(), mixtures(config.fleet, config.seed)
+    counts = apportioned(config.fleet.train_samples, shares[device])
+    drawn = [
+        sample
+        for k, name in enumerate(tasks)
+        for sample in _of_task(config, name, shares[:, k], device, int(counts[k]))
+    ]
+    if (counts > 0).sum() == 1:
+        return tuple(drawn)
+    order = stream(config.seed, "mixture", device).permutation(len(drawn)).tolist()
+    return tuple(drawn[i] for i in order)
+
+
+def _of_task(
+    config: RunConfig, name: TaskName, shares: Float64[np.ndarray, " n"], device: int, count: int
+) -> tuple[Sample, ...]:
+    """Samples of one task for a device, whose share of it is the one of that number."""
     task = brought(config, name)
-    if task is None:
-        return train_samples(TASKS[name], config.seed, device, count)
-    holders = [i for i in range(config.fleet.devices) if config.fleet.task_of(i) == name]
+    if task is None or count == 0:
+        return train_samples(TASKS[name], config.seed, device, count) if count else ()
     rows = dataset(task).train
     dealt = stream(config.seed, "task", name, "deal").permutation(len(rows)).tolist()
-    mine = dealt[holders.index(device) :: len(holders)]
+    each = apportioned(len(rows), shares)
+    first = int(each[:device].sum())
+    mine = dealt[first : first + int(each[device])]
     if not mine:
-        raise DataError(f"{task.path} has {len(rows)} rows to train on for {len(holders)} devices")
+        holders = int((shares > 0).sum())
+        raise DataError(f"{task.path} has {len(rows)} rows to train on for {holders} devices")
     return tuple(_sample(task, rows[mine[i % len(mine)]]) for i in range(count))
 
 
@@ -60,6 +84,24 @@ def held_out(config: RunConfig, name: TaskName, count: int | None = None) -> tup
         raise DataError(f"{task.path} has no row to test with; raise test_fraction")
     order = stream(config.seed, "task", name, "test").permutation(len(rows)).tolist()
     return tuple(_sample(task, rows[i]) for i in order[:wanted])
+
+
+def require_rows(config: RunConfig, task: FileTask) -> None:
+    """Whether a task that is brought along has rows for every device that holds it, and a test.
+
+    Raises:
+        AssetMissing: its file is not on this disk, or is another one.
+        DataError: it has too few rows.
+    """
+    tasks = config.fleet.present_tasks()
+    if task.name not in tasks:
+        return
+    shares = mixtures(config.fleet, config.seed)
+    column = shares[:, tasks.index(task.name)]
+    for device in column.nonzero()[0].tolist():
+        wanted = apportioned(config.fleet.train_samples, shares[device])
+        _of_task(config, task.name, column, device, min(1, int(wanted[tasks.index(task.name)])))
+    held_out(config, task.name)
 
 
 def brought(config: RunConfig, name: TaskName) -> FileTask | None:

@@ -1,8 +1,10 @@
-"""How many training samples each device holds."""
+"""How many training samples each device holds, and of which tasks."""
 
 import numpy as np
+from jaxtyping import Float64
 
 from meshtune.engine import config as c
+from meshtune.engine.data.partition import Dirichlet
 from meshtune.engine.rng import stream
 
 
@@ -21,3 +23,26 @@ def samples_per_device(fleet: c.Fleet, seed: int) -> tuple[int, ...]:
     ladder = np.maximum(1, np.rint(fleet.train_samples * fleet.samples_spread**-rung))
     dealt = stream(seed, "samples").permutation(ladder)
     return tuple(int(samples) for samples in dealt)
+
+
+def mixtures(fleet: c.Fleet, seed: int) -> Float64[np.ndarray, "n tasks"]:
+    """Shares of the present tasks in what every device holds; each row adds up to 1.
+
+    With Dirichlet(alpha) the largest share of a draw and that of the device's own task change
+    places, so that maps, clusters and experts name a device by what it holds most of (our choice).
+    """
+    n, own = fleet.devices, np.array(fleet.held_tasks())
+    tasks, rows = len(fleet.present_tasks()), np.arange(n)
+    match fleet.partition:
+        case c.OneTask():
+            held = np.zeros((n, tasks))
+            held[rows, own] = 1.0
+        case c.SeveralTasks(tasks_each=wanted):
+            each = min(wanted, tasks)
+            held = np.zeros((n, tasks))
+            held[rows[:, None], (own[:, None] + np.arange(each)) % tasks] = 1.0 / each
+        case c.DirichletTasks(alpha=alpha):
+            held = Dirichlet(alpha=alpha).weights(n, tasks, seed)
+            most = held.argmax(axis=1)
+            held[rows, most], held[rows, own] = held[rows, own], held[rows, most]
+    return held

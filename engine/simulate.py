@@ -241,7 +241,7 @@ def _exchange_metrics(
     method, own = world.method, torch.from_numpy(world.own)
     exchange = Exchange(trained, after.adapters, method.masks(after.memory), method.trained)
     questions = Questions(world.exam.inputs, world.exam.task)
-    before = own_accuracy(world.backbone, trained, own, world.exam, world.rule.scaling)
+    before = own_accuracy(world.backbone, trained, world.mixture, world.exam, world.rule.scaling)
     gates = prompt_weights(bank, world.exam)
     mixing = mixing_rule(world.config)
     known = fleet_metrics(exchange, after.mesh, bank, own, questions, gates, mixing)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
@@ -30,7 +30,7 @@ from meshtune.engine.models.door import tokenizer_of
 from meshtune.engine.models.loading import load_backbone, read_in_full, weights_sha256
 from meshtune.engine.records import Provenance
 from meshtune.engine.samples import data_sha256, held_out, trained_on
-from meshtune.engine.shares import samples_per_device
+from meshtune.engine.shares import mixtures, samples_per_device
 from meshtune.engine.topology import Mesh, build_mesh
 from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
 
@@ -39,6 +39,7 @@ from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
 class World:
     """What a run keeps fixed. Leading axis of the pools: device; the first `samples` count.
 
+    `own` is the task that a device holds most of, `mixture` the share of every task in its samples.
     `mesh` is the first one, `changing` says how it goes on. `entropies` are spectral, by module and
     device, if the densities of the method depend on them.
     """
@@ -46,6 +47,7 @@ class World:
     config: RunConfig
     tasks: tuple[TaskName, ...]
     own: Int[np.ndarray, " n"]
+    mixture: Float[Tensor, "n tasks"]
     mesh: Mesh
     changing: ChangingMesh
     channel: Channel
@@ -103,6 +105,7 @@ def build_world(config: RunConfig) -> World:
         config=config,
         tasks=tasks,
         own=own,
+        mixture=torch.from_numpy(mixtures(config.fleet, config.seed)).float(),
         mesh=mesh,
         changing=changing_mesh(config, mesh, densities),
         channel=build_channel(config),

@@ -74,7 +74,7 @@ def _look_of(title: str, place: int) -> TaskLook:
     return TaskLook(title, TASK_COLORS[color], marker, (color + filled) % 2 == 0)
 
 
-class _TaskLooks(dict[TaskName, TaskLook]):
+class TaskLooks(dict[TaskName, TaskLook]):
     """The look of every task of the catalogue, and one for each other name that is asked for.
 
     A name from outside takes the colour that its letters choose, or the next one that no other
@@ -91,7 +91,7 @@ class _TaskLooks(dict[TaskName, TaskLook]):
         return self[name]
 
 
-TASKS: dict[TaskName, TaskLook] = _TaskLooks(
+TASKS: dict[TaskName, TaskLook] = TaskLooks(
     {task.name: _look_of(task.title, place) for place, task in enumerate(TASK_ROWS.rows())}
 )
 

@@ -5,6 +5,10 @@ from meshtune.dashboard.look.theme import METHODS, TASKS
 WORDS: dict[str, str] = {
     **{name: look.title for name, look in TASKS.items()},
     **{name: look.title for name, look in METHODS.items()},
+    # who holds what
+    "one_task": "One task each",
+    "several_tasks": "Several tasks each",
+    "dirichlet": "Mixture by Dirichlet",
     # how replies are judged
     "score.choice": "Likeliest choice",
     "score.exact": "Whole answer",

@@ -74,10 +74,15 @@ def score_frame(record: RoundRecord | None, config: RunConfig) -> pd.DataFrame:
     return pd.DataFrame(rows, index=list(devices), columns=list(present), dtype="float64")
 
 
-def own_scores(record: RoundRecord | None, config: RunConfig) -> dict[int, float]:
-    """Accuracy of each device on its own task in an evaluated round."""
-    scores = record.scores if record else ()
-    return {s.device: s.accuracy for s in scores if config.fleet.task_of(s.device) == s.task}
+def own_scores(record: RoundRecord | None) -> dict[int, float]:
+    """Accuracy of each device on what it holds in an evaluated round."""
+    if record is None or not record.scores:
+        return {}
+    known = {(score.device, score.task): score.accuracy for score in record.scores}
+    return {
+        each.device: sum(share * known[each.device, task] for task, share in each.shares.items())
+        for each in record.devices
+    }
 
 
 def evaluated_before(config: RunConfig, finished: int) -> int:

@@ -152,7 +152,7 @@ def round_pictures(run: RunDetail, shown: int) -> None:
         with st.container():
             st.markdown(round_line(shown, record))
             if record is not None:
-                own = frames.own_scores(scored, config)
+                own = frames.own_scores(scored)
                 payload = maps.round_map(record, own, mode)
                 network_map(payload, key="run-map", height=theme.MEDIUM + 60)
         with st.container():

@@ -135,18 +135,22 @@ def prompt_weights(bank: Bank, exam: Exam) -> dict[str, Float[Tensor, "n q k"]] 
 
 
 def own_accuracy(
-    backbone: Backbone, adapters: Adapters, own: Int[Tensor, " n"], exam: Exam, scaling: float
+    backbone: Backbone,
+    adapters: Adapters,
+    mixture: Float[Tensor, "n tasks"],
+    exam: Exam,
+    scaling: float,
 ) -> float:
-    """Accuracy on task `own` with the device's own adapter alone, over all devices' questions."""
-    device, row = (exam.task[None, :] == own[:, None]).nonzero(as_tuple=True)
+    """Mean over devices of the accuracy on what they hold, with the device's own adapter alone."""
+    device, row = mixture[:, exam.task].nonzero(as_tuple=True)
     chosen = device[:, None].expand(-1, len(adapters.b))
     asked = torch.cat([row[:, None], chosen], dim=1)
-    marks = torch.zeros(2, len(own), len(exam.task))
+    marks = torch.zeros(2, len(mixture), len(exam.task))
     marks[:, device, row] = torch.stack(
         marks_of(backbone, adapters, asked, exam, scaling, lambda: None)
     )
-    mine = exam.asked[None, :] == own[:, None]
-    return float(exam.settled(marks[0], marks[1])[mine].mean())
+    weight = mixture[:, exam.asked]
+    return float((exam.settled(marks[0], marks[1]) * weight).sum() / weight.sum())
 
 
 def _libraries(bank: Bank) -> tuple[list[Int[Tensor, " k"]], list[int]]:

@@ -29,6 +29,7 @@ from meshtune.engine.config.motion import (
 )
 from meshtune.engine.config.names import name_problem
 from meshtune.engine.config.nearest import nearest_field, no_such_field
+from meshtune.engine.config.partition import DirichletTasks, OneTask, Partition, SeveralTasks
 from meshtune.engine.config.propagation import (
     Fading,
     FreeSpace,
@@ -84,6 +85,7 @@ __all__ = [
     "Churn",
     "Clusters",
     "DeadlineOnly",
+    "DirichletTasks",
     "Drawn",
     "ErdosRenyi",
     "Evaluation",
@@ -113,8 +115,10 @@ __all__ = [
     "Nakagami",
     "NoFading",
     "Ofdma",
+    "OneTask",
     "Outage",
     "PaperChannel",
+    "Partition",
     "PathLoss",
     "Pattern",
     "Point",
@@ -125,6 +129,7 @@ __all__ = [
     "Rician",
     "Ring",
     "RunConfig",
+    "SeveralTasks",
     "SidelinkHighway",
     "SidelinkUrban",
     "SpanningTree",

@@ -11,7 +11,17 @@ from meshtune.engine.config.nearest import nearest, no_such_field
 
 # Fields that hold a union: pydantic puts the tag after them; a person does not write it.
 UNION_FIELDS = frozenset(
-    {"topology", "channel", "method", "mobility", "path_loss", "fading", "access", "loss"}
+    {
+        "topology",
+        "channel",
+        "method",
+        "mobility",
+        "partition",
+        "path_loss",
+        "fading",
+        "access",
+        "loss",
+    }
 )
 MISFIT = "misfit"
 UNSHOWN = {"string_too_long", "string_too_short", "union_tag_invalid"}  # the value says no more

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from meshtune.engine.config.partition import OneTask, Partition, is_one_task
 from meshtune.engine.fields import OUR_CHOICE, Finite, Part
 from meshtune.engine.tasks import TASK_NAMES, TaskName, TaskWord, in_order
 
@@ -55,8 +56,13 @@ class Fleet(Part):
         json_schema_extra=OUR_CHOICE,
     )
 
+    # Left out of text and hash where it says nothing new.
+    partition: Partition = Field(
+        default_factory=OneTask, title="Who holds what", exclude_if=is_one_task
+    )
+
     def task_of(self, device: int) -> TaskName:
-        """Task that device number `device` holds."""
+        """Task that device number `device` holds, or holds most of."""
         return self.tasks[device % len(self.tasks)]
 
     def present_tasks(self) -> tuple[TaskName, ...]:

@@ -56,12 +56,17 @@ def is_embedded(model: Model) -> bool:
 def least_version(tree: Any) -> Any:
     """The tree of a config with the lowest version of the schema that says all of it.
 
-    Version 2 names a model or brings tasks along. Other configs stay version 1: their text and hash
-    are what they were, and an older Meshtune reads them.
+    Version 2 names a model, brings tasks along or mixes them on devices. Other configs stay
+    version 1: their text and hash are what they were, and an older Meshtune reads them.
     """
     if not isinstance(tree, dict) or tree.get("schema_version", 1) not in (1, 2):
         return tree
     model = tree.get("model") or {}
     given = model.get("source") if isinstance(model, dict) else getattr(model, "source", None)
-    plain = given in (None, "embedded") and not tree.get("tasks")
+    plain = given in (None, "embedded") and not tree.get("tasks") and not _mixes(tree.get("fleet"))
     return {**tree, "schema_version": 1 if plain else 2}
+
+
+def _mixes(fleet: Any) -> bool:
+    partition = fleet.get("partition") if isinstance(fleet, dict) else None
+    return isinstance(partition, dict) and partition.get("kind") != "one_task"

@@ -240,6 +240,7 @@ def with_values(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
         pydantic.ValidationError: the new tree is invalid.
     """
     tree = {"model": config.model.model_dump(), **config.model_dump(mode="json")}
+    tree["fleet"] = {"partition": config.fleet.partition.model_dump(), **tree["fleet"]}
     fresh: list[dict[str, Any]] = []  # branches of a new kind, whose fields are its defaults
     for dotted, value in sorted(changes.items(), key=_kinds_first):
         *branches, leaf = dotted.split(".")

@@ -84,11 +84,11 @@ def dealt(
         seed: of the run.
     """
     weights = partition.weights(devices, len(samples), seed)
-    columns = [_apportioned(count, weights[:, task]) for task, count in enumerate(samples)]
+    columns = [apportioned(count, weights[:, task]) for task, count in enumerate(samples)]
     return np.stack(columns, axis=1)
 
 
-def _apportioned(count: int, weights: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+def apportioned(count: int, weights: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """Whole numbers that add up to `count`, by largest remainder; zero where all weights are."""
     total = weights.sum()
     if total == 0.0:

@@ -8,7 +8,7 @@ from meshtune.engine.config import FileTask, RunConfig, TaskName
 from meshtune.engine.data.rows import DataError
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.models.door import facts_of, tokenizer_of
-from meshtune.engine.samples import all_samples, brought, held_out, trained_on
+from meshtune.engine.samples import all_samples, brought, require_rows
 from meshtune.engine.tasks import TASKS
 from meshtune.engine.tasks.base import Sample, test_samples
 
@@ -58,7 +58,7 @@ def question_problem(config: RunConfig) -> tuple[str, str] | None:
     """
     for number, own in enumerate(config.tasks):
         try:
-            _rows_for_all(config, own.name)
+            require_rows(config, own)
         except (AssetMissing, DataError) as error:
             return f"tasks.{number}.path", str(error)
     tokenizer, tasks = tokenizer_of(config.model), config.fleet.present_tasks()
@@ -78,14 +78,6 @@ def question_problem(config: RunConfig) -> tuple[str, str] | None:
             "another model, or shorter tasks",
         )
     return None
-
-
-def _rows_for_all(config: RunConfig, name: TaskName) -> None:
-    holders = (i for i in range(config.fleet.devices) if config.fleet.task_of(i) == name)
-    last = max(holders, default=None)
-    if last is not None:
-        trained_on(config, last)
-        held_out(config, name)
 
 
 @lru_cache(maxsize=256)

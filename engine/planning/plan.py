@@ -29,6 +29,7 @@ from meshtune.engine.plans import (
     PlanNote,
     Spread,
 )
+from meshtune.engine.shares import mixtures
 from meshtune.engine.topology import Mesh, start_places
 from meshtune.engine.topology.changing import changing_mesh
 from meshtune.engine.topology.collision import collision_rate
@@ -305,8 +306,15 @@ def shortest_message(config: c.RunConfig, mesh: Mesh) -> tuple[int, float]:
 
 
 def _devices(config: c.RunConfig, mesh: Mesh) -> tuple[PlannedDevice, ...]:
+    fleet, tasks = config.fleet, config.fleet.present_tasks()
+    held = mixtures(fleet, config.seed).tolist() if fleet.partition.kind != "one_task" else None
     return tuple(
-        PlannedDevice(x_m=x, y_m=y, task=config.fleet.task_of(device))
+        PlannedDevice(
+            x_m=x,
+            y_m=y,
+            task=fleet.task_of(device),
+            mixture=dict(zip(tasks, held[device], strict=True)) if held else {},
+        )
         for device, (x, y) in enumerate(mesh.positions.tolist())
     )
 

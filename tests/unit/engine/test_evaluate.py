@@ -313,12 +313,15 @@ def test_a_generated_answer_is_right_only_if_every_token_is(backbone, exam):
         assert accuracy[0, 1:].tolist() == [expected] * (TASKS - 1)
 
 
-def test_own_accuracy_is_the_mean_of_the_own_column(backbone, exam):
+def test_own_accuracy_is_the_mean_over_what_a_device_holds(backbone, exam):
     bank = bank_of(backbone, Gate(), [[0], [1], [2], [3]])
-    own = torch.tensor([0, 1, 2, 0])
     matrix = evaluate(backbone, bank, exam, SCALING).accuracy
-    expected = float(matrix[torch.arange(4), own].mean())
-    assert own_accuracy(backbone, bank.experts, own, exam, SCALING) == pytest.approx(expected)
+    alone = torch.eye(TASKS)[[0, 1, 2, 0]]
+    mixed = torch.tensor([[0.2, 0.8, 0.0], [0.0, 0.0, 1.0], [0.5, 0.25, 0.25], [1.0, 0.0, 0.0]])
+    for mixture in (alone, mixed):
+        expected = float((matrix * mixture).sum(dim=1).mean())
+        got = own_accuracy(backbone, bank.experts, mixture, exam, SCALING)
+        assert got == pytest.approx(expected)
 
 
 @pytest.fixture
