@@ -56,11 +56,15 @@ def is_embedded(model: Model) -> bool:
 def least_version(tree: Any) -> Any:
     """The tree of a config with the lowest version of the schema that says all of it.
 
-    Version 2 names a model. Configs that name none stay version 1: their text and hash are what
-    they were, and an older Meshtune reads them.
+    Version 2 names a model, or an adapter to start from. Configs that name neither stay version 1:
+    their text and hash are what they were, and an older Meshtune reads them.
     """
     if not isinstance(tree, dict) or tree.get("schema_version", 1) not in (1, 2):
         return tree
-    model = tree.get("model") or {}
-    given = model.get("source") if isinstance(model, dict) else getattr(model, "source", None)
-    return {**tree, "schema_version": 1 if given in (None, "embedded") else 2}
+    source, start = _told(tree, "model", "source"), _told(tree, "adapter", "start_from")
+    return {**tree, "schema_version": 2 if start or source not in (None, "embedded") else 1}
+
+
+def _told(tree: dict[str, Any], branch: str, field: str) -> Any:
+    part = tree.get(branch)
+    return part.get(field) if isinstance(part, dict) else getattr(part, field, None)
