@@ -4,6 +4,7 @@ Light: plans ask here in processes that must not load torch; no value is read.
 """
 
 import hashlib
+import re
 from os.path import isfile  # of a name that is too long it says no, where Path raises
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from meshtune.engine.config import Adapter, RunConfig
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
+from meshtune.engine.fields import INPUT_NAME
 from meshtune.engine.inputs import state_folder, whole_path
 from meshtune.engine.models.door import facts_of
 from meshtune.engine.models.facts import json_in
@@ -66,6 +68,17 @@ def require_start(config: RunConfig) -> tuple[Path, Names]:
     return folder / WEIGHTS_FILE, names
 
 
+def adapters_here() -> list[str]:
+    """Names of the PEFT folders below adapters/ of the state folder."""
+    found = adapters_folder().glob(f"*/{CONFIG_FILE}")
+    return sorted(p.parent.name for p in found if re.fullmatch(INPUT_NAME, p.parent.name))
+
+
+def adapters_folder() -> Path:
+    """Where adapters lie that are named without a whole path."""
+    return state_folder() / "adapters"
+
+
 def start_sha256(adapter: Adapter) -> str | None:
     """SHA-256 of the file of that adapter; None if none is named or it has gone since."""
     file = _folder(adapter) / WEIGHTS_FILE
@@ -76,7 +89,7 @@ def start_sha256(adapter: Adapter) -> str | None:
 
 
 def _folder(adapter: Adapter) -> Path:
-    return whole_path(adapter.start_from, below=state_folder() / "adapters")
+    return whole_path(adapter.start_from, below=adapters_folder())
 
 
 def _require_settings(folder: Path, told: dict[str, Any], adapter: Adapter) -> None:

@@ -7,7 +7,7 @@ from meshtune.engine.config import TaskName
 from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Gate
 
-ArmName = Literal["base", "own", "merged", "gated", "oracle"]
+ArmName = Literal["base", "own", "merged", "gated", "oracle", "outside"]
 
 
 class BadPrompt(ValueError):
