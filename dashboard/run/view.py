@@ -251,13 +251,13 @@ def downloads(run: RunDetail) -> None:
 def adapter_download(run: RunDetail) -> None:
     """An adapter of the run, chosen here, as a folder that PEFT loads."""
     fleet = run.config.fleet
-    choices: dict[str, dict[str, Any]] = {"all devices": {}}
+    choices: dict[str, dict[str, Any]] = {"All devices": {}}
     choices |= {
-        f"device {each}, {theme.TASKS[fleet.task_of(each)].title}": {"device": each}
+        f"Device {each}, {theme.TASKS[fleet.task_of(each)].title}": {"device": each}
         for each in range(fleet.devices)
     }
-    choices |= {f"best at {theme.TASKS[t].title}": {"expert": t} for t in fleet.present_tasks()}
-    choices["mean of all"] = {"merged": True}
+    choices |= {f"Best at {theme.TASKS[t].title}": {"expert": t} for t in fleet.present_tasks()}
+    choices["Mean of all"] = {"merged": True}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox("Adapter", choices, key="adapter", width=240)
         st.download_button(
