@@ -126,7 +126,11 @@ def record_provenance(session: Session, claim: Claim, provenance: Provenance) ->
     now = provenance.model_dump(mode="json")
     before = run.provenance
     if before is not None and before != now:
-        changed = [f"{k}: {before.get(k)} -> {now[k]}" for k in now if before.get(k) != now[k]]
+        changed = [
+            f"{k}: {before.get(k)} -> {now.get(k)}"
+            for k in before | now
+            if before.get(k) != now.get(k)
+        ]
         note_event(
             session, run, "environment changed", actor=claim.worker, detail="; ".join(changed)
         )

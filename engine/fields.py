@@ -24,9 +24,8 @@ MetresPerSecond = Annotated[Finite, Field(json_schema_extra=unit("m/s"))]
 Watts = Annotated[Finite, Field(json_schema_extra=unit("W"))]
 Probability = Annotated[Finite, Field(ge=0, le=1, json_schema_extra=unit("probability"))]
 # Files that a config names lie in one folder, so that a config never holds a path.
-InputName = Annotated[
-    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-]
+INPUT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+InputName = Annotated[str, Field(min_length=1, max_length=64, pattern=INPUT_NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 

@@ -13,6 +13,16 @@ def state_folder() -> Path:
     return Path(os.environ.get("MESHTUNE_STATE_DIR") or ".state")
 
 
+def whole_path(path: str, below: Path) -> Path:
+    """The path that a config has, whole, or else as a name below a folder."""
+    named = Path(path.strip())
+    try:
+        whole = named.expanduser()
+    except RuntimeError:  # a home of nobody
+        whole = named
+    return whole if whole.is_absolute() else (below / whole).absolute()
+
+
 def input_path(
     kind: Literal["gains", "traces"], name: str, suffixes: tuple[str, ...], sha256: str = ""
 ) -> Path:

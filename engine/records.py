@@ -208,4 +208,6 @@ class Provenance(Record):
     scipy: str | None = None
     device: str | None = None
     weights_sha256: str | None = None
+    # Left out where it says nothing, so that an older Meshtune reads the others.
+    start_sha256: str | None = Field(None, exclude_if=lambda found: found is None)
     data_sha256: dict[TaskName, str] = Field(default_factory=dict, exclude_if=lambda held: not held)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from meshtune.engine.adapters.given import given_adapter
 from meshtune.engine.adapters.stack import Adapters
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.answering.setting import exam_of
@@ -28,6 +30,7 @@ from meshtune.engine.methods.rules import Memory, Method, Setup, Signatures, bui
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from meshtune.engine.models.door import tokenizer_of
 from meshtune.engine.models.loading import load_backbone, read_in_full, weights_sha256
+from meshtune.engine.peft_start import require_start, start_sha256
 from meshtune.engine.records import Provenance
 from meshtune.engine.samples import data_sha256, held_out, trained_on
 from meshtune.engine.shares import mixtures, samples_per_device
@@ -97,6 +100,7 @@ def build_world(config: RunConfig) -> World:
         scaling=config.adapter.alpha / config.adapter.rank,
         signatures=_signatures(config, probe, pools),
         entropies=_entropies(config, probe, pools),
+        given=_given(config),
     )
     training = config.training
     densities = _densities(config, setup)
@@ -152,7 +156,15 @@ def provenance(world: World) -> Provenance:
         device="cpu",
         weights_sha256=weights_sha256(world.config.model),
         data_sha256=data_sha256(world.config),
+        start_sha256=start_sha256(world.config.adapter),
     )
+
+
+def _given(config: RunConfig) -> Callable[[], Adapters] | None:
+    """How to read the adapter that the devices start from, if the config names one."""
+    if not config.adapter.start_from:
+        return None
+    return lambda: given_adapter(*require_start(config))
 
 
 def _pools(config: RunConfig, tokenizer: Tokenizer) -> list[Encoded]:

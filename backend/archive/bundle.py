@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -149,12 +149,7 @@ def export_folder(store: Engine, settings: Settings, run_id: int, out: Path) -> 
         StoreUnavailable: it changed meanwhile, or its checkpoint cannot be reached.
         OSError: `out` cannot be written.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise BundleError(f"{out} exists; choose another --out, or remove it first")
-    with TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as near:
-        whole = Path(near) / "bundle"
-        _fill(whole, store, settings, run_id)
-        whole.replace(out)
+    as_folder(out, lambda folder: _fill(folder, store, settings, run_id))
 
 
 def export_zip(store: Engine, settings: Settings, run_id: int, out: Path) -> None:
@@ -165,9 +160,28 @@ def export_zip(store: Engine, settings: Settings, run_id: int, out: Path) -> Non
         StoreUnavailable: it changed meanwhile, or its checkpoint cannot be reached.
         OSError: `out` cannot be written.
     """
+    as_zip(out, lambda folder: _fill(folder, store, settings, run_id))
+
+
+def as_folder(out: Path, fill: Callable[[Path], object]) -> None:
+    """Have `fill` make a folder, which appears complete or not at all.
+
+    Raises:
+        BundleError: there is something else at `out`.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise BundleError(f"{out} exists; choose another --out, or remove it first")
     with TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as near:
-        folder, packed = Path(near) / "bundle", Path(near) / "bundle.zip"
-        _fill(folder, store, settings, run_id)
+        whole = Path(near) / "whole"
+        fill(whole)
+        whole.replace(out)
+
+
+def as_zip(out: Path, fill: Callable[[Path], object]) -> None:
+    """Have `fill` make a folder and pack it; the file appears complete or not at all."""
+    with TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as near:
+        folder, packed = Path(near) / "whole", Path(near) / "whole.zip"
+        fill(folder)
         with zipfile.ZipFile(packed, "w") as archive:
             for path in _files(folder):
                 _pack(archive, path, path.relative_to(folder).as_posix())

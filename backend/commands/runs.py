@@ -38,6 +38,7 @@ class FileFormat(StrEnum):
     HTML = "html"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    PEFT = "peft"
 
 
 RunNumbers = Annotated[
@@ -50,15 +51,43 @@ RunNumber = Annotated[int, typer.Argument(metavar="RUN", min=1, help="Number of 
 def export(
     run: RunNumbers,
     file_format: Annotated[
-        FileFormat, typer.Option("--format", help="A bundle that import takes, or a table.")
+        FileFormat,
+        typer.Option(
+            "--format", help="A bundle that import takes, a table, or adapters that peft loads."
+        ),
     ] = FileFormat.BUNDLE,
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write, the screen if none; for a bundle FOLDER or FILE.zip."),
+        typer.Option(
+            help="File to write, the screen if none; for a bundle and peft FOLDER or FILE.zip."
+        ),
     ] = None,
+    device: Annotated[
+        int | None, typer.Option(min=0, help="peft: the adapter of this device; of all if none.")
+    ] = None,
+    expert: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="peft: the adapter of the device that answers TASK best, of those that hold it.",
+        ),
+    ] = None,
+    merged: Annotated[
+        bool,
+        typer.Option(
+            "--merged",
+            help="peft: the mean of the updates B A of all devices, with equal weights. Nothing "
+            "is cut off, so its rank is the sum of theirs.",
+        ),
+    ] = False,
 ) -> None:
-    """Take a run away: all of it as a bundle, its rounds as a table, runs compared as a page."""
+    """Take a run away.
+
+    All of it as a bundle, its rounds as a table, runs compared as a page, or its adapters as
+    folders that peft loads without Meshtune.
+    """
     from meshtune.backend.archive import bundle
+    from meshtune.backend.archive.adapters import Choice, export_adapters
     from meshtune.backend.archive.tables import csv_lines, jsonl_lines, stored_rounds
     from meshtune.backend.commands import compare as compare_cli
     from meshtune.backend.replies import runs as replies
@@ -70,6 +99,10 @@ def export(
             "say where to write: --out FOLDER or --out FILE.zip; "
             "or take --format csv or jsonl on the screen"
         )
+    with _plain_trouble(out):
+        choice = Choice(device, expert, merged)
+    if file_format is not FileFormat.PEFT and choice != Choice():
+        raise Refused("--device, --expert and --merged choose adapters; add --format peft")
     settings = read_settings()
     with opened_store(settings) as store, _plain_trouble(out):
         if out is not None and file_format is FileFormat.HTML:
@@ -77,6 +110,9 @@ def export(
             write_file(out, lambda part: part.write_bytes(page))
             return
         only = compare_cli.single(run, file_format)
+        if out is not None and file_format is FileFormat.PEFT:
+            export_adapters(store, settings, only, choice, out)
+            return
         if out is not None and file_format is FileFormat.BUNDLE:
             write = bundle.export_zip if out.suffix.lower() == ".zip" else bundle.export_folder
             write(store, settings, only, out)

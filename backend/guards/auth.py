@@ -68,6 +68,7 @@ SCOPES: dict[tuple[str, str], Needs | None] = {
     ("GET", "/runs/{run_id}/rounds"): Needs.READ,
     ("GET", "/runs/{run_id}/export"): Needs.READ,
     ("GET", "/runs/{run_id}/bundle"): Needs.READ,
+    ("GET", "/runs/{run_id}/adapters"): Needs.READ,
     ("POST", "/runs/import"): Needs.ADMIN,
     ("GET", "/runs/{run_id}/events/stream"): Needs.READ,
     ("GET", "/events/stream"): Needs.READ,

@@ -34,7 +34,7 @@ class Kind:
 
 
 REPORTS = Kind("making as many reports", 2, 3)  # each takes a core for two seconds
-BUNDLES = Kind("packing as many bundles", 2, 3)  # each reads all rounds and writes them twice
+BUNDLES = Kind("packing as many bundles", 2, 3)  # each reads all it packs and writes it twice
 IMPORTS = Kind("taking in as many bundles", 2, 3)  # from their first byte on
 TABLES = Kind("writing as many tables", 2, 2)
 QUESTIONS = Kind("answering as many questions about a model", 6, 2)  # one is; the others wait
@@ -48,6 +48,7 @@ CHANGES = Kind("making as many changes", 4)
 KINDS: Mapping[tuple[str, str], Kind] = {
     ("GET", "/compare/report"): REPORTS,
     ("GET", "/runs/{run_id}/bundle"): BUNDLES,
+    ("GET", "/runs/{run_id}/adapters"): BUNDLES,
     ("POST", "/runs/import"): IMPORTS,
     ("GET", "/runs/{run_id}/export"): TABLES,
     ("GET", "/compare/table"): TABLES,

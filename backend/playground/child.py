@@ -14,6 +14,7 @@ from meshtune.backend.schemas.playground import AnsweredOut, AskIn
 from meshtune.engine.errors import EngineError
 from meshtune.engine.explain.routing import routing
 from meshtune.engine.playground.lab import Lab, ask
+from meshtune.engine.playground.outside import outside_adapter
 from meshtune.engine.playground.values import Answered, BadPrompt, GateWish, Question
 
 LABS_KEPT = 3
@@ -49,9 +50,13 @@ def _reply(labs: OrderedDict[str, Lab], order: Order) -> Reply:
             labs.popitem(last=False)
     labs.move_to_end(order.name)
     lab = labs[order.name]
-    question = _question(lab, order.ask)
+    question, given = _question(lab, order.ask), order.ask.adapter
     try:
-        answered = ask(lab, question, order.ask.device, _wish(order.ask))
+        outside = outside_adapter(order.config, given) if given else None
+    except EngineError as error:
+        return Refused("adapter", str(error))
+    try:
+        answered = ask(lab, question, order.ask.device, _wish(order.ask), outside)
     except BadPrompt as error:
         return Refused("prompt", str(error))
     return _told(order, question, answered, time.monotonic() - began)

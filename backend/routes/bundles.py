@@ -1,19 +1,20 @@
-"""Bundles: take a run away whole, and rebuild it from such a file."""
+"""Bundles: take a run away whole, or its adapters, and rebuild it from such a file."""
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from meshtune.backend.archive.adapters import Choice, export_adapters
 from meshtune.backend.archive.bundle import (
     CHUNK_BYTES,
     BundleError,
@@ -31,6 +32,7 @@ from meshtune.backend.settings import Settings
 from meshtune.db import runs
 from meshtune.db.errors import StoreUnavailable
 from meshtune.db.session import reading
+from meshtune.engine.config import TaskName
 
 router = APIRouter(prefix="/runs", tags=["bundles"])
 
@@ -58,20 +60,68 @@ _building = threading.BoundedSemaphore(BUILT_AT_ONCE)
 )
 def take_bundle(run_id: RunId, store: Store, request: Request) -> Response:
     """A zip file from which `POST /runs/import` or `meshtune import` rebuilds the run."""
-    size = bundle_bytes(store, _settings(request), run_id)
+    settings = _settings(request)
+    size = bundle_bytes(store, settings, run_id)
     if size > BUNDLE_MAX_BYTES:
-        return problem(
-            413,
-            "BundleTooLarge",
-            f"the bundle has about {size:,} bytes, more than {BUNDLE_MAX_BYTES:,}; "
-            f"use `meshtune export {run_id} --out FOLDER` on the machine of the lab",
+        return _too_large(size, f"meshtune export {run_id} --out FOLDER")
+    return _packed(settings, f"run-{run_id}", lambda out: export_zip(store, settings, run_id, out))
+
+
+@router.get(
+    "/{run_id}/adapters",
+    response_class=StreamingResponse,
+    responses=NOT_FOUND
+    | TOO_LARGE
+    | {200: {"content": {"application/zip": ANY_ZIP}, "description": "The file"}},
+)
+def take_adapters(
+    run_id: RunId,
+    store: Store,
+    request: Request,
+    device: Annotated[
+        int | None, Query(ge=0, description="That of this device; of all if none is named")
+    ] = None,
+    expert: Annotated[
+        TaskName | None,
+        Query(description="That of the device which answers this task best, of its holders"),
+    ] = None,
+    merged: Annotated[
+        bool, Query(description="The mean of the updates B A of all devices, with equal weights")
+    ] = False,
+) -> Response:
+    """Adapters of a run as folders that `peft` loads, with their cards, in a zip file."""
+    settings = _settings(request)
+    try:
+        choice = Choice(device, expert, merged)
+        size = bundle_bytes(store, settings, run_id)
+        if size > BUNDLE_MAX_BYTES:
+            return _too_large(size, f"meshtune export {run_id} --format peft --out FOLDER")
+        return _packed(
+            settings,
+            f"adapters-{run_id}",
+            lambda out: export_adapters(store, settings, run_id, choice, out),
         )
-    with _room(_settings(request)) as folder:
-        export_zip(store, _settings(request), run_id, folder / "bundle.zip")
-        length = (folder / "bundle.zip").stat().st_size
-        file = (folder / "bundle.zip").open("rb")  # it outlives its name
+    except BundleError as error:
+        return problem(422, "AdaptersUnavailable", str(error))
+
+
+def _too_large(size: int, command: str) -> Response:
+    return problem(
+        413,
+        "BundleTooLarge",
+        f"the file would have about {size:,} bytes, more than {BUNDLE_MAX_BYTES:,}; "
+        f"use `{command}` on the machine of the lab",
+    )
+
+
+def _packed(settings: Settings, name: str, make: Callable[[Path], object]) -> Response:
+    """The answer with the zip file that `make` writes."""
+    with _room(settings) as folder:
+        make(folder / "made.zip")
+        length = (folder / "made.zip").stat().st_size
+        file = (folder / "made.zip").open("rb")  # it outlives its name
     headers = {
-        "content-disposition": f'attachment; filename="run-{run_id}.zip"',
+        "content-disposition": f'attachment; filename="{name}.zip"',
         "content-length": str(length),
     }
     return StreamingResponse(_chunks(file), media_type="application/zip", headers=headers)

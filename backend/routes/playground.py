@@ -8,6 +8,7 @@ from meshtune.backend.playground.asking import Playground
 from meshtune.backend.schemas.playground import AnsweredOut, AskIn, PlaygroundOut
 from meshtune.db import runs
 from meshtune.db.session import reading
+from meshtune.engine.peft_start import adapters_here
 
 router = APIRouter(tags=["playground"])
 
@@ -31,6 +32,7 @@ def look(run_id: RunId, store: Store, request: Request) -> PlaygroundOut:
         tasks=list(fleet.present_tasks()),
         devices=[fleet.task_of(device) for device in range(fleet.devices)],
         missing=None if kept else NOTHING_KEPT,
+        adapters=adapters_here(),
     )
 
 

@@ -6,9 +6,10 @@ from pydantic import Field
 
 from meshtune.backend.schemas.runs import Wire
 from meshtune.engine.config import TaskName, TaskWord
+from meshtune.engine.fields import InputName
 from meshtune.engine.methods.gates import GateName
 
-ArmName = Literal["base", "own", "merged", "gated", "oracle"]
+ArmName = Literal["base", "own", "merged", "gated", "oracle", "outside"]
 PROMPT_MOST = 2000  # characters
 Prompt = Annotated[str, Field(max_length=PROMPT_MOST, pattern=r"^[^\x00]*$")]
 NUMBER_MAX = 10_000
@@ -21,6 +22,9 @@ class PlaygroundOut(Wire):
     tasks: list[TaskName]
     devices: list[TaskName] = Field(description="Own task of every device")
     missing: str | None = Field(description="Why nothing can be asked; None if something can")
+    adapters: list[InputName] = Field(
+        default_factory=list, description="PEFT folders below adapters/ of the state folder"
+    )
 
 
 class GateIn(Wire):
@@ -49,6 +53,9 @@ class AskIn(Wire):
     task: TaskWord | None = Field(None, description="Of the question; told to the oracle only")
     number: int = Field(0, ge=0, le=NUMBER_MAX, description="Which test question of the task")
     gate: GateIn = Field(default_factory=GateIn)
+    adapter: InputName | None = Field(
+        None, description="A PEFT folder below adapters/ of the state folder that answers as well"
+    )
 
 
 class ArmOut(Wire):

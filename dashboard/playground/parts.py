@@ -15,6 +15,7 @@ ARM_TITLES: dict[ArmName, str] = {
     "merged": "Merged",
     "gated": "Gated experts",
     "oracle": "Oracle",
+    "outside": "From outside",
 }
 ARM_WORDS: dict[ArmName, str] = {
     "base": "The frozen model alone, before anybody trained.",
@@ -22,6 +23,7 @@ ARM_WORDS: dict[ArmName, str] = {
     "merged": "All at equal weight and no gate: what averaging answers.",
     "gated": "The gate weighs the experts held, blind to the task (M10).",
     "oracle": "The expert of the right task: a bound, since it is told.",
+    "outside": "The frozen model with the adapter of the folder chosen here.",
 }
 LIKELY_SHOWN = 5
 TOKENS_TICKED = 60

@@ -173,6 +173,21 @@ def switches(before: AnsweredOut | None, device: int) -> GateIn:
     )
 
 
+def outside(told: PlaygroundOut) -> str | None:
+    """An adapter from outside that answers as well, where there are any."""
+    if not told.adapters:
+        return None
+    chosen: str | None = st.selectbox(
+        "Adapter from outside",
+        told.adapters,
+        index=None,
+        placeholder="None",
+        help="A PEFT folder below adapters/ of the state folder, of the rank and alpha of the run.",
+        key="play-adapter",
+    )
+    return chosen
+
+
 def switched_off(before: AnsweredOut, device: int) -> list[int]:
     """A switch for every expert; the places of those that are off."""
     st.markdown("Experts", help="Switch one off and see who takes over.")
@@ -194,8 +209,9 @@ def answers(answered: AnsweredOut) -> None:
             st.caption(f"Right answer: {fmt.sentence(answered.answer)}")
     arms = {arm.name: arm for arm in answered.arms}
     st.html(parts.CARD_CSS)
-    with st.grid(5, min_column_width=146, gap="small"):
-        for name in ARM_TITLES:
+    seen = [name for name in ARM_TITLES if name in arms or name in answered.missing]
+    with st.grid(len(seen), min_column_width=146, gap="small"):
+        for name in seen:
             with st.container(border=True, height="stretch", key=f"arm-{name}"):
                 missing = answered.missing.get(name)
                 st.html(parts.arm_html(arms.get(name), name, missing, mode))
@@ -260,7 +276,11 @@ with right:
 memory_key = f"play-seen-{run_id}-{device}-{after}"
 with left:
     body = body.model_copy(
-        update={"rounds_done": after, "gate": switches(st.session_state.get(memory_key), device)}
+        update={
+            "rounds_done": after,
+            "gate": switches(st.session_state.get(memory_key), device),
+            "adapter": outside(told),
+        }
     )
 if body.prompt is not None:
     st.session_state["play-last-prompt"] = body.prompt

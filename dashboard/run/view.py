@@ -1,6 +1,7 @@
 """Run: one experiment, live while it trains, whole when it has ended. `?run=ID` says which."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -202,6 +203,7 @@ def config_and_data(run: RunDetail) -> None:
     """The records as files, the whole config, and what the run ran on."""
     st.subheader("Config and data", anchor=False)
     downloads(run)
+    adapter_download(run)
     with st.expander("Config as TOML"):
         st.code(tomli_w.dumps(run.config.model_dump(mode="json")), language="toml")
     if run.provenance is not None:
@@ -243,6 +245,31 @@ def downloads(run: RunDetail) -> None:
             on_click="ignore",
             help="Config, rounds, checkpoint and adapters in one file. Another Meshtune takes it "
             "at the end of its gallery.",
+        )
+
+
+def adapter_download(run: RunDetail) -> None:
+    """An adapter of the run, chosen here, as a folder that PEFT loads."""
+    fleet = run.config.fleet
+    choices: dict[str, dict[str, Any]] = {"All devices": {}}
+    choices |= {
+        f"Device {each}, {theme.TASKS[fleet.task_of(each)].title}": {"device": each}
+        for each in range(fleet.devices)
+    }
+    choices |= {f"Best at {theme.TASKS[t].title}": {"expert": t} for t in fleet.present_tasks()}
+    choices["Mean of all"] = {"merged": True}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox("Adapter", choices, key="adapter", width=240)
+        st.download_button(
+            "Adapter for PEFT",
+            carried(lambda: bundles.adapters(api(), run.id, **choices[chosen])),
+            f"adapters-{run.id}.zip",
+            "application/zip",
+            icon=":material/extension:",
+            on_click="ignore",
+            disabled=run.rounds_done == 0,
+            help="A zip file that plain peft loads on the same language model, with a card of what "
+            "it is. See Handbook, Bring your model.",
         )
 
 

@@ -56,17 +56,21 @@ def is_embedded(model: Model) -> bool:
 def least_version(tree: Any) -> Any:
     """The tree of a config with the lowest version of the schema that says all of it.
 
-    Version 2 names a model, brings tasks along or mixes them on devices. Other configs stay
-    version 1: their text and hash are what they were, and an older Meshtune reads them.
+    Version 2 names a model, brings tasks along, mixes them on devices, or starts from an adapter.
+    Other configs stay version 1: their text and hash are what they were, and an older Meshtune
+    reads them.
     """
     if not isinstance(tree, dict) or tree.get("schema_version", 1) not in (1, 2):
         return tree
-    model = tree.get("model") or {}
-    given = model.get("source") if isinstance(model, dict) else getattr(model, "source", None)
-    plain = given in (None, "embedded") and not tree.get("tasks") and not _mixes(tree.get("fleet"))
-    return {**tree, "schema_version": 1 if plain else 2}
+    partition = _told(tree.get("fleet"), "partition")
+    news = (
+        _told(tree.get("model"), "source") not in (None, "embedded"),
+        tree.get("tasks"),
+        _told(partition, "kind") not in (None, "one_task"),
+        _told(tree.get("adapter"), "start_from"),
+    )
+    return {**tree, "schema_version": 2 if any(news) else 1}
 
 
-def _mixes(fleet: Any) -> bool:
-    partition = fleet.get("partition") if isinstance(fleet, dict) else None
-    return isinstance(partition, dict) and partition.get("kind") != "one_task"
+def _told(part: Any, field: str) -> Any:
+    return part.get(field) if isinstance(part, dict) else getattr(part, field, None)

@@ -150,6 +150,13 @@ def _method_fits(config: RunConfig) -> None:
         )
     if method.averaging == "copies":
         _copies_fit(config)
+    if config.adapter.start_from and not method.free_start:
+        free = ", ".join(each.name for each in METHODS.rows() if each.free_start)
+        raise misfit(
+            "adapter.start_from",
+            f"{method.name} makes its own factors before the first round; clear it, or choose one "
+            f"of {free}",
+        )
     if isinstance(topology, Exponential) and topology.direction == "one_way":
         _one_way_fits(method, rule)
 

@@ -1,9 +1,11 @@
 """Adapter, exchange, training and evaluation."""
 
+from operator import not_
 from typing import Literal
 
 from pydantic import Field
 
+from meshtune.engine.config.model import SEEN_ONLY
 from meshtune.engine.fields import OUR_CHOICE, Finite, Part, matters_if, unit
 from meshtune.engine.methods.registry import METHODS
 
@@ -44,6 +46,16 @@ class Adapter(Part):
         description="How a message says which entries it holds: a bitmap, their numbers, the "
         "smaller of the two, or as few bits as an entropy code needs.",
         json_schema_extra={**OUR_CHOICE, **matters_if("method.kind", one_of=MASKED)},
+    )
+    # Left out of text and hash where it says nothing: see `least_version`.
+    start_from: str = Field(
+        "",
+        max_length=500,
+        pattern=SEEN_ONLY,
+        title="Start from",
+        description="PEFT folder whose A and B all devices start with: its whole path, or its name "
+        "below adapters/ of the state folder. Empty: fresh ones.",
+        exclude_if=not_,
     )
 
 

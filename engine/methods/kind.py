@@ -51,6 +51,8 @@ class MethodKind(Kind):
         needs_mesh: Whether devices need links at all.
         whole: Whether whole matrices are trained, for which rank and alpha mean nothing.
         names_places: Whether messages say which entries they hold.
+        free_start: Whether A and B are free before the first round, so that all devices may start
+            from an adapter that is given: `common_start` is its start.
         deals_by_cluster: Whether a config deals out entries by cluster beforehand.
     """
 
@@ -62,6 +64,7 @@ class MethodKind(Kind):
     needs_mesh: bool
     whole: bool
     names_places: bool
+    free_start: bool
     deals_by_cluster: Callable[[Any], bool]
 
     def default(self) -> MethodPart:

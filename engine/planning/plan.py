@@ -17,6 +17,7 @@ from meshtune.engine.geometry import distances_m
 from meshtune.engine.memory import memory_of, memory_problem
 from meshtune.engine.methods.registry import METHODS, REFERENCE
 from meshtune.engine.models.problems import model_problems
+from meshtune.engine.peft_start import start_problems
 from meshtune.engine.planning.dry_run import AirCost, dry_run, round_meshes
 from meshtune.engine.plans import (
     Cost,
@@ -211,7 +212,7 @@ def problems(config: c.RunConfig, planned: Plan | None = None) -> list[tuple[str
 
 def file_problems(config: c.RunConfig) -> list[tuple[str, str]]:
     """What is missing or does not fit: model, input files; and devices too fast for their area."""
-    found = model_problems(config)
+    found = model_problems(config) or start_problems(config)
     too_large = None if found else memory_problem(config)
     if found or too_large:
         return [*found, *([too_large] if too_large else [])]

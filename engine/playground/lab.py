@@ -86,14 +86,20 @@ class Lab:
         return Question(one.prompt, task, one.answer, one.choices, one.score)
 
 
-def ask(lab: Lab, question: Question, device: int, wish: GateWish | None = None) -> Answered:
-    """The answers of all arms of one device.
+def ask(
+    lab: Lab,
+    question: Question,
+    device: int,
+    wish: GateWish | None = None,
+    outside: Adapters | None = None,
+) -> Answered:
+    """The answers of all arms of one device, and of an adapter from outside if one is given.
 
     Raises:
         BadPrompt: the prompt is empty, too long, or has characters that the model does not know.
     """
     with torch.no_grad():
-        return _Asking(lab, question, device, wish or GateWish()).answered()
+        return _Asking(lab, question, device, wish or GateWish(), outside).answered()
 
 
 def prompt_tokens(lab: Lab, prompt: str) -> list[int]:
@@ -124,6 +130,7 @@ class _Asking:
     question: Question
     device: int
     wish: GateWish
+    outside: Adapters | None
     tokens: list[int] = field(init=False)
     held: Int[Tensor, " k"] = field(init=False)
     gate: Gate = field(init=False)
@@ -157,6 +164,8 @@ class _Asking:
         """Ask every arm that makes sense."""
         missing = self._missing()
         rows: dict[ArmName, Adapters] = {"base": self._nothing(), "own": self._own()}
+        if self.outside is not None:
+            rows["outside"] = self.outside
         replies = {name: self._alone(name, one) for name, one in rows.items()}
         replies["merged"] = self._blend_of("merged", *self._merge())
         weights: dict[str, Tensor] = {}

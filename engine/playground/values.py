@@ -8,7 +8,7 @@ from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Gate
 from meshtune.engine.tasks.base import Score
 
-ArmName = Literal["base", "own", "merged", "gated", "oracle"]
+ArmName = Literal["base", "own", "merged", "gated", "oracle", "outside"]
 
 
 class BadPrompt(ValueError):

@@ -67,7 +67,11 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
         "Rounds as CSV",
         "Records as JSON lines",
         "Bundle",
+        "Adapter for PEFT",
     ]
+    (adapter,) = [each for each in page.selectbox if each.label == "Adapter"]
+    assert adapter.options[:2] == ["All devices", "Device 0, Reading"]
+    assert adapter.options[-1] == "Mean of all"
     assert "round 20/20" in said(page)
 
 

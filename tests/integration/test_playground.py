@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from meshtune.backend.app import create_app
+from meshtune.backend.archive.adapters import Choice, export_adapters
 from meshtune.backend.schemas.playground import AnsweredOut, PlaygroundOut
 from meshtune.backend.schemas.runs import Problem
 from meshtune.backend.settings import Settings
@@ -92,6 +93,24 @@ def test_a_test_question_and_a_typed_prompt_are_answered_by_all_arms(
     assert "which task" in again.missing["oracle"]
 
 
+def test_an_adapter_from_outside_answers_as_well(
+    api: TestClient, app: FastAPI, run_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: Settings = app.state.settings
+    monkeypatch.setenv("MESHTUNE_STATE_DIR", str(settings.state_dir))
+    app.state.playground.close()  # the next child knows the folder
+    home = settings.state_dir / "adapters"
+    home.mkdir()
+    export_adapters(app.state.engine, settings, run_id, Choice(device=0), home / "mine")
+    told = PlaygroundOut.model_validate_json(api.get(f"/runs/{run_id}/playground").content)
+    assert told.adapters == ["mine"]
+    there = asked(api, run_id=run_id, device=1, task="addition", adapter="mine")
+    here = asked(api, run_id=run_id, device=0, task="addition")
+    outside, own = there.arms[-1], here.arms[1]
+    assert (outside.name, own.name) == ("outside", "own")
+    assert outside.likely == own.likely
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -105,6 +124,8 @@ def test_a_test_question_and_a_typed_prompt_are_answered_by_all_arms(
         ({"number": 10**9}, "number"),
         ({"gate": {"top_k": 0}}, "gate.top_k"),
         ({"gate": {"kind": "clairvoyant"}}, "gate.kind"),
+        ({"adapter": "nobodys"}, "adapter"),
+        ({"adapter": "../checkpoints"}, "adapter"),
     ],
 )
 def test_what_cannot_be_asked_is_named_at_its_field(

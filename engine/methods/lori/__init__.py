@@ -17,5 +17,6 @@ METHOD = MethodKind(
     needs_mesh=True,
     whole=False,
     names_places=True,
+    free_start=False,
     deals_by_cluster=never,
 )

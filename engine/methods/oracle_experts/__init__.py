@@ -14,5 +14,6 @@ METHOD = MethodKind(
     needs_mesh=True,
     whole=True,
     names_places=False,
+    free_start=False,
     deals_by_cluster=never,
 )

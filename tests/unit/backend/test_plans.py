@@ -96,6 +96,13 @@ def test_a_config_that_reads_files_is_looked_at_each_time(planned: list[RunConfi
     assert len(planned) == 4
 
 
+def test_an_adapter_that_was_missing_may_be_there_by_now(planned: list[RunConfig]) -> None:
+    config, known = tiny_config(adapter__start_from="nobodys"), Plans()
+    for _ in range(2):
+        assert [field for field, _ in known.problems(config)] == ["adapter.start_from"]
+    assert len(planned) == 2
+
+
 def test_few_are_planned_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, release = threading.Semaphore(0), threading.Event()
     lock, now, most = threading.Lock(), 0, 0

@@ -17,7 +17,13 @@ from meshtune.engine.backbone.forward import forward
 from meshtune.engine.checkpoint import save_state
 from meshtune.engine.config import RunConfig, config_hash
 from meshtune.engine.errors import CheckpointError
-from meshtune.engine.peft_io import CONFIG_FILE, Header, checkpoint_header, peft_folders
+from meshtune.engine.peft_io import (
+    CONFIG_FILE,
+    Header,
+    checkpoint_header,
+    merged_folder,
+    peft_folders,
+)
 from meshtune.engine.world import State, World, build_world, initial_state
 from tests.support.builders import tiny_config
 
@@ -62,6 +68,26 @@ def test_peft_gives_the_logits_that_the_device_gives(method: str, tmp_path: Path
         assert_close(by_peft, by_us, atol=2e-4, rtol=1e-4)
         assert not torch.allclose(by_us, frozen, atol=1e-2)  # so that the adapter matters
     assert device == config.fleet.devices - 1
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("method", ["lora_gossip", "so_lora", "full_gossip"])
+def test_merged_is_the_mean_of_the_updates(method: str, tmp_path: Path) -> None:
+    config = tiny_config(method__kind=method, fleet__devices=3, adapter__rank=4, adapter__alpha=6)
+    world, state = started(config)
+    save_state(world, state, tmp_path / "state.safetensors")
+    folder = unpacked(merged_folder(tmp_path / "state.safetensors", config), tmp_path / "merged")
+    plain = PeftModel.from_pretrained(load_embedded()[0], folder).eval()
+    tokens, each = world.exam.tokens[:3], state.adapters
+    with torch.no_grad():
+        by_peft = plain(input_ids=tokens).logits
+    if each.a:  # as the arm "merged" of the playground computes it
+        third = torch.full((len(tokens), 3), 1 / 3)
+        by_us = world.backbone.blended(tokens, each, third, world.rule.scaling)
+    else:
+        mean = Adapters({}, {name: b.mean(dim=0, keepdim=True) for name, b in each.b.items()})
+        by_us = world.backbone.logits(tokens[None], mean, 1.0)[0]
+    assert_close(by_peft, by_us, atol=2e-4, rtol=1e-4)
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:

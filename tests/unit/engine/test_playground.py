@@ -10,7 +10,11 @@ import torch
 from meshtune.engine.answering.evaluate import answers
 from meshtune.engine.checkpoint import save_state
 from meshtune.engine.config import RunConfig, TaskName
+from meshtune.engine.errors import AssetMissing
+from meshtune.engine.peft_io import peft_folders
+from meshtune.engine.peft_start import adapters_here
 from meshtune.engine.playground.lab import ANSWER_TOKENS, Lab, ask
+from meshtune.engine.playground.outside import outside_adapter
 from meshtune.engine.playground.values import Answered, BadPrompt, GateWish, Question
 from meshtune.engine.simulate import play_round
 from meshtune.engine.world import build_world, initial_state
@@ -96,6 +100,25 @@ def test_arms_that_make_no_sense_say_why(folder: Path) -> None:
     stacked = lab_of("stacked", folder)
     off = ask(stacked, stacked.question("addition", 0), 0, GateWish(off=frozenset(range(9))))
     assert "switched off" in off.missing["gated"]
+
+
+def test_an_adapter_from_outside_answers_beside_those_of_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_of("local", folder)
+    (files,) = peft_folders(folder / "local.safetensors", lab.world.config, [1])
+    (tmp_path / "adapters" / "mine").mkdir(parents=True)
+    for name, content in files.items():
+        (tmp_path / "adapters" / "mine" / name).write_bytes(content)
+    monkeypatch.setenv("MESHTUNE_STATE_DIR", str(tmp_path))
+    assert adapters_here() == ["mine"]
+    question = lab.question("addition", 1)
+    there = ask(lab, question, 0, outside=outside_adapter(lab.world.config, "mine"))
+    here = ask(lab, question, 1)
+    assert arm(there, "outside").likely == arm(here, "own").likely
+    assert arm(there, "own").likely != arm(here, "own").likely
+    with pytest.raises(AssetMissing, match=r"has no adapter_config\.json"):
+        outside_adapter(lab.world.config, "yours")
 
 
 def test_a_bare_model_is_the_same_on_all_devices_and_an_adapter_is_not(folder: Path) -> None:

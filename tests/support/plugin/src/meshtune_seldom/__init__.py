@@ -20,5 +20,6 @@ METHOD = MethodKind(
     needs_mesh=True,
     whole=False,
     names_places=False,
+    free_start=True,
     deals_by_cluster=never,
 )
