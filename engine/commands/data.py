@@ -118,6 +118,34 @@ def add(
 
 
 @app.command()
+def generate(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Of a generator; all are listed without.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+) -> None:
+    """Write rows of a generator of reasoning-gym to data/ of the state folder.
+
+    Exit codes: 0 they are there, 1 there is no such generator or it is not installed.
+    """
+    from meshtune.engine.data.generated import generated, generator_names
+    from meshtune.engine.data.kept import keep
+
+    try:
+        if name is None:
+            print("\n".join(generator_names()))
+            return
+        content = generated(name, rows, seed)
+        kept = keep(f"{name}-{rows}-{seed}.jsonl", content)
+    except EngineError as error:
+        print(_visible(str(error)), file=sys.stderr)
+        raise typer.Exit(EXIT_BAD_DATA) from error
+    count = content.count(b"\n")
+    print(_visible(f"{kept.absolute()}: rows {count}; name it {kept.name} in [[tasks]]"))
+
+
+@app.command()
 def deal(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="One per task.")],
     devices: Annotated[int, typer.Option(min=1, max=10_000, help="How many devices.")] = 10,
