@@ -24,6 +24,7 @@ from meshtune.dashboard.design.forms import Form
 from meshtune.dashboard.design.tree import Design, named
 from meshtune.dashboard.figures.components import live_chart
 from meshtune.dashboard.figures.links import link_spread
+from meshtune.dashboard.figures.mixture import mixture_bars
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.handbook import cited
 from meshtune.engine.config import RunConfig, plain_errors
@@ -125,6 +126,9 @@ def panel(design: Design) -> None:
         tiles(plans.cost_tiles(plan, config))
         st.markdown("**The mesh**")
         tiles(plans.mesh_tiles(plan))
+        held = mixture_bars(plan)
+        if held is not None:
+            live_chart(held, key="design-mixture")
         links = link_spread(plan, state.mode())
         if links is None:
             st.caption("Over the ideal medium every message arrives, at once and for nothing.")
