@@ -13,8 +13,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 OWN = "Accuracy of each task's own devices"
 BITS = "Bits sent, added up"
-ROUNDS = load_preset("quick").config.rounds
-RUN_S = 500.0  # the quick preset takes a minute on two free cores; they may not be free
+QUICK = load_preset("quick").config
+ROUNDS, DEVICES = QUICK.rounds, QUICK.fleet.devices
+RUN_S = 500.0  # the quick preset takes half a minute on two free cores; they may not be free
 
 
 def updates(page: Page, times: int) -> list[int]:
@@ -43,13 +44,13 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
 
     # its curves move while it trains, and stay when it has been stopped
     wait_for_points(page, OWN, 1, RUN_S)
-    done = updates(page, 3)[-1]
+    done = updates(page, 2)[-1]
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator(STATUS)).to_contain_text("Cancelled", timeout=RUN_S * 1000)
     assert wait_for_points(page, OWN, done) < ROUNDS
     assert wait_for_points(page, BITS, done) < ROUNDS
-    expect(page.get_by_test_id("network-map").locator("[data-node]")).to_have_count(8)
+    expect(page.get_by_test_id("network-map").locator("[data-node]")).to_have_count(DEVICES)
     expect(page.get_by_test_id("stMetric")).to_have_count(6)
     own = page.get_by_test_id("stMetricValue").first.inner_text()
     assert re.fullmatch(r"\d+\.\d\s%", own)
@@ -63,7 +64,7 @@ def test_a_first_run_a_second_one_and_the_two_compared(meshtune: str, open_page:
         box.fill(value)
         box.press("Enter")
         settled(page)
-    expect(page.get_by_test_id("topology-editor").locator("[data-node]")).to_have_count(8)
+    expect(page.get_by_test_id("topology-editor").locator("[data-node]")).to_have_count(DEVICES)
     page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_url(re.compile(r"/run\?run=\d+"))
     second = re.search(r"run=(\d+)", page.url)[1]

@@ -34,7 +34,7 @@ def test_a_preset_is_called_what_its_card_says(name: str) -> None:
         ({"fleet__tasks": ["reading"]}, "First light, tasks changed"),
         (
             {"rounds": 5, "training__learning_rate": 1e-3},
-            "First light, rounds 30 → 5, learning rate 0.004 → 0.001",
+            "First light, rounds 9 → 5, learning rate 0.005 → 0.001",
         ),
     ],
 )
@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_counted() -> None:
     many = {"rounds": 5, "seed": 7, "training__learning_rate": 1e-3, "training__batch_size": 4}
     name = after(**many, channel__bandwidth_hz=5e6, fleet__devices=12)
     assert len(name) <= NAME_MAX
-    assert name.startswith("First light, seed 1 → 7, rounds 30 → 5")
+    assert name.startswith("First light, seed 1 → 7, rounds 9 → 5")
     assert name.endswith(" more")
     assert len(after("x" * NAME_MAX, rounds=5)) <= NAME_MAX
 
