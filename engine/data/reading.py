@@ -28,7 +28,17 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: there is no such file, it is no such file, or no row of it can be used.
     """
-    content = _content(path)
+    return table_of(_content(path), path)
+
+
+def table_of(content: bytes, path: Path) -> Table:
+    """The rows of the content of a file of that name, as `read_table`.
+
+    Raises:
+        DataError: it is no such file, or no row of it can be used.
+    """
+    if not content.strip():
+        raise DataError(f"{path} is empty")
     try:
         parquet = content.startswith(PARQUET_MARK)
         rows, faults = _parted(_rows_of(path, content, parquet=parquet))
@@ -48,14 +58,11 @@ def _content(path: Path) -> bytes:
         size = path.stat().st_size
         if size > BYTES_MAX:
             raise DataError(f"{path} has {size} bytes; at most {BYTES_MAX} are read")
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # a zero byte in the name
         raise DataError(f"{str(path)[:80]!r} is no name of a file") from error
-    if not content.strip():
-        raise DataError(f"{path} is empty")
-    return content
 
 
 def _rows_of(path: Path, content: bytes, *, parquet: bool) -> Iterator[Row | Fault]:
