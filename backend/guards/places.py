@@ -35,7 +35,7 @@ class Kind:
 
 REPORTS = Kind("making as many reports", 2, 3)  # each takes a core for two seconds
 BUNDLES = Kind("packing as many bundles", 2, 3)  # each reads all rounds and writes them twice
-IMPORTS = Kind("taking in as many bundles", 2, 3)  # from their first byte on
+IMPORTS = Kind("taking in as many files", 2, 3)  # from their first byte on
 TABLES = Kind("writing as many tables", 2, 2)
 QUESTIONS = Kind("answering as many questions about a model", 6, 2)  # one is; the others wait
 EXPERIMENTS = Kind("computing as many experiments", 2, 2)  # seconds, with the widest matrices
@@ -49,6 +49,7 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     ("GET", "/compare/report"): REPORTS,
     ("GET", "/runs/{run_id}/bundle"): BUNDLES,
     ("POST", "/runs/import"): IMPORTS,
+    ("PUT", "/data/{name}"): IMPORTS,
     ("GET", "/runs/{run_id}/export"): TABLES,
     ("GET", "/compare/table"): TABLES,
     ("GET", "/sweeps/{sweep_id}/table.csv"): TABLES,
@@ -64,6 +65,7 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     ("GET", "/compare/paired"): COMPARISONS,
     ("GET", "/sweeps/{sweep_id}"): COMPARISONS,
     ("POST", "/plan"): PLANS,
+    ("POST", "/data/preview"): PLANS,
     ("POST", "/runs"): PLANS,
     ("POST", "/sweeps"): PLANS,
     ("POST", "/topology/clusters"): PLANS,

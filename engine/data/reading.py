@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from meshtune.engine.data.rows import DataError, Fault, Row, Table, told
 from meshtune.engine.registry import load
@@ -55,9 +56,11 @@ def table_of(content: bytes, path: Path) -> Table:
 
 def _content(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > BYTES_MAX:
-            raise DataError(f"{path} has {size} bytes; at most {BYTES_MAX} are read")
+        about = path.stat()
+        if not S_ISREG(about.st_mode) and not S_ISDIR(about.st_mode):
+            raise DataError(f"{path} is no file but a device or a pipe")  # it might never end
+        if about.st_size > BYTES_MAX:
+            raise DataError(f"{path} has {about.st_size} bytes; at most {BYTES_MAX} are read")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
