@@ -78,7 +78,7 @@ def _place(named: str, request: Request) -> Path:
     bearer = getattr(request.state, "bearer", None)
     if not inside and bearer is not None and not bearer.scope.covers(Scope.ADMIN):
         raise InvalidConfig(
-            [("path", "a whole path takes a token of scope admin; name a file of GET /data")]
+            [("path", "a whole path takes a token of scope admin; name a file of data/")]
         )
     return data_folder() / named.strip()
 

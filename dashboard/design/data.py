@@ -38,6 +38,7 @@ STYLE = """<style>
 .st-key-data-rows .mt-table td { white-space: pre-wrap; overflow-wrap: anywhere;
   vertical-align: top; }
 .st-key-data-rows .mt-table th { vertical-align: top; }
+.st-key-data-rows .mt-table td:nth-child(2) { white-space: nowrap; overflow-wrap: normal; }
 .st-key-data-rows .mt-table td:nth-child(3) { min-width: 210px; }
 .st-key-data-rows .mt-table td:nth-child(n + 4) { min-width: 90px; }
 </style>"""
@@ -46,15 +47,12 @@ STYLE = """<style>
 def section(design: Design, form: Form) -> None:
     """Own tasks of the design, each with the place of its errors, and the making of another."""
     for number, task in enumerate(own_tasks(design.tree)):
+        name, path = (fmt.literal(str(task.get(each, ""))) for each in ("name", "path"))
+        judged = word(task.get("score", "exact"), "score").lower()
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            judged = word(task.get("score", ""), "score").lower()
-            st.markdown(
-                f"**{fmt.literal(task['name'])}** :gray[{fmt.literal(str(task.get('path', '')))}, "
-                f"{fmt.literal(judged)}]",
-                width="stretch",
-            )
-            if st.button("Remove", key=f"data-remove-{number}-{task['name']}"):
-                design.restart(without_task(design.tree, task["name"]))
+            st.markdown(f"**{name}** :gray[{path}, {fmt.literal(judged)}]", width="stretch")
+            if st.button("Remove", key=f"data-remove-{number}-{design.version}"):
+                design.restart(without_task(design.tree, number))
                 st.rerun()
         form.slots[f"tasks.{number}"] = st.empty()
     form.slots["tasks"] = st.empty()

@@ -226,9 +226,10 @@ class Form:
         return start if given == shown else _based(given, scale)
 
     def _text(self, spec: Spec, value: Any, path: str) -> str:
-        key, tall = f"{self.prefix}:{path}", (spec.most or 0) > LINE_LETTERS
-        widget = st.text_area if tall else st.text_input
-        return widget(_label(spec, ""), str(value), key=key, help=_help(spec, path))
+        label, key, told = _label(spec, ""), f"{self.prefix}:{path}", _help(spec, path)
+        if (spec.most or 0) > LINE_LETTERS:
+            return st.text_area(label, str(value), height="content", key=key, help=told)
+        return st.text_input(label, str(value), key=key, help=told)
 
     def _texts(self, spec: Spec, value: Any, path: str) -> list[str]:
         key, text = f"{self.prefix}:{path}", "\n".join(value)

@@ -98,33 +98,33 @@ class Design:
 
 
 def own_tasks(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The tasks that a tree brings along and that have a name, whatever else is wrong with them."""
+    """The tasks that a tree brings along, right or wrong."""
     given = tree.get("tasks")
-    listed = given if isinstance(given, list | tuple) else ()
-    return [task for task in listed if isinstance(task, dict) and isinstance(task.get("name"), str)]
+    return [task for task in given if isinstance(task, dict)] if isinstance(given, list) else []
 
 
 def known_tasks(tree: Mapping[str, Any]) -> tuple[TaskName, ...]:
     """Names that devices may hold: of the package, and of the tree's own tasks."""
-    return tuple(dict.fromkeys((*TASK_NAMES, *(task["name"] for task in own_tasks(tree)))))
+    own = [str(task.get("name", "")) for task in own_tasks(tree)]
+    return tuple(dict.fromkeys((*TASK_NAMES, *filter(None, own))))
 
 
 def with_task(tree: Mapping[str, Any], task: dict[str, Any]) -> dict[str, Any]:
     """The tree with one more own task, which devices hold; the first one alone."""
-    own = [each["name"] for each in own_tasks(tree)]
     fleet = tree.get("fleet", {})
     held = list(dict.fromkeys(fleet.get("tasks", ())))
-    kept = held if any(name in own for name in held) else []
+    kept = held if set(held) - set(TASK_NAMES) else []
     fleet = {**fleet, "tasks": [*kept, task["name"]]}
-    return {**tree, "tasks": [*tree.get("tasks", ()), task], "fleet": fleet}
+    return {**tree, "tasks": [*own_tasks(tree), task], "fleet": fleet}
 
 
-def without_task(tree: Mapping[str, Any], name: TaskName) -> dict[str, Any]:
+def without_task(tree: Mapping[str, Any], number: int) -> dict[str, Any]:
     """The tree without an own task; with none left, devices hold those of the package."""
+    tasks = own_tasks(tree)
+    gone = tasks.pop(number)
     fleet = tree.get("fleet", {})
-    held = [each for each in fleet.get("tasks", ()) if each != name] or list(TASK_NAMES)
-    kept = [task for task in own_tasks(tree) if task["name"] != name]
-    return {**tree, "tasks": kept, "fleet": {**fleet, "tasks": held}}
+    held = [each for each in fleet.get("tasks", ()) if each != gone.get("name")]
+    return {**tree, "tasks": tasks, "fleet": {**fleet, "tasks": held or list(TASK_NAMES)}}
 
 
 def drawn_of(tree: dict[str, Any]) -> Drawing | None:

@@ -52,6 +52,9 @@ TROUBLE_STYLE = """<style>
   width: min(900px, calc(100vw - 32px)); max-height: 30vh; overflow-y: auto;
   background: PAPER; border-radius: 6px; box-shadow: 0 4px 18px rgb(0 0 0 / .22);
 }
+[data-testid="stMainBlockContainer"]:has(.st-key-design-trouble [data-testid="stAlert"]) {
+  padding-bottom: 32vh;  /* so that the last group can be scrolled out from below it */
+}
 </style>"""
 
 
