@@ -35,6 +35,7 @@ ADDED = "data-added"  # place of the session: how many tasks were made, so that 
 TAKEN = "data-taken"  # and the upload that was seen last, with what was wrong with it
 HIDDEN = frozenset({"path", "sha256"})  # follow from the file
 STYLE = """<style>
+.st-key-data-rows .mt-table { max-height: 460px; overflow-y: auto; }
 .st-key-data-rows .mt-table td { white-space: pre-wrap; overflow-wrap: anywhere;
   vertical-align: top; }
 .st-key-data-rows .mt-table th { vertical-align: top; }
