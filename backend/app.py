@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
 from meshtune.backend import errors
+from meshtune.backend.fetching import Fetching
 from meshtune.backend.guards.auth import SCOPES, TokenGate
 from meshtune.backend.guards.limits import SAFE, BodyLimit, ReadRate, WriteRate
 from meshtune.backend.guards.origins import OwnPagesOnly, SecurityHeaders
@@ -20,6 +21,7 @@ from meshtune.backend.round_cache import Pages
 from meshtune.backend.routes import (
     bundles,
     compare,
+    data,
     design,
     docs,
     drafts,
@@ -27,6 +29,7 @@ from meshtune.backend.routes import (
     learn,
     live,
     metrics,
+    models,
     playground,
     rounds,
     runs,
@@ -50,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.engine = await run_in_threadpool(_opened, chosen, numbers)
         app.state.playground = Playground(open_artefacts(chosen))
         yield
+        app.state.fetching.close()
         await run_in_threadpool(app.state.playground.close)
         app.state.engine.dispose()
 
@@ -68,10 +72,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = numbers
     app.state.pages = Pages()
     app.state.plans = PLANNED
+    app.state.fetching = Fetching()
     errors.install(app)
     for module in (
         *(bundles, compare, runs, rounds, live, sweeps),
-        *(design, drafts, playground, learn, health, session, metrics, docs),
+        *(design, drafts, data, models, playground, learn, health, session, metrics, docs),
     ):
         app.include_router(module.router)
     _guard(app, chosen, numbers)

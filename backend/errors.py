@@ -23,6 +23,7 @@ from meshtune.db.errors import (
 )
 from meshtune.db.sweeps import SweepNotFound, UnreadableSweep
 from meshtune.engine.config import RunConfig, plain_errors
+from meshtune.engine.data.kept import NameTaken
 from meshtune.engine.errors import AssetMissing, ConfigMismatch, PresetNotFound
 
 
@@ -34,12 +35,23 @@ class ReportFailed(Exception):
     """No report came about; the message is one sentence."""
 
 
+class NotOffered(Exception):
+    """There is no such model to fetch."""
+
+
+class FetchBusy(Exception):
+    """Another model is being fetched."""
+
+
 STATUS: dict[type[Exception], int] = {
     RunNotFound: 404,
     PresetNotFound: 404,
     SweepNotFound: 404,
     DraftNotFound: 404,
+    NotOffered: 404,
     DraftChanged: 409,
+    NameTaken: 409,
+    FetchBusy: 409,
     IllegalTransition: 409,
     ConfigMismatch: 422,
     AssetMissing: 422,

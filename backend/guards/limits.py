@@ -6,9 +6,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from re import Pattern
+from typing import NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meshtune.backend.errors import again_later, is_json, named_problems, problem
@@ -16,13 +20,29 @@ from meshtune.backend.guards.json_bodies import first_problem
 
 BODY_MAX_BYTES = 1_000_000
 BODY_MAX_S = 30.0  # a body of that size that takes longer is meant to hold us up
+
+
+class FileLimit(NamedTuple):
+    """How large a file may be, and what to do with a larger one."""
+
+    bytes: int
+    instead: str
+
+
 # Addresses that take files: their bodies are counted while the route reads them, not kept here.
-FILE_MAX_BYTES: dict[tuple[str, str], int] = {("POST", "/runs/import"): 256_000_000}
+FILE_LIMITS: dict[tuple[str, str], FileLimit] = {
+    ("POST", "/runs/import"): FileLimit(256_000_000, "export fewer rounds"),
+    ("PUT", "/data/{name}"): FileLimit(
+        64 * 2**20, "use a part of it, or `meshtune data add` on the machine of the lab"
+    ),
+}
+NO_FILE = FileLimit(BODY_MAX_BYTES, "a config needs far less")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # What changes nothing is no write, whatever its method.
 FREE = frozenset(
     ("POST", path)
     for path in (
+        "/data/preview",
         "/plan",
         "/playground",
         "/topology/clusters",
@@ -47,12 +67,11 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in SAFE:
             await self.app(scope, receive, send)
             return
-        file_max = FILE_MAX_BYTES.get((scope["method"], scope["path"]))
-        limit = file_max or BODY_MAX_BYTES
-        if _claimed_bytes(scope) > limit:
+        limit = _limit_of(scope)
+        if _claimed_bytes(scope) > limit.bytes:
             await _too_large(limit)(scope, receive, send)
-        elif file_max is not None:
-            await self.app(scope, _counted(receive, file_max), send)
+        elif limit is not NO_FILE:
+            await self.app(scope, _counted(receive, limit), send)
         else:
             await self._with_whole_body(scope, receive, send)
 
@@ -71,7 +90,7 @@ class BodyLimit:
         if body is None:
             return  # the client is gone
         if len(body) > BODY_MAX_BYTES:
-            await _too_large(BODY_MAX_BYTES)(scope, receive, send)
+            await _too_large(NO_FILE)(scope, receive, send)
             return
         if is_json(Headers(scope=scope)) and (found := first_problem(body)) is not None:
             await named_problems([found])(scope, receive, send)
@@ -96,15 +115,27 @@ async def _whole_body(receive: Receive) -> bytes | None:
             return bytes(body)
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    """`receive` that ends with an error once more than `limit` bytes have come."""
+def _limit_of(scope: Scope) -> FileLimit:
+    for (method, path), limit in FILE_LIMITS.items():
+        if method == scope["method"] and _pattern(path).match(scope["path"]):
+            return limit
+    return NO_FILE
+
+
+@cache
+def _pattern(path: str) -> Pattern[str]:
+    return compile_path(path)[0]
+
+
+def _counted(receive: Receive, limit: FileLimit) -> Receive:
+    """`receive` that ends with an error once more bytes have come than the limit allows."""
     seen = 0
 
     async def counted() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > limit:
+        if seen > limit.bytes:
             raise HTTPException(413, _too_large_detail(limit))
         return message
 
@@ -116,13 +147,12 @@ def _claimed_bytes(scope: Scope) -> int:
     return int(claimed) if claimed.isdecimal() and len(claimed) < 20 else 0
 
 
-def _too_large(limit: int) -> ASGIApp:
+def _too_large(limit: FileLimit) -> ASGIApp:
     return problem(413, "BodyTooLarge", _too_large_detail(limit))
 
 
-def _too_large_detail(limit: int) -> str:
-    why = "a config needs far less" if limit == BODY_MAX_BYTES else "export fewer rounds"
-    return f"what was sent is larger than {limit:,} bytes; {why}"
+def _too_large_detail(limit: FileLimit) -> str:
+    return f"what was sent is larger than {limit.bytes:,} bytes; {limit.instead}"
 
 
 @dataclass

@@ -35,7 +35,7 @@ class Kind:
 
 REPORTS = Kind("making as many reports", 2, 3)  # each takes a core for two seconds
 BUNDLES = Kind("packing as many bundles", 2, 3)  # each reads all it packs and writes it twice
-IMPORTS = Kind("taking in as many bundles", 2, 3)  # from their first byte on
+IMPORTS = Kind("taking in as many files", 2, 3)  # from their first byte on
 TABLES = Kind("writing as many tables", 2, 2)
 QUESTIONS = Kind("answering as many questions about a model", 6, 2)  # one is; the others wait
 EXPERIMENTS = Kind("computing as many experiments", 2, 2)  # seconds, with the widest matrices
@@ -65,6 +65,8 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     ("GET", "/compare/paired"): COMPARISONS,
     ("GET", "/sweeps/{sweep_id}"): COMPARISONS,
     ("POST", "/plan"): PLANS,
+    ("PUT", "/data/{name}"): IMPORTS,
+    ("POST", "/data/preview"): PLANS,
     ("POST", "/runs"): PLANS,
     ("POST", "/sweeps"): PLANS,
     ("POST", "/topology/clusters"): PLANS,

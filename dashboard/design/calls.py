@@ -1,14 +1,19 @@
 """Designing by hand as typed calls on the client of the API; each raises `ApiProblem`."""
 
 from typing import Any, Literal
+from urllib.parse import quote
 
 import streamlit as st
+from pydantic import TypeAdapter
 
+from meshtune.backend.schemas.data import FileOut, PreviewOut
 from meshtune.backend.schemas.drafts import ClustersOut, DraftOut, LinkCurveOut, MeshFileOut
+from meshtune.backend.schemas.models import ModelOut
 from meshtune.backend.schemas.runs import TopologyOut
 from meshtune.dashboard.api.client import ApiClient, api
 from meshtune.engine.config import RunConfig
 
+UPLOAD_S = 120.0  # the API reads every row before it keeps a file
 MeshFormat = Literal["json", "graphml"]
 
 
@@ -59,3 +64,36 @@ def mesh_text(client: ApiClient, form: MeshFormat, topology: dict[str, Any], tas
 def mesh_of(client: ApiClient, text: str) -> TopologyOut:
     """The mesh of the text of a file, of any format that the API knows."""
     return client._model(TopologyOut, "POST", "/topology/import", json={"text": text})
+
+
+def files(client: ApiClient) -> list[FileOut]:
+    """Files of rows that are here, by name."""
+    return client._parsed(TypeAdapter(list[FileOut]), client._ask("GET", "/data"))
+
+
+def keep_file(client: ApiClient, name: str, content: bytes) -> FileOut:
+    """Keep a file of rows."""
+    return client._model(
+        FileOut,
+        "PUT",
+        f"/data/{quote(name, safe='')}",
+        content=content,
+        headers={"content-type": "application/octet-stream"},
+        timeout=UPLOAD_S,
+    )
+
+
+def preview(client: ApiClient, path: str, **asked: Any) -> PreviewOut:
+    """What a template makes of a file; without one, what fits its columns."""
+    body = {"path": path, **asked}
+    return client._model(PreviewOut, "POST", "/data/preview", json=body, timeout=UPLOAD_S)
+
+
+def models(client: ApiClient) -> list[ModelOut]:
+    """Language models that are here or can be fetched."""
+    return client._parsed(TypeAdapter(list[ModelOut]), client._ask("GET", "/models"))
+
+
+def fetch_model(client: ApiClient, name: str) -> ModelOut:
+    """Begin to fetch a model."""
+    return client._model(ModelOut, "POST", f"/models/{quote(name, safe='')}/fetch")

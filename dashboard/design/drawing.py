@@ -82,13 +82,23 @@ def drawing_of_plan(plan: Plan) -> Drawing:
     return drawing_of(places, [device.task for device in plan.devices], sorted(pairs))
 
 
-def applied(drawing: Drawing, op: Mapping[str, Any]) -> Drawing:
-    """The drawing after one edit. What is out of date or makes no sense changes nothing."""
+def applied(
+    drawing: Drawing, op: Mapping[str, Any], tasks: Sequence[TaskName] = TASK_NAMES
+) -> Drawing:
+    """The drawing after one edit. What is out of date or makes no sense changes nothing.
+
+    Args:
+        drawing: as it was.
+        op: the edit.
+        tasks: that a device may hold.
+    """
     edits = {"add": _add, "move": _move, "remove": _remove, "link": _link, "unlink": _unlink,
              "task": _task}  # fmt: skip
     edit = edits.get(str(op.get("op")))
+    if edit is None or op.get("task", tasks[0]) not in tasks:
+        return drawing
     try:
-        return edit(drawing, op) if edit else drawing
+        return edit(drawing, op)
     except (KeyError, TypeError, ValueError, AttributeError):
         return drawing
 
@@ -96,7 +106,7 @@ def applied(drawing: Drawing, op: Mapping[str, Any]) -> Drawing:
 def _add(drawing: Drawing, op: Mapping[str, Any]) -> Drawing:
     key, task = str(op["id"])[:KEY_MOST], op["task"]
     full = len(drawing.devices) >= DEVICES_MAX
-    if full or key in drawing.numbers or task not in TASK_NAMES:
+    if full or key in drawing.numbers:
         return drawing
     device = Device(key, _metres(op["x"]), _metres(op["y"]), task)
     return replace(drawing, devices=(*drawing.devices, _placed(drawing, device)))
@@ -136,8 +146,6 @@ def _unlink(drawing: Drawing, op: Mapping[str, Any]) -> Drawing:
 
 
 def _task(drawing: Drawing, op: Mapping[str, Any]) -> Drawing:
-    if op["task"] not in TASK_NAMES:
-        return drawing
     painted, task = {str(key) for key in op["ids"]}, op["task"]
     devices = (replace(d, task=task) if d.key in painted else d for d in drawing.devices)
     return replace(drawing, devices=tuple(devices))
@@ -198,6 +206,7 @@ class Journal:
     """A drawing with what was done to it; `rev` grows with every change."""
 
     drawing: Drawing
+    tasks: tuple[TaskName, ...] = TASK_NAMES  # that a device may hold
     rev: int = 0
     done: list[Drawing] = field(default_factory=list)
     undone: list[Drawing] = field(default_factory=list)
@@ -226,7 +235,7 @@ class Journal:
         elif op.get("op") == "redo":
             self._swap(self.undone, self.done)
         else:
-            self.replace(applied(self.drawing, op), op.get("stroke"))
+            self.replace(applied(self.drawing, op, self.tasks), op.get("stroke"))
 
     def replace(self, drawing: Drawing, stroke: object = None) -> None:
         """Another drawing in one step that can be undone, or in the step of the stroke before."""

@@ -49,7 +49,7 @@ def topology_editor(
         "links": sorted(map(list, drawing.links)),
         "tasks": {
             name: {"title": t.title, "color": t.color, "marker": t.marker, "filled": t.filled}
-            for name, t in theme.TASKS.items()
+            for name, t in ((name, theme.TASKS[name]) for name in journal.tasks)
         },
         "curve": curve.model_dump() if curve is not None and known else None,
         "look": {

@@ -24,6 +24,7 @@ from meshtune.dashboard.look.words import word
 SEGMENTS_UP_TO = 4
 SEGMENT_LETTERS = 46
 SEGMENT_PADDING = 4  # around each, in letters
+LINE_LETTERS = 1_000  # a text that may be longer goes over lines
 JS_WHOLE_MAX = 2**53 - 1  # what a browser counts without gaps
 
 
@@ -51,6 +52,7 @@ class Form:
     prefix: str
     starts: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()  # have another place on screen, and keep their value
+    more: Mapping[str, Sequence[str]] = field(default_factory=dict)  # choices beside the model's
     slots: dict[str, DeltaGenerator] = field(default_factory=dict)
     tree: Mapping[str, Any] = field(default_factory=dict)  # of the whole form, as it began
 
@@ -224,8 +226,10 @@ class Form:
         return start if given == shown else _based(given, scale)
 
     def _text(self, spec: Spec, value: Any, path: str) -> str:
-        key = f"{self.prefix}:{path}"
-        return st.text_input(_label(spec, ""), str(value), key=key, help=_help(spec, path))
+        label, key, told = _label(spec, ""), f"{self.prefix}:{path}", _help(spec, path)
+        if (spec.most or 0) > LINE_LETTERS:
+            return st.text_area(label, str(value), height="content", key=key, help=told)
+        return st.text_input(label, str(value), key=key, help=told)
 
     def _texts(self, spec: Spec, value: Any, path: str) -> list[str]:
         key, text = f"{self.prefix}:{path}", "\n".join(value)
@@ -234,10 +238,11 @@ class Form:
 
     def _choices(self, spec: Spec, value: Any, path: str) -> list[Any]:
         key = f"{self.prefix}:{path}"
+        options = list(dict.fromkeys((*spec.options, *self.more.get(path, ()), *value)))
         if len(set(value)) == len(value):
             return st.multiselect(
                 _label(spec, ""),
-                [*spec.options, *(name for name in value if name not in spec.options)],
+                options,
                 default=list(value),
                 format_func=word,
                 key=key,
@@ -245,7 +250,7 @@ class Form:
             )
         # some named twice: one row each, in order
         table = pd.DataFrame({spec.title: list(value)})
-        column = st.column_config.SelectboxColumn(options=list(spec.options), format_func=word)
+        column = st.column_config.SelectboxColumn(options=options, format_func=word)
         edited = self._table(spec, table, {spec.title: column}, key)
         return [name for name in edited[spec.title] if isinstance(name, str)]
 

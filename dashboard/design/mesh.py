@@ -151,7 +151,7 @@ def tables(design: Design) -> None:
                 "x_m": st.column_config.NumberColumn("East (m)", format="%.1f", required=True),
                 "y_m": st.column_config.NumberColumn("North (m)", format="%.1f", required=True),
                 "task": st.column_config.SelectboxColumn(
-                    "Task", options=list(theme.TASKS), format_func=word, required=True
+                    "Task", options=list(design.journal.tasks), format_func=word, required=True
                 ),
             },
         )

@@ -1,11 +1,12 @@
 """A config on its way: the tree of the form, and the drawing of its mesh."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshtune.dashboard.design.drawing import Drawing, Journal, applied, drawing_of
 from meshtune.dashboard.look.words import word
-from meshtune.engine.config import TASK_NAMES, Drawn, RunConfig
+from meshtune.engine.config import TASK_NAMES, Drawn, RunConfig, TaskName
 from meshtune.engine.naming import changed_name, flat, value_text
 from meshtune.engine.plans import Plan
 
@@ -45,6 +46,7 @@ class Design:
         self.tree = self.start = tree
         self.notes = ()
         self.version += 1
+        self.journal.tasks = known_tasks(tree)
         if self.drawn:
             self.journal.replace(drawn_of(tree) or self.journal.drawing)
 
@@ -75,24 +77,54 @@ class Design:
             gone = [device.key for device in drawing.devices[devices:]]
             changed = applied(changed, {"op": "remove", "ids": gone})
         for number in range(len(changed.devices), devices):
-            changed = _grown(changed, number, tasks[number % len(tasks)])
+            changed = self._grown(changed, number, tasks[number % len(tasks)])
         for number, device in enumerate(changed.devices):
             task = tasks[number % len(tasks)]
-            if task in TASK_NAMES and device.task != task:
-                changed = applied(changed, {"op": "task", "ids": [device.key], "task": task})
+            if device.task != task:
+                painted = {"op": "task", "ids": [device.key], "task": task}
+                changed = applied(changed, painted, self.journal.tasks)
         if changed != drawing:
             self.journal.replace(changed)
         self.tree = {**self.tree, "topology": self.journal.drawing.topology()}
 
+    def _grown(self, drawing: Drawing, number: int, task: str) -> Drawing:
+        """With one more device beside the last one, and linked to it."""
+        last = drawing.devices[-1]
+        used = {int(d.key) for d in drawing.devices if d.key.isdecimal()}
+        key = str(max([number - 1, *used]) + 1)
+        new = {"op": "add", "id": key, "task": task, "x": last.x_m + 10.0, "y": last.y_m}
+        added = applied(drawing, new, self.journal.tasks)
+        return applied(added, {"op": "link", "a": last.key, "b": key})
 
-def _grown(drawing: Drawing, number: int, task: str) -> Drawing:
-    """With one more device beside the last one, and linked to it."""
-    last = drawing.devices[-1]
-    used = {int(d.key) for d in drawing.devices if d.key.isdecimal()}
-    key = str(max([number - 1, *used]) + 1)
-    spot = {"x": last.x_m + 10.0, "y": last.y_m}
-    added = applied(drawing, {"op": "add", "id": key, "task": task, **spot})
-    return applied(added, {"op": "link", "a": last.key, "b": key})
+
+def own_tasks(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tasks that a tree brings along, right or wrong."""
+    given = tree.get("tasks")
+    return [task for task in given if isinstance(task, dict)] if isinstance(given, list) else []
+
+
+def known_tasks(tree: Mapping[str, Any]) -> tuple[TaskName, ...]:
+    """Names that devices may hold: of the package, and of the tree's own tasks."""
+    own = [str(task.get("name", "")) for task in own_tasks(tree)]
+    return tuple(dict.fromkeys((*TASK_NAMES, *filter(None, own))))
+
+
+def with_task(tree: Mapping[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    """The tree with one more own task, which devices hold; the first one alone."""
+    fleet = tree.get("fleet", {})
+    held = list(dict.fromkeys(fleet.get("tasks", ())))
+    kept = held if set(held) - set(TASK_NAMES) else []
+    fleet = {**fleet, "tasks": [*kept, task["name"]]}
+    return {**tree, "tasks": [*own_tasks(tree), task], "fleet": fleet}
+
+
+def without_task(tree: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The tree without an own task; with none left, devices hold those of the package."""
+    tasks = own_tasks(tree)
+    gone = tasks.pop(number)
+    fleet = tree.get("fleet", {})
+    held = [each for each in fleet.get("tasks", ()) if each != gone.get("name")]
+    return {**tree, "tasks": tasks, "fleet": {**fleet, "tasks": held or list(TASK_NAMES)}}
 
 
 def drawn_of(tree: dict[str, Any]) -> Drawing | None:
@@ -103,7 +135,8 @@ def drawn_of(tree: dict[str, Any]) -> Drawing | None:
         places, fleet = tree.get("topology", {}).get("positions"), tree.get("fleet", {})
         try:
             spots = [(float(p["x_m"]), float(p["y_m"])) for p in places or ()]
-            tasks = [task for task in fleet.get("tasks", ()) if task in TASK_NAMES]
+            known = known_tasks(tree)
+            tasks = [task for task in fleet.get("tasks", ()) if task in known]
             pairs = [(int(a), int(b)) for a, b in tree["topology"].get("links", ())]
         except (TypeError, ValueError, KeyError):
             return None

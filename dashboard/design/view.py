@@ -7,21 +7,24 @@ from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
 
 from meshtune.backend.schemas.runs import PresetOut
 from meshtune.dashboard import address, door, state, unknown
 from meshtune.dashboard.api.client import ApiProblem, api
 from meshtune.dashboard.design import (
     calls,
+    data,
     drafts,
     editor,
     mesh,
+    models,
     plans,
     text,
 )
 from meshtune.dashboard.design.drawing import drawing_of_plan
 from meshtune.dashboard.design.forms import Form
-from meshtune.dashboard.design.tree import Design, named
+from meshtune.dashboard.design.tree import Design, known_tasks, named
 from meshtune.dashboard.figures.components import live_chart
 from meshtune.dashboard.figures.links import link_spread
 from meshtune.dashboard.figures.mixture import mixture_bars
@@ -38,6 +41,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Mesh over time": ("mobility", "churn"),
     "Model, training and evaluation": ("model", "training", "evaluation"),
 }
+DATA = "Your data"  # a group without a branch: its tasks are made from files
 OPEN = ("Layout", "Devices and tasks", "Method and sparsity")
 DRAWN_FIELDS = frozenset({"topology.positions", "topology.links"})  # the map and the tables
 EDITOR = "design-editor"
@@ -48,6 +52,9 @@ TROUBLE_STYLE = """<style>
   position: fixed; bottom: 12px; left: 50%; transform: translateX(-50%); z-index: 100;
   width: min(900px, calc(100vw - 32px)); max-height: 30vh; overflow-y: auto;
   background: PAPER; border-radius: 6px; box-shadow: 0 4px 18px rgb(0 0 0 / .22);
+}
+[data-testid="stMainBlockContainer"]:has(.st-key-design-trouble [data-testid="stAlert"]) {
+  padding-bottom: 32vh;  /* so that the last group can be scrolled out from below it */
 }
 </style>"""
 
@@ -94,6 +101,7 @@ def look_of(design: Design, config: RunConfig | None) -> editor.Look:
 def where(wrong: list[tuple[str, str]]) -> str:
     """Which groups of the form hold the fields that are wrong; a closed group hides them."""
     groups = {branch: group for group, branches in GROUPS.items() for branch in branches}
+    groups["tasks"] = DATA
     found = [(groups.get(field.partition(".")[0]), field) for field, _ in wrong]
     return ", ".join(f"`{field}` in {group}" for group, field in found if group)
 
@@ -160,14 +168,16 @@ def header(design: Design, presets: dict[str, PresetOut]) -> Any:
         return st.empty()
 
 
-def fill(design: Design, form: Form) -> dict[str, Any]:
-    """The form; gives the tree of its values."""
+def fill(design: Design, form: Form) -> tuple[dict[str, Any], DeltaGenerator]:
+    """The form; gives the tree of its values, and the place for the person's data."""
     tree: dict[str, Any] = form.scalars(RunConfig, design.start)
     for group, branches in GROUPS.items():
         with st.expander(group, expanded=group in OPEN):
             for branch in branches:
                 tree[branch] = form.section(RunConfig, branch, design.start)
-    return tree
+        if group == "Devices and tasks":
+            own = st.expander(DATA, key="design-data")
+    return tree, own
 
 
 def take_form(design: Design, tree: dict[str, Any]) -> None:
@@ -269,14 +279,18 @@ form = Form(
     prefix=design.prefix,
     starts={"topology": {"drawn": design.journal.drawing.topology()}},
     hidden=DRAWN_FIELDS,
+    more={"fleet.tasks": known_tasks(design.start)},
 )
 fresh = design.kept is design.start
 with right:
-    take_form(design, fill(design, form))
+    filled, data_place = fill(design, form)
+    take_form(design, filled)
 if form.prefix != design.prefix:  # the mesh became a drawing: other widgets
     st.rerun()
 if fresh:
     design.kept = design.tree  # as the form writes it: nothing was changed yet
+with data_place:
+    data.section(design, form)
 with left:
     map_place, below = st.container(), st.container()
 with trouble_place:
@@ -300,6 +314,7 @@ if config is not None and (given := named(design, config).name) != config.name:
     form.note("name", f"As the name was left alone, the run will be called *{fmt.literal(given)}*.")
 for name, message in form.show_errors(wrong):
     trouble_place.error(f"{name}: {message}", icon=":material/error:")
+models.offer(design, form, wrong)
 if where(wrong):
     trouble_place.warning(f"To correct: {where(wrong)}.", icon=":material/edit:")
 pressed = run_place.button(

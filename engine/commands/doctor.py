@@ -155,7 +155,7 @@ def check_fetched() -> list[Check]:
     from meshtune.engine.config import Model
     from meshtune.engine.errors import ConfigMismatch
     from meshtune.engine.models.door import check_model as check, described
-    from meshtune.engine.models.shelf import shelved
+    from meshtune.engine.models.stock import shelved
 
     found = []
     for name in shelved():

@@ -31,7 +31,7 @@ def fetch(name: Name) -> None:
 def list_models() -> None:
     """Models that are here, and those that can be fetched."""
     from meshtune.engine.models.offered import OFFERS
-    from meshtune.engine.models.shelf import shelved
+    from meshtune.engine.models.stock import shelved
 
     here = shelved()
     table = Table("Model", "Title", "Licence", "On disk", "State", box=None, pad_edge=False)

@@ -13,6 +13,10 @@ from meshtune.engine.inputs import state_folder
 NAME = re.compile(r"[^\W_][\w .()-]{0,99}", re.ASCII)
 
 
+class NameTaken(DataError):
+    """Another file has the name already."""
+
+
 def data_folder() -> Path:
     """Where they lie: data/ of the state folder."""
     return state_folder() / "data"
@@ -28,7 +32,8 @@ def keep(name: str, content: bytes) -> Path:
     """Put a file there, whole or not at all; the same content twice does no harm.
 
     Raises:
-        DataError: the name cannot be used, another file has it, or there is no room.
+        NameTaken: another file has it.
+        DataError: the name cannot be used, or there is no room.
     """
     if not NAME.fullmatch(name):
         raise DataError(
@@ -45,7 +50,7 @@ def keep(name: str, content: bytes) -> Path:
     try:
         _write_new(path, content)
     except FileExistsError as error:
-        raise DataError(
+        raise NameTaken(
             f"another {name} is there already, and runs may need it; give this one another name"
         ) from error
     except OSError as error:

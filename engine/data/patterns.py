@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
-from meshtune.engine.data.rows import Cell, DataError
+from meshtune.engine.data.rows import Cell, NoColumn
 
 PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 COLUMNS_SHOWN = 20
@@ -72,7 +72,7 @@ def require_columns(wanted: Iterable[str], columns: Sequence[str], field: str) -
     """Whether the columns exist that a field names.
 
     Raises:
-        DataError: one does not; offers the nearest.
+        NoColumn: one does not; offers the nearest.
     """
     for name in wanted:
         if name in columns:
@@ -80,9 +80,9 @@ def require_columns(wanted: Iterable[str], columns: Sequence[str], field: str) -
         lower = {column.casefold(): column for column in columns}
         near = difflib.get_close_matches(name.casefold(), list(lower), n=1)
         meant = f"did you mean {lower[near[0]]!r}? The" if near else "the"
-        raise DataError(
-            f"{field}: there is no column {name[:80]!r}; {meant} columns are "
-            f"{shown_columns(columns)}"
+        raise NoColumn(
+            field,
+            f"there is no column {name[:80]!r}; {meant} columns are {shown_columns(columns)}",
         )
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from meshtune.engine.data.rows import DataError, Fault, Row, Table, told
 from meshtune.engine.registry import load
@@ -28,7 +29,17 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: there is no such file, it is no such file, or no row of it can be used.
     """
-    content = _content(path)
+    return table_of(_content(path), path)
+
+
+def table_of(content: bytes, path: Path) -> Table:
+    """The rows of the content of a file of that name, as `read_table`.
+
+    Raises:
+        DataError: it is no such file, or no row of it can be used.
+    """
+    if not content.strip():
+        raise DataError(f"{path} is empty")
     try:
         parquet = content.startswith(PARQUET_MARK)
         rows, faults = _parted(_rows_of(path, content, parquet=parquet))
@@ -45,17 +56,16 @@ def read_table(path: Path) -> Table:
 
 def _content(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > BYTES_MAX:
-            raise DataError(f"{path} has {size} bytes; at most {BYTES_MAX} are read")
-        content = path.read_bytes()
+        about = path.stat()
+        if not S_ISREG(about.st_mode) and not S_ISDIR(about.st_mode):
+            raise DataError(f"{path} is no file but a device or a pipe")  # it might never end
+        if about.st_size > BYTES_MAX:
+            raise DataError(f"{path} has {about.st_size} bytes; at most {BYTES_MAX} are read")
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # a zero byte in the name
         raise DataError(f"{str(path)[:80]!r} is no name of a file") from error
-    if not content.strip():
-        raise DataError(f"{path} is empty")
-    return content
 
 
 def _rows_of(path: Path, content: bytes, *, parquet: bool) -> Iterator[Row | Fault]:

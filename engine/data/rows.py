@@ -20,6 +20,14 @@ class DataError(EngineError):
     """A file of rows, or what shall be made of it, cannot be used."""
 
 
+class NoColumn(DataError):
+    """A field names a column that the rows do not have."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(f"{field}: {sentence}")
+        self.field, self.sentence = field, sentence
+
+
 @dataclass(frozen=True)
 class Row:
     """One row.

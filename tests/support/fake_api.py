@@ -53,6 +53,7 @@ from meshtune.engine.records import (
     ScoreRecord,
 )
 from tests.support.fake_comparisons import comparison_routes
+from tests.support.fake_data import FakeData
 from tests.support.fake_design import FakeDesign
 
 # Where own-task and other-task accuracy of each method end up, and bits per parameter message.
@@ -496,6 +497,7 @@ class FakeApi:
     problems: tuple[FieldProblem, ...] = ()  # what every config is told to put right
     plans_anyway: bool = True  # whether there is a plan in spite of these
     design: FakeDesign = field(default_factory=FakeDesign)
+    data: FakeData = field(default_factory=FakeData)
 
     def add(self, config: RunConfig | None = None, **values: Any) -> FakeRun:
         """A new run; a fixed status needs `done`, the number of stored rounds."""
@@ -523,6 +525,7 @@ class FakeApi:
                 Route("/runs", self._create, methods=["POST"]),
                 *comparison_routes(self.runs),
                 *self.design.routes(),
+                *self.data.routes(),
                 Route("/runs/{run_id:int}", self._run, methods=["GET"]),
                 Route("/runs/{run_id:int}", self._patch, methods=["PATCH"]),
                 Route("/runs/{run_id:int}", self._delete, methods=["DELETE"]),

@@ -118,7 +118,14 @@ def test_every_route_says_which_scope_it_needs() -> None:
 
 
 def test_changes_need_more_than_reading() -> None:
-    asking = ("plan", "playground", "topology/clusters", "topology/export", "topology/import")
+    asking = (
+        "data/preview",
+        "plan",
+        "playground",
+        "topology/clusters",
+        "topology/export",
+        "topology/import",
+    )
     only_asks = {("POST", f"/{path}") for path in (*asking, "topology/link-curve")}
     for (method, path), needs in SCOPES.items():
         if method != "GET" and (method, path) not in only_asks:

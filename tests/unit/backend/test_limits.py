@@ -17,8 +17,9 @@ from meshtune.backend.guards import limits
 from meshtune.backend.guards.limits import (
     BODY_MAX_BYTES,
     CALLERS_MAX,
-    FILE_MAX_BYTES,
+    FILE_LIMITS,
     BodyLimit,
+    FileLimit,
     ReadRate,
     WriteRate,
 )
@@ -145,7 +146,7 @@ def test_a_body_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_a_file_is_counted_while_it_is_read(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, read: bool
 ) -> None:
-    monkeypatch.setitem(FILE_MAX_BYTES, ("POST", "/files"), 2 * BODY_MAX_BYTES)
+    monkeypatch.setitem(FILE_LIMITS, ("POST", "/files"), FileLimit(2 * BODY_MAX_BYTES, "cut it"))
     app = create_app(settings)
     seen: list[int] = []
 

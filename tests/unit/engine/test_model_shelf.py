@@ -14,7 +14,8 @@ from meshtune.engine.commands.console import answer
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.models import shelf
 from meshtune.engine.models.offered import OFFERS
-from meshtune.engine.models.shelf import FetchRefused, card_of, fetch, remove, shelved
+from meshtune.engine.models.shelf import FetchRefused, card_of, fetch, remove
+from meshtune.engine.models.stock import shelved
 from tests.support.models import random_model
 
 pytestmark = pytest.mark.usefixtures("index")
