@@ -29,7 +29,7 @@ from meshtune.engine.models.door import tokenizer_of
 from meshtune.engine.models.loading import load_backbone, read_in_full, weights_sha256
 from meshtune.engine.records import Provenance
 from meshtune.engine.shares import samples_per_device
-from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks import dialled
 from meshtune.engine.tasks.base import test_samples, train_samples
 from meshtune.engine.topology import Mesh, build_mesh
 from meshtune.engine.topology.changing import ChangingMesh, changing_mesh
@@ -161,7 +161,10 @@ def _pools(
         sample
         for device, task in enumerate(own)
         for sample in train_samples(
-            TASKS[tasks[task]], config.seed, device, config.fleet.train_samples
+            dialled(tasks[task], config.fleet.declined),
+            config.seed,
+            device,
+            config.fleet.train_samples,
         )
     ]
     encoded = encode(drawn, tokenizer)
@@ -209,7 +212,8 @@ def _exam(
     tokenizer: Tokenizer,
 ) -> Exam:
     count = config.evaluation.samples_per_task
-    samples = [sample for name in tasks for sample in test_samples(TASKS[name], config.seed, count)]
+    asked = [dialled(name, config.fleet.declined) for name in tasks]
+    samples = [sample for task in asked for sample in test_samples(task, config.seed, count)]
     encoded = encode(samples, tokenizer)
     return Exam(
         tokens=encoded.tokens,

@@ -67,11 +67,12 @@ from meshtune.engine.config.topology import (
     WattsStrogatz,
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
-from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName
+from meshtune.engine.tasks import TASK_NAMES, WORLD_TASKS, TaskChoice, TaskName
 
 __all__ = [
     "TASK_NAMES",
     "UNION_FIELDS",
+    "WORLD_TASKS",
     "Access",
     "Adapter",
     "Agnes",

@@ -4,9 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from meshtune.engine.fields import OUR_CHOICE, Finite, Part
-from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName
+from meshtune.engine.fields import OUR_CHOICE, Finite, Part, matters_if
+from meshtune.engine.tasks import TASK_NAMES, WORLD_TASKS, TaskChoice, TaskName
 
+ALL = 1.0
 HardwareName = Literal["flagship", "midrange", "entry", "wearable"]
 
 
@@ -21,7 +22,7 @@ class Fleet(Part):
         description="Number of phones in the mesh. Training time grows in proportion.",
     )
     tasks: tuple[TaskChoice, ...] = Field(
-        TASK_NAMES,
+        WORLD_TASKS["embedded"],
         min_length=1,
         max_length=256,
         title="Tasks",
@@ -36,6 +37,17 @@ class Fleet(Part):
         description="How many samples each device holds of its own task. Few samples overfit.",
     )
 
+    # Left out of text and hash where it says nothing new, as configs without it mean the same.
+    declined: Finite = Field(
+        ALL,
+        ge=0,
+        le=1,
+        title="Prompts with a declined request",
+        description="Share of the prompts that decline a second request beside the one they ask. "
+        "At 0 single words tell the tasks apart, at 1 only their order does.",
+        exclude_if=lambda share: share == ALL,
+        json_schema_extra={**OUR_CHOICE, **matters_if("model.source", one_of=("alike",))},
+    )
     samples_spread: Finite = Field(
         1.0,
         ge=1,

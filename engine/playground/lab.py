@@ -32,7 +32,7 @@ from meshtune.engine.playground.values import (
     GateWish,
     Question,
 )
-from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks import dialled
 from meshtune.engine.tasks.base import test_samples as held_out_samples
 from meshtune.engine.world import State, World, build_world
 
@@ -80,7 +80,9 @@ class Lab:
 
     def question(self, task: TaskName, number: int) -> Question:
         """Test question `number` (from 0) of a task; the first ones are those of the run's exam."""
-        drawn = held_out_samples(TASKS[task], self.world.config.seed, number + 1)[number]
+        config = self.world.config
+        asked = dialled(task, config.fleet.declined)
+        drawn = held_out_samples(asked, config.seed, number + 1)[number]
         return Question(drawn.prompt, task, drawn.answer, drawn.choices)
 
 
