@@ -116,6 +116,7 @@ WORDS: dict[str, str] = {
     "task": "Task",
     "place": "Place",
     "embedded": "Embedded",
+    "alike": "Alike",
     "folder": "A folder",
     "hub": "Of the hub",
     "pip": "Fetched",

@@ -17,7 +17,7 @@ from meshtune.engine.config.channel import Band, IdealChannel, PaperChannel, Rad
 from meshtune.engine.config.errors import UNION_FIELDS, plain_errors
 from meshtune.engine.config.families import Channel, Method, Topology
 from meshtune.engine.config.fleet import Fleet, HardwareName
-from meshtune.engine.config.model import Model
+from meshtune.engine.config.model import Model, is_shipped
 from meshtune.engine.config.motion import (
     Churn,
     GaussMarkov,
@@ -139,6 +139,7 @@ __all__ = [
     "WattsStrogatz",
     "canonical_json",
     "config_hash",
+    "is_shipped",
     "name_problem",
     "nearest_field",
     "no_such_field",
