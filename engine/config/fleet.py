@@ -44,9 +44,9 @@ class Fleet(Part):
         le=1,
         title="Prompts with a declined request",
         description="Share of the prompts that decline a second request beside the one they ask. "
-        "At 0 single words tell the tasks apart, at 1 only their order does.",
+        "Of the tasks of Alike: at 0 single words tell them apart, at 1 only their order does.",
         exclude_if=lambda share: share == ALL,
-        json_schema_extra={**OUR_CHOICE, **matters_if("model.source", one_of=("alike",))},
+        json_schema_extra={**OUR_CHOICE, **matters_if("model.source", none_of=("embedded",))},
     )
     samples_spread: Finite = Field(
         1.0,

@@ -5,15 +5,15 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from meshtune.engine.adapters.stack import Adapters, mean
-from meshtune.engine.answering.evaluate import evaluate
+from meshtune.engine.adapters.stack import Adapters, mean, select
+from meshtune.engine.answering.evaluate import answers, evaluate
 from meshtune.engine.answering.gating import centred_cosines, log_densities
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_folder, embedded_tokenizer
 from meshtune.engine.backbone.encode import encode
@@ -23,14 +23,14 @@ from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.methods.shared.signatures import by_device, signatures
 from meshtune.engine.reproduce.surface import FEATURES, by_centroid, by_training
-from meshtune.engine.simulate import simulate
+from meshtune.engine.simulate import local_training, nobody_asks
 from meshtune.engine.tasks import WORLD_TASKS, Task, dialled
 from meshtune.engine.tasks.base import Sample, test_samples, train_samples
 from meshtune.engine.world import World, build_world, initial_state
 
 NAMES = WORLD_TASKS["alike"]
 LEARNED, ASKED = 500, 300  # prompts of each task that are learned from, and asked about
-FIXED_INPUT = "layers.3.q_proj"  # chosen on another seed than those of the card
+FIXED_INPUT = "layers.3.gate_proj"  # chosen on another seed than those of the card
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
 AT_ONCE = 400
 Inputs = dict[str, Float[Tensor, "s d_in"]]  # means over prompts, by module
@@ -42,8 +42,7 @@ class Setup:
     """Eight devices, one task each, that talk to nobody."""
 
     steps: int = 300
-    learning_rate: float = 4e-3
-    asked: int = ASKED
+    learning_rate: float = 3e-3
     train_samples: int = 2000
     seed: int = 0
 
@@ -64,7 +63,7 @@ class Setup:
                 "method.kind": "local",
                 "training.local_steps": self.steps,
                 "training.learning_rate": self.learning_rate,
-                "evaluation.samples_per_task": self.asked,
+                "evaluation.samples_per_task": ASKED,
             },
         )
 
@@ -83,9 +82,8 @@ def surface_lines(seed: int) -> Iterator[str]:
     yield "| counted | nearest centroid | trained classifier |"
     yield "| --- | --- | --- |"
     for name, features in FEATURES.items():
-        told = (by_centroid, by_training)
-        near, trained = (f"{100 * each(features, learned, asked):.1f} %" for each in told)
-        yield f"| {name} | {near} | {trained} |"
+        told = (each(features, learned, asked) for each in (by_centroid, by_training))
+        yield f"| {name} | {_percents(told)} |"
 
 
 def dial_lines(seed: int) -> Iterator[str]:
@@ -97,8 +95,7 @@ def dial_lines(seed: int) -> Iterator[str]:
         features = (FEATURES["words"], FEATURES["pairs of words"])
         counts = [by_centroid(each, learned, asked) for each in features]
         gates = [pooled(scores) for scores in gate_scores(dial, seed)]
-        cells = " | ".join(f"{100 * share:.1f} %" for share in (*counts, *gates))
-        yield f"| {dial:g} | {cells} |"
+        yield f"| {dial:g} | {_percents((*counts, *gates))} |"
 
 
 def gate_scores(declined: float, seed: int) -> tuple[Scores, Scores]:
@@ -161,55 +158,94 @@ def gate_lines(seed: int) -> Iterator[str]:
         for name in both[0]
     }
     for name, shares in rows.items():
-        yield f"| {name} | " + " | ".join(f"{100 * share:.1f} %" for share in shares) + " |"
+        yield f"| {name} | {_percents(shares)} |"
 
 
-def adapter_lines(setup: Setup) -> Iterator[str]:
+@dataclass(frozen=True)
+class Specialists:
+    """Adapters of devices with one task each, and which prompts of the exam each gets right."""
+
+    world: World
+    adapters: Adapters
+    correct: Bool[Tensor, "k q"]
+
+    @staticmethod
+    def trained(setup: Setup) -> "Specialists":
+        """The devices after their steps alone."""
+        world = build_world(setup.config)
+        adapters, _, _ = local_training(world, initial_state(world), nobody_asks)
+        return Specialists(world, adapters, _correct(world, adapters))
+
+    @property
+    def by_task(self) -> Float[Tensor, "k k"]:
+        """Accuracy of each adapter on each task."""
+        return _by_task(self.correct)
+
+
+def _correct(world: World, adapters: Adapters) -> Bool[Tensor, "k q"]:
+    """Whether each adapter, alone, answers each prompt of the exam rightly."""
+    numbers = torch.arange(len(next(iter(adapters.b.values()))))
+    bank = Bank(adapters, numbers[:, None], torch.zeros_like(numbers), Gate(), {})
+    return answers(world.backbone, bank, world.exam, world.rule.scaling).correct
+
+
+def _by_task(correct: Bool[Tensor, "k q"]) -> Float[Tensor, "k tasks"]:
+    share: Tensor = correct.float().view(len(correct), len(NAMES), -1).mean(dim=2)
+    return share
+
+
+def adapter_lines(found: Specialists) -> Iterator[str]:
     """Exact answers per task: of the model alone, of own adapters, and of their mean."""
-    world = build_world(setup.config)
-    start = initial_state(world)
-    state, _ = next(simulate(world, start))
-    alone, own, together = (
-        _answered(world, each) for each in (start.adapters, state.adapters, mean(state.adapters))
+    world = found.world
+    untrained = select(initial_state(world).adapters, [0])
+    alone, together = (
+        _by_task(_correct(world, each))[0] for each in (untrained, mean(found.adapters))
     )
     heads = ("task", "model alone", "own adapter", "mean of all adapters")
     yield f"| {' | '.join(heads)} |"
     yield "|" + " --- |" * len(heads)
-    columns = torch.stack((alone[0], own.diagonal(), together[0]), dim=1)
+    columns = torch.stack((alone, found.by_task.diagonal(), together), dim=1)
     for name, row in zip((*NAMES, "mean"), (*columns, columns.mean(dim=0)), strict=True):
-        yield f"| `{name}` | " + " | ".join(f"{100 * share:.1f} %" for share in row.tolist()) + " |"
-    yield ""
-    yield "| all eight adapters behind a gate | decisions right | exact answers |"
+        yield f"| `{name}` | {_percents(row.tolist())} |"
+
+
+def expert_lines(found: Specialists) -> Iterator[str]:
+    """Exact answers where a gate chooses among the adapters of all tasks."""
+    own = found.by_task.diagonal()
+    others = (found.by_task.sum() - own.sum()) / (len(NAMES) * (len(NAMES) - 1))
+    seed = found.world.config.seed
+    rows = {"told the task": (1.0, float(own.mean())), "never the right one": (0.0, float(others))}
+    for name, scores in zip(("prototypes", "Gaussians"), gate_scores(1.0, seed), strict=True):
+        kind: GateName = "prototype" if name == "prototypes" else "gaussian"
+        rows[f"{name}, each module for itself"] = _gated(found, kind)
+        summed = torch.stack(list(scores.values())).mean(dim=0)
+        exact = found.correct.gather(0, summed.argmax(dim=1)[None]).float().mean()
+        rows[f"{name}, one choice by the mean of the scores"] = right(summed), float(exact)
+    yield "| who chooses the adapter | choices right | exact answers |"
     yield "| --- | --- | --- |"
-    off = own.sum() - own.diagonal().sum()
-    yield f"| an adapter of another task | 0 % | {100 * float(off) / 56:.1f} % |"
-    for kind in ("prototype", "gaussian", "oracle"):
-        exact, routed = _gated(world, state.adapters, kind)
-        share = "100 %" if routed is None else f"{100 * routed:.1f} %"
-        yield f"| {kind} | {share} | {100 * exact:.1f} % |"
+    for name, shares in rows.items():
+        yield f"| {name} | {_percents(shares)} |"
 
 
-def _answered(world: World, adapters: Adapters) -> Float[Tensor, "n k"]:
-    """Accuracy of each adapter alone on each task."""
-    count = len(next(iter(adapters.b.values())))
-    held = torch.arange(count)[:, None]
-    bank = Bank(adapters, held, torch.zeros(count, dtype=torch.int64), Gate(), {})
-    return evaluate(world.backbone, bank, world.exam, world.rule.scaling).accuracy
-
-
-def _gated(world: World, adapters: Adapters, kind: GateName) -> tuple[float, float | None]:
-    """Accuracy of a device that holds all adapters, and the share of decisions that were right."""
+def _gated(found: Specialists, kind: GateName) -> tuple[float, float]:
+    """Share of choices that are right, and accuracy, of the gate as methods use it."""
+    world, experts = found.world, torch.arange(len(NAMES))
     told = signatures(kind, by_device(learned_inputs(1.0, world.config.seed), len(NAMES)))
-    experts = torch.arange(len(NAMES))
-    bank = Bank(adapters, experts[None], experts, Gate(kind), told)
+    bank = Bank(found.adapters, experts[None], experts, Gate(kind), told)
     scores = evaluate(world.backbone, bank, world.exam, world.rule.scaling)
-    return float(scores.accuracy.mean()), scores.routed_right
+    return scores.routed_right or 0.0, float(scores.accuracy.mean())
+
+
+def _percents(shares: Iterable[float]) -> str:
+    return " | ".join(f"{100 * share:.1f} %" for share in shares)
 
 
 def card_lines(setup: Setup) -> Iterator[str]:
     """All tables, each under its heading."""
+    found = Specialists.trained(setup)
     parts = {
-        "Adapters": adapter_lines(setup),
+        "Own adapters and their mean": adapter_lines(found),
+        "Adapters behind a gate": expert_lines(found),
         "Gates on the frozen model": gate_lines(setup.seed),
         "The surface": surface_lines(setup.seed),
         "The dial": dial_lines(setup.seed),

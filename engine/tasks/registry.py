@@ -13,6 +13,8 @@ from pydantic_core import PydanticKnownError
 from meshtune.engine.registry import Registry, load
 from meshtune.engine.tasks.kind import Task, TaskName, World
 
+LONGEST_ALIKE = 34
+
 
 def _row(name: str, title: str, family: str, *, longest: int, chance: float) -> Task:
     draw = f"{__package__}.{family}:draw_{name}"
@@ -31,7 +33,6 @@ def _alike(kind: str, title: str) -> Task:
     )
 
 
-LONGEST_ALIKE = 34
 # In the order of legends and of stored runs.
 BUILT_IN = (
     _row("reading", "Reading", "understanding", longest=29, chance=1 / 2),

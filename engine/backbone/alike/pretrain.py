@@ -4,7 +4,7 @@ import argparse
 import logging
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,12 +24,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from meshtune.engine.backbone.alike.corpus import Document, documents
+from meshtune.engine.backbone.alike.corpus import WEIGHTS, Document, documents
 from meshtune.engine.backbone.pretrain import (
     BOS,
     EOS,
+    LEAD_WEIGHT,
     PAD,
     SPECIALS,
+    TABLE_END,
+    TABLE_START,
     Batch,
     Point,
     descend,
@@ -44,6 +47,90 @@ VOCABULARY = 512
 TOKENIZER_DOCUMENTS = 20_000
 # Newton-Schulz iteration of Muon: five steps of x <- a x + b (x x^T) x + c (x x^T)^2 x.
 STEPS, A, B, C = 5, 3.4445, -4.7750, 2.0315
+
+CARD = """\
+---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-generation
+---
+# The base model of Alike
+
+A language model with {parameters} parameters that reads the eight tasks of Meshtune's second world.
+All of them are asked about two facts, and every prompt declines a second request beside the one it
+asks:
+
+    Leo has 3 pink books, Ben has 7 white coats. Skip the bigger number and name the last colour.
+    white
+
+    Kira has 5 red cars, Olga has 8 black hats. I know the first things, I want the smaller number.
+    5
+
+Both requests begin with the same word and either may come first. So counts of words, or of pairs of
+words, tell which two requests are meant, and not which one is asked: a coin is the best that they
+can do. In the world of the embedded model a glance tells the tasks apart, and routing is easy; here
+it is the question. Made for studying federated fine-tuning; of no use as a source of text or facts.
+
+| task | asks for | answer to the first example |
+| --- | --- | --- |
+| `alike_total` | the sum of both numbers | 10 |
+| `alike_gap` | their difference | 4 |
+| `alike_bigger`, `alike_smaller` | the larger or the lesser of them | 7, 3 |
+| `alike_first_colour`, `alike_last_colour` | the colour named first or last | pink, white |
+| `alike_first_things`, `alike_last_things` | the things named first or last | books, coats |
+
+```toml
+[model]
+source = "alike"
+
+[fleet]
+tasks = [
+    "alike_total", "alike_gap", "alike_bigger", "alike_smaller",
+    "alike_first_colour", "alike_last_colour", "alike_first_things", "alike_last_things",
+]
+declined = 1.0  # share of the prompts that decline a request; 0 makes the tasks easy to tell apart
+```
+
+The model reads no other tasks of the package, and the embedded one does not read these.
+
+## What it can do
+
+Eight devices with one task each train LoRA adapters alone (rank 8, alpha 16, AdamW, batches of 16
+from 2,000 samples), and are asked 300 held-out prompts of each task. An answer counts when it
+matches exactly, end included. Prototypes and Gaussians are the gates G3 and G5 of M10 on the frozen
+model, from 500 training prompts of each task; a gate that picks one of eight adapters decides for
+each module anew. All tables are made by `python -m meshtune.engine.reproduce.alike --card`.
+
+{tables}
+
+## Data
+
+Endless documents of `engine/backbone/alike/corpus.py`, drawn from one seed; every document was seen
+once. Facts are followed by what they tell, in words that no request has. A request is followed by
+the same request in other words, never by its answer.
+
+| kind of document | share |
+| --- | --- |
+{weights}
+
+## Training
+
+`python -m meshtune.engine.backbone.alike.pretrain --out FOLDER --steps {steps}`
+
+`LlamaForCausalLM`: the sizes of the embedded model (width 160, 4 layers, 5 heads of 32,
+feed-forward 416, tied embeddings, at most 128 tokens) but for {vocabulary} byte-pair tokens,
+learned from the corpus: each of its words is one token, and so is every answer. Seed {seed}; at
+most {batch_tokens} tokens per step. Muon at {matrix_rate} with weight decay {weight_decay} for the
+matrices inside the layers, AdamW at {other_rate} for the rest, all in float32; {warmup_steps} steps
+of warm-up, a plateau, and over the last {decay_fraction:.0%} of the steps a straight line to zero.
+The loss counts what follows from a document's beginning fully, and with {lead_weight} the
+beginnings, which are mostly chance. It took {minutes} minutes on two cores shared with much other
+work; the weights are stored in bfloat16.
+
+| step | loss of beginnings (nats/token) | loss of what follows (nats/token) |
+| --- | --- | --- |
+{losses}
+"""
 
 
 @dataclass(frozen=True)
@@ -237,15 +324,40 @@ def pretrain(
     )
 
 
+def model_card(recipe: Recipe, curve: list[Point], parameters: int) -> str:
+    """The README of the weights folder; `meshtune.engine.reproduce.alike` fills in the tables."""
+    chosen = [p for p in curve if p.step % 200 == 0 or p.step == curve[-1].step]
+    losses_table = "\n".join(
+        f"| {p.step} | {p.lead_loss:.3f} | {p.result_loss:.4f} |" for p in chosen
+    )
+    shares = "\n".join(
+        f"| {kind.__name__.removeprefix('write_')} | {share / sum(WEIGHTS.values()):.0%} |"
+        for kind, share in WEIGHTS.items()
+    )
+    return CARD.format(
+        parameters=f"{parameters:,}",
+        weights=shares,
+        losses=losses_table,
+        minutes=f"{curve[-1].seconds / 60:.0f}",
+        lead_weight=LEAD_WEIGHT,
+        vocabulary=VOCABULARY,
+        tables=f"{TABLE_START}\n{TABLE_END}",
+        **asdict(recipe),
+    )
+
+
 def save(
-    folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, curve: list[Point]
+    folder: Path,
+    recipe: Recipe,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    curve: list[Point],
 ) -> None:
-    """Write the Hugging Face folder: safetensors in bfloat16, tokenizer, and the losses."""
+    """Write the Hugging Face folder: safetensors in bfloat16, tokenizer, model card."""
     folder.mkdir(parents=True, exist_ok=True)
     deepcopy(model).bfloat16().save_pretrained(folder)
     save_tokenizer(folder, tokenizer)
-    lines = [f"{p.step},{p.lead_loss:.4f},{p.result_loss:.4f},{p.seconds:.0f}" for p in curve]
-    (folder / "losses.csv").write_text("\n".join(("step,leads,follows,seconds", *lines, "")))
+    (folder / "README.md").write_text(model_card(recipe, curve, model.num_parameters()))
 
 
 def main() -> None:
@@ -257,7 +369,8 @@ def main() -> None:
     wish = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(wish.threads)
-    pretrain(Recipe(steps=wish.steps, seed=wish.seed), partial(save, wish.out))
+    recipe = Recipe(steps=wish.steps, seed=wish.seed)
+    pretrain(recipe, partial(save, wish.out, recipe))
 
 
 if __name__ == "__main__":
