@@ -137,7 +137,7 @@ work; the weights are stored in bfloat16.
 class Recipe:
     """What decides the weights, besides the corpus."""
 
-    steps: int = 1800
+    steps: int = 3000
     seed: int = 0
     batch_tokens: int = 3072
     chunk: int = 4096  # documents sorted by length together, so that batches hold little padding
