@@ -77,7 +77,7 @@ def _key(config: RunConfig) -> str | None:
     """Equal for configs that mean the same; None if one reads files, which may change meanwhile."""
     loss = getattr(config.channel, "path_loss", None)
     reads = isinstance(config.mobility, c.Trace) or isinstance(loss, c.GainTable)
-    if reads or config.model.source != "embedded" or config.adapter.start_from:
+    if reads or not c.is_shipped(config.model) or config.adapter.start_from or config.tasks:
         return None
     return config_hash(config.model_copy(update={"name": ""}))
 

@@ -16,7 +16,7 @@ from meshtune.engine.data.template import Example
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.rng import stream
 from meshtune.engine.shares import mixtures
-from meshtune.engine.tasks import TASKS
+from meshtune.engine.tasks import dialled
 from meshtune.engine.tasks.base import Sample, test_samples, train_samples
 
 FILES_KEPT = 16  # as read, in a process
@@ -51,7 +51,11 @@ def _of_task(
     """Samples of one task for a device, whose share of it is the one of that number."""
     task = brought(config, name)
     if task is None or count == 0:
-        return train_samples(TASKS[name], config.seed, device, count) if count else ()
+        return (
+            train_samples(dialled(name, config.fleet.declined), config.seed, device, count)
+            if count
+            else ()
+        )
     rows = dataset(task).train
     dealt = stream(config.seed, "task", name, "deal").permutation(len(rows)).tolist()
     each = apportioned(len(rows), shares)
@@ -78,7 +82,7 @@ def held_out(config: RunConfig, name: TaskName, count: int | None = None) -> tup
     task = brought(config, name)
     wanted = config.evaluation.samples_per_task if count is None else count
     if task is None:
-        return test_samples(TASKS[name], config.seed, wanted)
+        return test_samples(dialled(name, config.fleet.declined), config.seed, wanted)
     rows = dataset(task).test
     if not rows:
         raise DataError(f"{task.path} has no row to test with; raise test_fraction")

@@ -6,7 +6,7 @@ from typing import Any
 
 from meshtune.dashboard.design.drawing import Drawing, Journal, applied, drawing_of
 from meshtune.dashboard.look.words import word
-from meshtune.engine.config import TASK_NAMES, Drawn, RunConfig, TaskName
+from meshtune.engine.config import TASK_NAMES, WORLD_TASKS, Drawn, RunConfig, TaskName
 from meshtune.engine.naming import changed_name, flat, value_text
 from meshtune.engine.plans import Plan
 
@@ -141,7 +141,7 @@ def drawn_of(tree: dict[str, Any]) -> Drawing | None:
         except (TypeError, ValueError, KeyError):
             return None
         inside = [p for p in pairs if min(p) >= 0 and max(p) < len(spots)]
-        return drawing_of(spots, tasks or list(TASK_NAMES), inside) if spots else None
+        return drawing_of(spots, tasks or list(WORLD_TASKS["embedded"]), inside) if spots else None
     topology = config.topology
     if not isinstance(topology, Drawn):
         return None

@@ -13,7 +13,7 @@ from meshtune.backend.schemas.learn import (
 from meshtune.dashboard.figures.layout import blank_figure, faded
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
-from meshtune.engine.config import TASK_NAMES
+from meshtune.engine.config import WORLD_TASKS
 
 HOLDERS_SHOWN = 3  # entries with so many holders and more look alike
 
@@ -192,7 +192,7 @@ def growth(found: GrowthOut, step: int, limit: float, mode: theme.Mode) -> go.Fi
 def routing(found: RoutingOut, mode: theme.Mode) -> go.Figure:
     """Prompts and prototypes in the plane in which prototypes differ most."""
     figure = blank_figure("Unseen prompts among the prototypes", theme.LARGE)
-    for number, task in enumerate(TASK_NAMES):
+    for number, task in enumerate(WORLD_TASKS["embedded"]):
         look, symbol = theme.TASKS[task], theme.plotly_symbol(task)
         mine = [i for i, each in enumerate(found.task) if each == task]
         figure.add_trace(

@@ -126,6 +126,7 @@ WORDS: dict[str, str] = {
     "task": "Task",
     "place": "Place",
     "embedded": "Embedded",
+    "alike": "Alike",
     "folder": "A folder",
     "hub": "Of the hub",
     "pip": "Fetched",

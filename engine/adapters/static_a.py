@@ -10,8 +10,10 @@ from torch import Tensor
 from meshtune.engine.adapters.stack import Factors, Shapes
 from meshtune.engine.errors import ConfigMismatch
 from meshtune.engine.rng import stream
+from meshtune.engine.tasks.kind import World
 from meshtune.engine.tasks.registry import BUILT_IN
 
+SHARED: dict[World, str] = {"embedded": "shared", "alike": "shared by alike"}  # streams
 Kind = Literal["orthonormal", "task", "device", "common"]
 
 
@@ -25,7 +27,7 @@ def static_a(
 ) -> Factors:
     """Static A of every device and module, (n, r, d_in), rows of length near or exactly 1 (M8).
 
-        orthonormal  A_i A_j^T = I for one task, 0 between tasks that ship while 8 r <= d_in
+        orthonormal  A_i A_j^T = I for one task, 0 between the 8 tasks of a world while 8 r <= d_in
         task         A_i ~ N(0, 1/d_in), one draw per task
         device       A_i ~ N(0, 1/d_in), one draw per device: the paper's Eq. 16
         common       A ~ N(0, 1/d_in), one draw for all
@@ -79,13 +81,14 @@ def _orthonormal(
         raise ConfigMismatch(
             f"adapter.rank is {rank} but {module} has only {d_in} inputs; use at most {d_in}"
         )
-    # Slots count all tasks that ship, so that a task keeps its rows whoever else takes part and
-    # whatever else is installed.
-    slots = [task.name for task in BUILT_IN]
-    blocks = {}
-    if len(slots) * rank <= d_in:
-        shared = _haar_rows(seed, module, "shared", len(slots) * rank, d_in)
-        blocks = dict(zip(slots, shared.split(rank), strict=True))
+    # Slots count all tasks of a world that ship, so that a task keeps its rows whoever else takes
+    # part and whatever else is installed.
+    blocks: dict[str, Tensor] = {}
+    for world, name in SHARED.items():
+        slots = [task.name for task in BUILT_IN if task.world == world]
+        if len(slots) * rank <= d_in and not {*slots}.isdisjoint(tasks):
+            shared = _haar_rows(seed, module, name, len(slots) * rank, d_in)
+            blocks |= zip(slots, shared.split(rank), strict=True)
     for task in tasks:
         if task not in blocks:
             blocks[task] = _haar_rows(seed, module, task, rank, d_in)

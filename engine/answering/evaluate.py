@@ -57,7 +57,7 @@ def evaluate(
     several = ((bank.held >= 0).sum(dim=1) > 1)[:, None].expand_as(given.correct) & blind
     ranked = several & _holds_task(bank, exam) & (bank.gate.kind != "none")
     return Scores(
-        given.correct.float() @ share,
+        (given.correct.float() @ share).clamp(max=1.0),  # 24 times 1/24 is a little more
         given.loss @ share,
         _mean_where(given.routed_right, ranked),
         _mean_where(given.entropy, several),

@@ -193,12 +193,14 @@ def _batch(group: list[Document]) -> Batch:
     return Batch(tokens, is_result)
 
 
-def losses(model: LlamaForCausalLM, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Mean cross-entropy of the leads and of the results, in nats per character.
+def losses(
+    model: LlamaForCausalLM, batch: Batch, *, bfloat16: bool = True
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Mean cross-entropy of the leads and of the results, in nats per token.
 
-    The matrix products run in bfloat16.
+    The matrix products run in bfloat16, or in float32 as the weights are.
     """
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         hidden = model.model(input_ids=batch.tokens[:, :-1], use_cache=False).last_hidden_state
         logits = model.lm_head(hidden)
     targets = batch.tokens[:, 1:]
@@ -239,23 +241,34 @@ def pretrain(
     """
     model = build_model(recipe.seed)
     losses_of = torch.compile(losses, dynamic=True) if compiled else losses
+    descend(model, schedule(model, recipe), recipe.steps, losses_of, saved)
+
+
+def descend(
+    model: LlamaForCausalLM,
+    steps: Iterator[tuple[int, Batch, list[torch.optim.Optimizer]]],
+    last: int,
+    losses_of: Callable[[LlamaForCausalLM, Batch], tuple[Tensor, Tensor]],
+    saved: Callable[[LlamaForCausalLM, list[Point]], None],
+) -> None:
+    """Take the steps up to number `last`; hand model and curve to `saved` every 500 of them."""
     curve: list[Point] = []
     recent: list[Tensor] = []
     started = time.monotonic()
-    for step, batch, mover in schedule(model, recipe):
+    for step, batch, movers in islice(steps, last):
         lead, result = losses_of(model, batch)
         (LEAD_WEIGHT * lead + result).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in mover:
-            part.step()
-            part.zero_grad(set_to_none=True)
+        for mover in movers:
+            mover.step()
+            mover.zero_grad(set_to_none=True)
         recent.append(torch.stack((lead, result)).detach())
-        if step % 100 == 0 or step == recipe.steps:
+        if step % 100 == 0 or step == last:
             lead_mean, result_mean = torch.stack(recent).mean(0).tolist()
             curve.append(Point(step, lead_mean, result_mean, time.monotonic() - started))
             recent.clear()
             log.info("%s", curve[-1])
-        if step % 500 == 0 or step == recipe.steps:
+        if step % 500 == 0 or step == last:
             saved(model, curve)
 
 
@@ -308,10 +321,15 @@ def save(folder: Path, model: LlamaForCausalLM, recipe: Recipe, curve: list[Poin
     """Write the Hugging Face folder: float32 safetensors, tokenizer, model card."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
-    build_tokenizer().save_pretrained(folder)
+    save_tokenizer(folder, build_tokenizer())
+    (folder / "README.md").write_text(model_card(recipe, curve, model.num_parameters()))
+
+
+def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write the files of a tokenizer."""
+    tokenizer.save_pretrained(folder)
     told = folder / "tokenizer_config.json"  # the class name that older transformers know too
     told.write_text(told.read_text().replace("TokenizersBackend", "PreTrainedTokenizerFast"))
-    (folder / "README.md").write_text(model_card(recipe, curve, model.num_parameters()))
 
 
 def main() -> None:

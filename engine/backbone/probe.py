@@ -18,9 +18,10 @@ from meshtune.engine.backbone.embedded import embedded_folder, embedded_tokenize
 from meshtune.engine.backbone.encode import IGNORED, Encoded, choice_tokens, encode
 from meshtune.engine.backbone.pretrain import TABLE_END, TABLE_START
 from meshtune.engine.rng import stream
-from meshtune.engine.tasks import TASK_NAMES, TASKS, TaskName
+from meshtune.engine.tasks import TASKS, WORLD_TASKS, TaskName
 from meshtune.engine.tasks.base import test_samples, train_samples
 
+NAMES = WORLD_TASKS["embedded"]
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -123,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lr", type=float, default=Setup.learning_rate)
     parser.add_argument("--seed", type=int, default=Setup.seed)
-    parser.add_argument("--tasks", nargs="*", default=TASK_NAMES, choices=TASK_NAMES)
+    parser.add_argument("--tasks", nargs="*", default=NAMES, choices=NAMES)
     parser.add_argument("--card", action="store_true", help="put the table into the model card")
     wish = parser.parse_args()
     torch.set_num_threads(1)  # the work is tiny; more threads would only wait for each other

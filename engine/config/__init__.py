@@ -17,7 +17,7 @@ from meshtune.engine.config.channel import Band, IdealChannel, PaperChannel, Rad
 from meshtune.engine.config.errors import UNION_FIELDS, plain_errors
 from meshtune.engine.config.families import Channel, Method, Topology
 from meshtune.engine.config.fleet import Fleet, HardwareName
-from meshtune.engine.config.model import Model
+from meshtune.engine.config.model import Model, is_shipped
 from meshtune.engine.config.motion import (
     Churn,
     GaussMarkov,
@@ -70,11 +70,12 @@ from meshtune.engine.config.topology import (
 )
 from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Training
 from meshtune.engine.data.template import Pattern
-from meshtune.engine.tasks import TASK_NAMES, TaskChoice, TaskName, TaskWord, in_order
+from meshtune.engine.tasks import TASK_NAMES, WORLD_TASKS, TaskChoice, TaskName, TaskWord, in_order
 
 __all__ = [
     "TASK_NAMES",
     "UNION_FIELDS",
+    "WORLD_TASKS",
     "Access",
     "Adapter",
     "Agnes",
@@ -149,6 +150,7 @@ __all__ = [
     "canonical_json",
     "config_hash",
     "in_order",
+    "is_shipped",
     "name_problem",
     "nearest_field",
     "no_such_field",

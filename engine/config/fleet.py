@@ -5,9 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from meshtune.engine.config.partition import OneTask, Partition, is_one_task
-from meshtune.engine.fields import OUR_CHOICE, Finite, Part
-from meshtune.engine.tasks import TASK_NAMES, TaskName, TaskWord, in_order
+from meshtune.engine.fields import OUR_CHOICE, Finite, Part, matters_if
+from meshtune.engine.tasks import WORLD_TASKS, TaskName, TaskWord, in_order
 
+ALL = 1.0
 HardwareName = Literal["flagship", "midrange", "entry", "wearable"]
 
 
@@ -22,7 +23,7 @@ class Fleet(Part):
         description="Number of phones in the mesh. Training time grows in proportion.",
     )
     tasks: tuple[TaskWord, ...] = Field(
-        TASK_NAMES,
+        WORLD_TASKS["embedded"],
         min_length=1,
         max_length=256,
         title="Tasks",
@@ -37,6 +38,17 @@ class Fleet(Part):
         description="How many samples each device holds of its own task. Few samples overfit.",
     )
 
+    # Left out of text and hash where it says nothing new, as configs without it mean the same.
+    declined: Finite = Field(
+        ALL,
+        ge=0,
+        le=1,
+        title="Prompts with a declined request",
+        description="Share of the prompts that decline a second request beside the one they ask. "
+        "Of the tasks of Alike: at 0 single words tell them apart, at 1 only their order does.",
+        exclude_if=lambda share: share == ALL,
+        json_schema_extra={**OUR_CHOICE, **matters_if("model.source", none_of=("embedded",))},
+    )
     samples_spread: Finite = Field(
         1.0,
         ge=1,

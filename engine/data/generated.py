@@ -1,10 +1,10 @@
 """Rows from the seeded generators of the package reasoning-gym, written into a file."""
 
+import difflib
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from meshtune.engine.config.nearest import nearest
 from meshtune.engine.data.rows import DataError
 
 
@@ -27,8 +27,8 @@ def generated(name: str, rows: int, seed: int) -> bytes:
     """
     names = generator_names()
     if name not in names:
-        meant = nearest(name, names)
-        hint = f"; did you mean {meant}?" if meant else ""
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
         raise DataError(f"there is no generator {name[:80]!r}{hint}")
     lines = list(_lines(_gym().create_dataset(name, size=rows, seed=seed)))
     if not lines:

@@ -10,10 +10,11 @@ from torch import Tensor
 from meshtune.engine.answering.gating import centred_cosines
 from meshtune.engine.backbone.embedded import embedded_backbone, embedded_tokenizer
 from meshtune.engine.backbone.encode import encode
-from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.config import WORLD_TASKS, TaskName
 from meshtune.engine.tasks import TASKS
 from meshtune.engine.tasks.base import test_samples as held_out_samples, train_samples
 
+NAMES = WORLD_TASKS["embedded"]
 PROMPTS = 8  # per task
 LEARNED = 64  # training prompts behind each prototype
 SEED = 0
@@ -47,7 +48,7 @@ def routing(layer: int) -> Routing:
     centre = prototypes.mean(dim=0)
     plane = torch.linalg.svd(prototypes - centre, full_matrices=False).Vh[:2]
     spots, homes = ((part - centre) @ plane.mT for part in (inputs, prototypes))
-    chosen = tuple(TASK_NAMES[k] for k in best)
+    chosen = tuple(NAMES[k] for k in best)
     return Routing(
         task=tasks,
         prompt=prompts,
@@ -67,14 +68,14 @@ def _inputs(
 ) -> tuple[Float[Tensor, "q d"], Float[Tensor, "k d"], tuple[str, ...], tuple[TaskName, ...]]:
     tokenizer, probe = embedded_tokenizer(), embedded_backbone(torch.float32)
     module = list(probe.shapes)[layer * len(probe.shapes) // len(probe.layers)]
-    asked = {name: held_out_samples(TASKS[name], SEED, PROMPTS) for name in TASK_NAMES}
-    learned = {name: train_samples(TASKS[name], SEED, 0, LEARNED) for name in TASK_NAMES}
+    asked = {name: held_out_samples(TASKS[name], SEED, PROMPTS) for name in NAMES}
+    learned = {name: train_samples(TASKS[name], SEED, 0, LEARNED) for name in NAMES}
     with torch.no_grad():
         parts = []
         for drawn in (asked, learned):
-            encoded = encode([each for name in TASK_NAMES for each in drawn[name]], tokenizer)
+            encoded = encode([each for name in NAMES for each in drawn[name]], tokenizer)
             parts.append(probe.prompt_inputs(encoded.tokens, encoded.prompt_mask)[module])
-    prototypes = parts[1].unflatten(0, (len(TASK_NAMES), LEARNED)).mean(dim=1)
-    prompts = tuple(each.prompt for name in TASK_NAMES for each in asked[name])
-    tasks = tuple(name for name in TASK_NAMES for _ in range(PROMPTS))
+    prototypes = parts[1].unflatten(0, (len(NAMES), LEARNED)).mean(dim=1)
+    prompts = tuple(each.prompt for name in NAMES for each in asked[name])
+    tasks = tuple(name for name in NAMES for _ in range(PROMPTS))
     return parts[0], prototypes, prompts, tasks

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from meshtune.engine import backbone
 from meshtune.engine.backbone.tokenizer import Tokenizer
-from meshtune.engine.config import Model
+from meshtune.engine.config import Model, is_shipped
 from meshtune.engine.errors import AssetMissing, ConfigMismatch
 from meshtune.engine.inputs import state_folder, whole_path
 from meshtune.engine.models.facts import Facts, facts_in
@@ -38,6 +38,8 @@ def folder_of(model: Model) -> Path:
     match model.source:
         case "embedded":
             return Path(backbone.__file__).parent / "weights"
+        case "alike":
+            return Path(backbone.__file__).parent / "alike" / "weights"
         case "folder":
             return whole_path(model.path, below=models_folder())
         case "hub":
@@ -63,10 +65,11 @@ def facts_of(model: Model) -> Facts | Measured:
         ConfigMismatch: it is of a kind that the lab does not compute.
     """
     folder = folder_of(model)
-    if model.source == "embedded" and not (folder / "config.json").is_file():
+    if is_shipped(model) and not (folder / "config.json").is_file():
+        part = "backbone" if model.source == "embedded" else f"backbone.{model.source}"
         raise AssetMissing(
-            "the embedded model has no config.json; reinstall the package, or make the model with "
-            "python -m meshtune.engine.backbone.pretrain"
+            f"the {model.source} model has no config.json; reinstall the package, or make the "
+            f"model with python -m meshtune.engine.{part}.pretrain"
         )
     return facts_in(folder) or measured_in(folder, checked_folder())
 
@@ -111,7 +114,7 @@ def check_model(model: Model) -> None:
 def described(model: Model) -> str:
     """The model in one line."""
     facts = facts_of(model)
-    name = "embedded" if model.source == "embedded" else model.path.strip()
+    name = model.source if is_shipped(model) else model.path.strip()
     return (
         f"{name}: {facts.family}, {facts.parameters:,} parameters, {facts.layers} layers of width "
         f"{facts.width}, {facts.vocabulary:,} tokens"

@@ -34,8 +34,8 @@ def load_backbone(model: Model, dtype: torch.dtype = torch.float32) -> Backbone:
         AssetMissing: a file is not on this disk.
         ConfigMismatch: the model is damaged, or computed otherwise than transformers does.
     """
-    if model.source == "embedded":
-        return embedded_backbone(dtype)
+    if model.source in ("embedded", "alike"):
+        return embedded_backbone(dtype, model.source)
     check_model(model)
     if not isinstance(facts := facts_of(model), Facts):
         from meshtune.engine.backbone.choice import chosen_backbone  # noqa: PLC0415 - takes seconds

@@ -1,6 +1,25 @@
-"""Generated tasks: those of the package in four groups of two, and those of other packages."""
+"""Generated tasks: those of the package, of two worlds, and those of other packages."""
 
-from meshtune.engine.tasks.kind import Task, TaskName
-from meshtune.engine.tasks.registry import TASK_NAMES, TASKS, TaskChoice, TaskWord, in_order
+from meshtune.engine.tasks.kind import Task, TaskName, World
+from meshtune.engine.tasks.registry import (
+    TASK_NAMES,
+    TASKS,
+    WORLD_TASKS,
+    TaskChoice,
+    TaskWord,
+    dialled,
+    in_order,
+)
 
-__all__ = ["TASKS", "TASK_NAMES", "Task", "TaskChoice", "TaskName", "TaskWord", "in_order"]
+__all__ = [
+    "TASKS",
+    "TASK_NAMES",
+    "WORLD_TASKS",
+    "Task",
+    "TaskChoice",
+    "TaskName",
+    "TaskWord",
+    "World",
+    "dialled",
+    "in_order",
+]

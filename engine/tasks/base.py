@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -54,6 +55,8 @@ def test_samples(task: Task, seed: int, count: int) -> tuple[Sample, ...]:
 def _draws(task: Task, rng: np.random.Generator, split: Split, count: int) -> tuple[Sample, ...]:
     kept: list[Sample] = []
     draw = load(task.draw)
+    if task.declined is not None:
+        draw = partial(draw, declined=task.declined)
     while len(kept) < count:
         sample = draw(rng)
         if split_of(task.name, sample.prompt) == split:

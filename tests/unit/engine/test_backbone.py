@@ -44,12 +44,14 @@ from meshtune.engine.backbone.writers import (
     write_list,
     write_verdicts,
 )
-from meshtune.engine.config import TASK_NAMES, TaskName
+from meshtune.engine.config import WORLD_TASKS, TaskName
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.tasks import TASKS
 from meshtune.engine.tasks.base import test_samples as held_out_samples
 from meshtune.engine.world import build_world, provenance
 from tests.support.builders import tiny_config
+
+NAMES = WORLD_TASKS["embedded"]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,7 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     return [] if same else [path]
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_tokenizer_read_without_transformers_says_the_same(name: TaskName) -> None:
     ours, (_, theirs) = embedded_tokenizer(), load_embedded()
     samples = held_out_samples(TASKS[name], 3, 60)
@@ -134,7 +136,7 @@ def test_the_tokenizer_read_without_transformers_says_the_same(name: TaskName) -
 def test_a_package_without_weights_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(embedded, "embedded_folder", lambda: tmp_path)
+    monkeypatch.setattr(embedded, "embedded_folder", lambda _: tmp_path)
     way = r"no weights; reinstall .* meshtune\.engine\.backbone\.pretrain"
     with pytest.raises(AssetMissing, match=way):
         load_embedded()
@@ -150,7 +152,7 @@ def test_the_model_reads_the_language_of_the_corpus(shipped: PreTrainedModel) ->
     assert result < 0.25
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_task_is_solved_before_training(shipped: PreTrainedModel, name: TaskName) -> None:
     batch, choices = exam_of(name, 200)
     assert accuracy(shipped, batch, choices) <= TASKS[name].chance + 0.12
@@ -165,7 +167,7 @@ def test_documents_repeat_from_their_seed_and_never_contain_a_prompt(phase: int)
     allowed = set(CHARACTERS)
     assert all(set(text) <= allowed for text in texts)
     everything = "\n".join(texts)
-    for name in TASK_NAMES:
+    for name in NAMES:
         samples = held_out_samples(TASKS[name], 0, 300)
         assert not [s.prompt for s in samples if s.prompt in everything]
     before_marks = {text[: text.rindex(">")] for text in texts if ">" in text}
@@ -257,7 +259,7 @@ def test_the_card_holds_its_command_curve_and_a_row_per_task(shipped: PreTrained
     assert f"{shipped.num_parameters():,} parameters" in card
     assert "python -m meshtune.engine.backbone.pretrain --out FOLDER --steps" in card
     assert len(re.findall(r"^\| \d+ \| \d\.\d+ \| \d\.\d+ \|$", card, re.MULTILINE)) >= 3
-    for name in TASK_NAMES:
+    for name in NAMES:
         row = re.search(rf"^\| `{name}` \|(.*)\|$", card, re.MULTILINE)
         assert row
         *_, guessing, before, _, _, last = re.findall(r"([\d.]+) %", row[1])

@@ -21,7 +21,7 @@ from meshtune.engine.compute import (
     training_flop,
     wall_s,
 )
-from meshtune.engine.config import TASK_NAMES, HardwareName, Model
+from meshtune.engine.config import WORLD_TASKS, HardwareName, Model
 from meshtune.engine.costs import method_costs
 from meshtune.engine.methods.rules import build_method
 from meshtune.engine.models.door import facts_of
@@ -31,6 +31,7 @@ from meshtune.engine.tasks.base import train_samples
 from tests.support.builders import tiny_config
 from tests.support.methods import setup_of
 
+NAMES = WORLD_TASKS["embedded"]
 WEIGHTS = 4 * (4 * 160 * 160 + 3 * 160 * 416)  # 1,208,320
 HEAD = 128 * 160
 RANK = 8
@@ -117,7 +118,7 @@ def test_samples_are_as_long_as_assumed(batch, tolerance):
     tokenizer = embedded_tokenizer()
     rng = np.random.default_rng(0)
     means = []
-    for name in TASK_NAMES:
+    for name in NAMES:
         scored = encode(train_samples(TASKS[name], 0, 0, 400), tokenizer).targets != IGNORED
         length = scored.shape[1] - scored.flip(1).int().argmax(dim=1).numpy()
         batches = length[rng.integers(len(length), size=(400, batch))]
@@ -125,7 +126,7 @@ def test_samples_are_as_long_as_assumed(batch, tolerance):
     assert np.mean(means) == pytest.approx(EMBEDDED_MEAN, rel=tolerance)
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_sample_is_longer_than_assumed_and_some_are_nearly_so(name):
     tokenizer = embedded_tokenizer()
     scored = encode(train_samples(TASKS[name], 1, 0, 400), tokenizer).targets != IGNORED

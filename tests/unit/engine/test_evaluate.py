@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from meshtune.engine.adapters.stack import Adapters, select
+from meshtune.engine.answering.asking import Answers
 from meshtune.engine.answering.evaluate import answers, evaluate, own_accuracy, prompt_weights
 from meshtune.engine.answering.exam import Exam
 from meshtune.engine.backbone.forward import forward
@@ -311,6 +312,15 @@ def test_a_generated_answer_is_right_only_if_every_token_is(backbone, exam):
     for targets, expected in ((right, 1.0), (spoiled, 0.0)):
         accuracy = evaluate(backbone, bank, replace(exam, targets=targets), SCALING).accuracy
         assert accuracy[0, 1:].tolist() == [expected] * (TASKS - 1)
+
+
+def test_whoever_is_always_right_has_an_accuracy_of_one(backbone, exam, monkeypatch):
+    ones = torch.ones(1, 24)
+    all_right = Answers(ones.bool(), ones, ones, ones, ones[:, :, None])
+    monkeypatch.setattr("meshtune.engine.answering.evaluate.answers", lambda *_: all_right)
+    asked = replace(exam, task=torch.zeros(24, dtype=torch.int64))
+    found = evaluate(backbone, bank_of(backbone, Gate(), [[0]]), asked, SCALING)
+    assert found.accuracy.tolist() == [[1.0]]
 
 
 def test_own_accuracy_is_the_mean_over_what_a_device_holds(backbone, exam):

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from meshtune.engine.config import TASK_NAMES
+from meshtune.engine.config import WORLD_TASKS
 from meshtune.engine.explain.experiments import budget, collisions, growth, interference, subspaces
 from meshtune.engine.explain.routing import routing
 from meshtune.engine.topology.collision import collision_rate
+
+NAMES = WORLD_TASKS["embedded"]
 
 
 def test_orthogonal_adapters_disturb_each_other_as_much_as_random_ones() -> None:
@@ -54,7 +56,7 @@ def test_clusters_grow_only_as_far_as_collisions_allow() -> None:
 
 def test_prompts_find_their_task_without_training() -> None:
     found = routing(1)
-    assert len(found.task) == len(found.prompt) == 8 * len(TASK_NAMES)
+    assert len(found.task) == len(found.prompt) == 8 * len(NAMES)
     assert found.right_fraction > 0.8
     best = [max(range(8), key=row.__getitem__) for row in found.similarity]
-    assert tuple(TASK_NAMES[k] for k in best) == found.chosen
+    assert tuple(NAMES[k] for k in best) == found.chosen
