@@ -49,13 +49,11 @@ def _of_task(
     config: RunConfig, name: TaskName, shares: Float64[np.ndarray, " n"], device: int, count: int
 ) -> tuple[Sample, ...]:
     """Samples of one task for a device, whose share of it is the one of that number."""
+    if count == 0:
+        return ()
     task = brought(config, name)
-    if task is None or count == 0:
-        return (
-            train_samples(dialled(name, config.fleet.declined), config.seed, device, count)
-            if count
-            else ()
-        )
+    if task is None:
+        return train_samples(dialled(name, config.fleet.declined), config.seed, device, count)
     rows = dataset(task).train
     dealt = stream(config.seed, "task", name, "deal").permutation(len(rows)).tolist()
     each = apportioned(len(rows), shares)

@@ -124,7 +124,7 @@ def without_task(tree: Mapping[str, Any], number: int) -> dict[str, Any]:
     gone = tasks.pop(number)
     fleet = tree.get("fleet", {})
     held = [each for each in fleet.get("tasks", ()) if each != gone.get("name")]
-    return {**tree, "tasks": tasks, "fleet": {**fleet, "tasks": held or list(TASK_NAMES)}}
+    return {**tree, "tasks": tasks, "fleet": {**fleet, "tasks": held or list(WORLD_TASKS["embedded"])}}
 
 
 def drawn_of(tree: dict[str, Any]) -> Drawing | None:

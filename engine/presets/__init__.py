@@ -32,6 +32,8 @@ FIRST = (
     "moving_crowd",
     "straggler",
     "one_cluster_or_many",
+    "real_model",
+    "real_model_forgets",
 )
 
 DEPTH_MAX = 32  # tables and lists inside each other; a config needs a handful

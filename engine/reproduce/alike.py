@@ -186,7 +186,7 @@ def _correct(world: World, adapters: Adapters) -> Bool[Tensor, "k q"]:
     """Whether each adapter, alone, answers each prompt of the exam rightly."""
     numbers = torch.arange(len(next(iter(adapters.b.values()))))
     bank = Bank(adapters, numbers[:, None], torch.zeros_like(numbers), Gate(), {})
-    return answers(world.backbone, bank, world.exam, world.rule.scaling).correct
+    return answers(world.backbone, bank, world.exam, world.rule.scaling).correct > 0
 
 
 def _by_task(correct: Bool[Tensor, "k q"]) -> Float[Tensor, "k tasks"]:
