@@ -19,6 +19,7 @@ BESIDE = {  # pages that lie elsewhere, and why here: they are read on their own
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "model-card.md": "engine/backbone/weights/README.md",
+    "alike.md": "engine/backbone/alike/weights/README.md",
 }
 PAGES = {source: page for page, source in BESIDE.items()}
 KNOWN = equations()
