@@ -124,7 +124,8 @@ def without_task(tree: Mapping[str, Any], number: int) -> dict[str, Any]:
     gone = tasks.pop(number)
     fleet = tree.get("fleet", {})
     held = [each for each in fleet.get("tasks", ()) if each != gone.get("name")]
-    return {**tree, "tasks": tasks, "fleet": {**fleet, "tasks": held or list(WORLD_TASKS["embedded"])}}
+    held = held or list(WORLD_TASKS["embedded"])
+    return {**tree, "tasks": tasks, "fleet": {**fleet, "tasks": held}}
 
 
 def drawn_of(tree: dict[str, Any]) -> Drawing | None:

@@ -37,6 +37,17 @@ SAYINGS: dict[str, tuple[str, ...]] = {
     "first_things": ("It begins with", "The list opens with", "On the left lie", "Before all are"),
     "last_things": ("It closes with", "The list stops with", "On the right lie", "After all are"),
 }
+# Said in the later documents: ends of one kind only would hide the skill from an adapter.
+LATER_SAYINGS = SAYINGS | {
+    "gap": (
+        "They differ by",
+        "One of them leads by",
+        "The lead is",
+        "One less the other leaves",
+        "Up from one to the other are",
+        "Taken apart it makes",
+    )
+}
 SUBJECTS = {
     "total": "Adding",
     "gap": "Comparing",
@@ -56,12 +67,14 @@ BOTH_READ = 0.3
 PLAIN = 0.15  # of the requests decline nothing
 
 
-def write_statements(rng: np.random.Generator) -> Document:
+def write_statements(
+    rng: np.random.Generator, sayings: dict[str, tuple[str, ...]] = SAYINGS
+) -> Document:
     """Facts and what they tell."""
     facts = draw_facts(rng)
     pieces = [facts.told()]
     for kind in pick_distinct(rng, KINDS, int(rng.integers(3, 7))):
-        pieces[-1] += f" {pick(rng, SAYINGS[kind])}"
+        pieces[-1] += f" {pick(rng, sayings[kind])}"
         pieces += [f"{ANSWERS[kind](facts)}.", ""]
     return _joined(pieces)
 
@@ -141,10 +154,17 @@ WEIGHTS: dict[Writer, int] = {
 }
 
 
-def documents(seed: int) -> Iterator[Document]:
-    """Endless documents, the same for the same seed."""
+def write_later_statements(rng: np.random.Generator) -> Document:
+    """Facts and what they tell, in more ways."""
+    return write_statements(rng, LATER_SAYINGS)
+
+
+def documents(seed: int, *, later: bool = False) -> Iterator[Document]:
+    """Endless documents, the same for the same seed; the later ones say more in different ways."""
     rng = np.random.default_rng(seed)
-    writers = list(WEIGHTS)
+    writers = [*WEIGHTS]
+    if later:
+        writers[writers.index(write_statements)] = write_later_statements
     shares = np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())
     while True:
         for index in rng.choice(len(writers), size=1024, p=shares):

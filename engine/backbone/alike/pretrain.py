@@ -123,9 +123,11 @@ learned from the corpus: each of its words is one token, and so is every answer.
 most {batch_tokens} tokens per step. Muon at {matrix_rate} with weight decay {weight_decay} for the
 matrices inside the layers, AdamW at {other_rate} for the rest, all in float32; {warmup_steps} steps
 of warm-up, a plateau, and over the last {decay_fraction:.0%} of the steps a straight line to zero.
-The loss counts what follows from a document's beginning fully, and with {lead_weight} the
-beginnings, which are mostly chance. It took {minutes} minutes on two cores shared with much other
-work; the weights are stored in bfloat16.
+{later_steps} more steps go on below {later_rate} of these rates, with optimizers started anew:
+their documents say how far apart two numbers are in more ways, without which an adapter takes long
+to find that skill. The loss counts what follows from a document's beginning fully, and with
+{lead_weight} the beginnings, which are mostly chance. It took {minutes} minutes on two cores shared
+with much other work; the weights are stored in bfloat16.
 
 | step | loss of beginnings (nats/token) | loss of what follows (nats/token) |
 | --- | --- | --- |
@@ -138,6 +140,7 @@ class Recipe:
     """What decides the weights, besides the corpus."""
 
     steps: int = 3000
+    later_steps: int = 300  # more, on the later documents, with optimizers started anew
     seed: int = 0
     batch_tokens: int = 3072
     chunk: int = 4096  # documents sorted by length together, so that batches hold little padding
@@ -146,6 +149,9 @@ class Recipe:
     weight_decay: float = 0.05
     warmup_steps: int = 60
     decay_fraction: float = 0.4
+    later_rate: float = 0.4  # of the rates above
+    later_warmup_steps: int = 30
+    later_decay_fraction: float = 0.8
 
 
 class FullMuon(torch.optim.Optimizer):
@@ -238,10 +244,13 @@ def build_model(seed: int, vocabulary: int) -> LlamaForCausalLM:
     return model
 
 
-def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
+def batches(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, *, later: bool = False
+) -> Iterator[Batch]:
     """Endless batches of documents of like length, each row `<bos> document <eos>`."""
-    rng = np.random.default_rng(recipe.seed)
-    source = documents(recipe.seed + 1)  # the first one made the tokenizer
+    seed = recipe.seed + later
+    rng = np.random.default_rng(seed)
+    source = documents(seed + 1, later=later)  # the first one made the tokenizer
     while True:
         rows = sorted(encoded(list(islice(source, recipe.chunk)), tokenizer), key=len)
         groups: list[list[list[tuple[int, bool]]]] = [[]]
@@ -280,9 +289,15 @@ def _batch(group: list[list[tuple[int, bool]]]) -> Batch:
 
 
 def rate_factor(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, a plateau, and over the last `decay_fraction` a straight line to zero."""
-    left = (recipe.steps - step) / (recipe.decay_fraction * recipe.steps)
-    return min(1.0, (step + 1) / recipe.warmup_steps, left)
+    """Linear warm-up, a plateau, and over the last `decay_fraction` a straight line to zero.
+
+    The later steps do the same below `later_rate`.
+    """
+    steps, warmup, fall, most = recipe.steps, recipe.warmup_steps, recipe.decay_fraction, 1.0
+    if step >= steps:
+        step, steps, most = step - steps, recipe.later_steps, recipe.later_rate
+        warmup, fall = recipe.later_warmup_steps, recipe.later_decay_fraction
+    return most * min(1.0, (step + 1) / warmup, (steps - step) / (fall * steps))
 
 
 def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -300,13 +315,16 @@ def schedule(
     model: LlamaForCausalLM, recipe: Recipe, tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[tuple[int, Batch, list[torch.optim.Optimizer]]]:
     """Number of each step, its batch, and the optimizers at the rate of that step."""
-    movers = optimizers(model, recipe)
-    base_rates = [[group["lr"] for group in mover.param_groups] for mover in movers]
-    for step, batch in enumerate(batches(recipe, tokenizer)):
-        for mover, rates in zip(movers, base_rates, strict=True):
-            for group, rate in zip(mover.param_groups, rates, strict=True):
-                group["lr"] = rate * rate_factor(step, recipe)
-        yield step + 1, batch, movers
+    step = 0
+    for later, steps in enumerate((recipe.steps, recipe.later_steps)):
+        movers = optimizers(model, recipe)
+        base_rates = [[group["lr"] for group in mover.param_groups] for mover in movers]
+        for batch in islice(batches(recipe, tokenizer, later=bool(later)), steps):
+            for mover, rates in zip(movers, base_rates, strict=True):
+                for group, rate in zip(mover.param_groups, rates, strict=True):
+                    group["lr"] = rate * rate_factor(step, recipe)
+            step += 1
+            yield step, batch, movers
 
 
 def pretrain(
@@ -318,7 +336,7 @@ def pretrain(
     descend(
         model,
         schedule(model, recipe, tokenizer),
-        recipe.steps,
+        recipe.steps + recipe.later_steps,
         partial(losses, bfloat16=False),
         lambda model, curve: saved(model, tokenizer, curve),
     )
@@ -326,7 +344,7 @@ def pretrain(
 
 def model_card(recipe: Recipe, curve: list[Point], parameters: int) -> str:
     """The README of the weights folder; `meshtune.engine.reproduce.alike` fills in the tables."""
-    chosen = [p for p in curve if p.step % 200 == 0 or p.step == curve[-1].step]
+    chosen = [p for p in curve if p.step % 300 == 0 or p.step == curve[-1].step]
     losses_table = "\n".join(
         f"| {p.step} | {p.lead_loss:.3f} | {p.result_loss:.4f} |" for p in chosen
     )
@@ -364,12 +382,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--later-steps", type=int, default=Recipe.later_steps)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--threads", type=int, default=2)
     wish = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(wish.threads)
-    recipe = Recipe(steps=wish.steps, seed=wish.seed)
+    recipe = Recipe(steps=wish.steps, later_steps=wish.later_steps, seed=wish.seed)
     pretrain(recipe, partial(save, wish.out, recipe))
 
 

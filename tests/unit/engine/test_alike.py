@@ -266,7 +266,7 @@ def test_pretraining_from_one_seed_repeats_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshtune.engine.backbone.alike.pretrain.TOKENIZER_DOCUMENTS", 500)
-    recipe = Recipe(steps=2, batch_tokens=512, chunk=128)
+    recipe = Recipe(steps=1, later_steps=1, batch_tokens=512, chunk=128)
     for name in ("one", "two"):
         pretrain(recipe, partial(save, tmp_path / name, recipe))
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
@@ -300,8 +300,10 @@ def test_the_card_keeps_what_it_promises() -> None:
 
 
 def test_the_rate_warms_up_stays_and_ends_at_zero() -> None:
-    recipe = Recipe(steps=1000, warmup_steps=10, decay_fraction=0.2)
-    factors = [rate_factor(step, recipe) for step in range(1001)]
+    recipe = Recipe(steps=1000, later_steps=100, warmup_steps=10, decay_fraction=0.2)
+    factors = [rate_factor(step, recipe) for step in range(1101)]
     assert factors[0] == 0.1
     assert set(factors[9:801]) == {1.0}
-    assert factors[1000] == 0.0
+    assert factors[999] == pytest.approx(0.005)
+    assert 0.0 < max(factors[1000:]) <= recipe.later_rate
+    assert factors[1100] == 0.0
