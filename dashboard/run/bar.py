@@ -1,4 +1,4 @@
-"""What stands over a run: its name, where it is, and what can be asked of it."""
+"""The bar over a run that always stays: its name, where it is, and what can be asked of it."""
 
 from collections.abc import Callable
 
@@ -65,38 +65,41 @@ def keeping(run: RunDetail) -> None:
             do(lambda: api().delete(run.id))
 
 
-def header(run: RunDetail) -> None:
-    """Name and actions; the moving parts are below."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+def head(run: RunDetail, seen_rounds: int) -> None:
+    """Name, state and actions, in one line."""
+    with st.container(horizontal=True, vertical_alignment="center", key="run-head"):
         st.title(fmt.literal(run.name), anchor=False, width="stretch")
+        status_line(run, seen_rounds)
         steering(run)
         if st.button("Clone and edit", icon=":material/content_copy:", key="clone"):
             state.go_to(state.DESIGN, clone=str(run.id))
         if st.button("Compare", icon=":material/stacked_line_chart:", key="compare"):
             state.go_to(state.COMPARE, runs=str(run.id))
         keeping(run)
-    origin = f" · cloned from run {run.cloned_from}" if run.cloned_from else ""
-    st.caption(
-        f"Run {run.id} · {theme.method_look(run.method).title} · seed {run.seed} · "
-        f"{fmt.count(run.devices, 'device')} · created {fmt.ago(run.created_at)}{origin}"
-    )
-    if run.note:
-        st.text(run.note)
+    if run.status is RunStatus.RUNNING:
+        st.progress(min(1.0, (run.rounds_done + run.progress) / max(run.rounds_total, 1)))
 
 
 def status_line(run: RunDetail, seen_rounds: int) -> None:
     """Where the run stands, and how long it will take."""
     look = theme.STATUSES[run.status]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run-status"):
+    with st.container(horizontal=True, vertical_alignment="center", key="run-status"):
         st.badge(look.title, icon=look.icon, color=look.badge)
         words = [f"round {run.rounds_done}/{run.rounds_total}"]
         if run.status is RunStatus.RUNNING:
             words.append(f"{fmt.seconds(run.seconds_left)} left" if run.seconds_left else "")
             words.append("cancelling after this step" if run.cancel_requested else "")
             words.append("pausing after this step" if run.pause_requested else "")
-        st.markdown(" · ".join(word for word in words if word), width="stretch")
-    if run.status is RunStatus.RUNNING:
-        share = (run.rounds_done + run.progress) / max(run.rounds_total, 1)
-        st.progress(min(1.0, share))
-    if seen_rounds < run.rounds_done:
-        st.caption(f"Loading rounds: {seen_rounds} of {run.rounds_done}.")
+        if seen_rounds < run.rounds_done:
+            words.append(f"loading rounds: {seen_rounds} of {run.rounds_done}")
+        st.markdown(" · ".join(word for word in words if word))
+
+
+def origin(run: RunDetail) -> None:
+    """What kind of run it is, and where it comes from."""
+    cloned = f" · cloned from run {run.cloned_from}" if run.cloned_from else ""
+    with st.container(key="run-origin"):
+        st.caption(
+            f"Run {run.id} · {theme.method_look(run.method).title} · seed {run.seed} · "
+            f"{fmt.count(run.devices, 'device')} · created {fmt.ago(run.created_at)}{cloned}"
+        )

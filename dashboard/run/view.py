@@ -1,5 +1,6 @@
 """Run: one experiment, live while it trains, whole when it has ended. `?run=ID` says which."""
 
+import pandas as pd
 import streamlit as st
 
 from meshtune.backend.schemas.compare import RunCurves
@@ -10,10 +11,11 @@ from meshtune.dashboard.compare.calls import study
 from meshtune.dashboard.figures.components import mark_round
 from meshtune.dashboard.figures.frames import History
 from meshtune.dashboard.look import format as fmt, theme
-from meshtune.dashboard.run import bar, log, parts
+from meshtune.dashboard.run import bar, beginning, depth, layout, log, parts, tabs
 from meshtune.dashboard.run.replay import TICK_S, Replay, controls
 from meshtune.engine.records import ENDED, RunStatus
 
+FILES = "run-files"  # whether the files of the run are below what moves
 POLL_S = 0.25  # between looks at a run that is under way; a new round is drawn within half a second
 ALL_PAGES = 1_000_000
 NEXT_STEP = {
@@ -72,18 +74,6 @@ def waiting(client: ApiClient) -> None:
         )
 
 
-def first_round(run: RunDetail) -> None:
-    """Nothing to draw yet: the places of what will come."""
-    if run.status is RunStatus.RUNNING:
-        st.caption(f"Training the first round: {fmt.percent(run.progress, 0)} of its steps done.")
-    with st.grid(5, min_column_width=200):
-        for _ in range(5):
-            st.skeleton(96)
-    with st.grid(2, min_column_width=420, gap="medium"):
-        st.skeleton(theme.LARGE)
-        st.skeleton(theme.LARGE)
-
-
 try:
     opened = chosen_run(api())
 except ApiProblem as trouble:
@@ -95,10 +85,7 @@ except ApiProblem as trouble:
         unknown.show(trouble.detail, unknown.run_ways(state.RUN, "run"))
     st.stop()
 
-bar.header(opened)
 active = opened.status not in ENDED
-
-
 replay = Replay(opened.id)
 ticks = TICK_S if replay.playing else POLL_S if active else None
 
@@ -106,6 +93,7 @@ ticks = TICK_S if replay.playing else POLL_S if active else None
 @st.fragment(run_every=ticks)
 def live() -> None:
     """Everything that moves; asks only for rounds after the last one seen."""
+    top = st.container(key="run-bar")
     note = st.container()  # a fixed place: an element that appears above would remount what follows
     client = api()
     run = opened
@@ -118,39 +106,66 @@ def live() -> None:
                 waiting(client)
     except ApiProblem as problem:
         state.show_problem(problem, where=note)
-    if run.status is not opened.status and RunStatus.PAUSED in {run.status, opened.status}:
-        st.rerun()  # other buttons
-    if active and run.status in ENDED and history.last_round_index + 1 >= run.rounds_done:
-        st.rerun()
+    done = history.last_round_index + 1
+    if active and run.status in ENDED and done >= run.rounds_done:
+        st.rerun()  # no more ticks
     with note:
         reason(run)
         if run.status is RunStatus.PAUSED:
             halted = f"Paused. Resume goes on after round {run.rounds_done}."
             st.info(halted if run.rounds_done else "Paused.", icon=":material/pause_circle:")
-    with st.container():  # a fixed place as well: the bar of a running run goes when it ends
-        bar.status_line(run, history.last_round_index + 1)
-    if not history.rounds:
-        if run.status not in ENDED:
-            first_round(run)
+    with top:
+        bar.head(run, done)
+        shown = controls(replay, done) if done else 0
+        with st.container(key="run-marker"):
+            mark_round(shown if done > 1 else None, key="marker")
+    with st.container(horizontal=True, vertical_alignment="center", key="run-tabs"):
+        tab = tabs.choose()
+        bar.origin(run)
+    files_below(tab)
+    try:
+        body(run, history, tab, shown)
+    except ApiProblem as problem:
+        state.show_problem(problem, where=note)
+
+
+def body(run: RunDetail, history: History, tab: tabs.Tab, shown: int) -> None:
+    """The chosen part of the run."""
+    if run.note:
+        st.text(run.note)
+    if tab == "data":
+        log.events(run)
+    elif history.rounds:
+        drawn(run, history.round_frame(), tab, shown)
+    elif tab == "watch":
+        beginning.show(run)
     else:
-        try:
-            body(run, history)
-        except ApiProblem as problem:
-            state.show_problem(problem, where=note)
-    log.events(run)
+        st.caption("Nothing yet: this begins with the first finished round.")
 
 
-def body(run: RunDetail, history: History) -> None:
-    """Numbers, pictures and curves, once there is a finished round."""
-    rounds = history.round_frame()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        base_id = parts.choose_baseline(run)
-    curves, base = studied(run.id, base_id)
-    shown = controls(replay, history.last_round_index + 1)
-    mark_round(shown if len(rounds) > 1 else None, key="marker")
-    parts.numbers(rounds, curves, base, shown)
-    parts.round_pictures(run, shown)
-    parts.curves_of(run, curves, rounds)
+def drawn(run: RunDetail, rounds: pd.DataFrame, tab: tabs.Tab, shown: int) -> None:
+    """Numbers and pictures, once there is a finished round."""
+    if tab == "watch":
+        pictures, strip = st.container(), layout.panes("tiles")
+        with strip:
+            tiles = layout.panes("numbers")
+            base_id = parts.choose_baseline(run)
+        curves, base = studied(run.id, base_id)
+        with pictures:
+            parts.round_pictures(run, curves, shown)
+        with tiles:
+            parts.numbers(rounds, curves, base, shown)
+    else:
+        curves, _ = studied(run.id, None)
+        depth.show(run, curves, rounds, tab, shown)
+
+
+def files_below(tab: tabs.Tab) -> None:
+    """The files of a run stand outside of what moves: those would be offered anew all the time."""
+    wanted = tab == "data"
+    if st.session_state[FILES] is not wanted:
+        st.session_state[FILES] = wanted
+        st.rerun()
 
 
 def studied(run_id: int, base_id: int | None) -> tuple[RunCurves, RunCurves | None]:
@@ -162,6 +177,9 @@ def studied(run_id: int, base_id: int | None) -> tuple[RunCurves, RunCurves | No
     return found[0].curves, found[1].curves if base_id else None
 
 
+st.session_state.setdefault(FILES, tabs.tab_of(address.asked("tab")) == "data")
 with state.steady():
+    layout.style(state.mode())
     live()
-log.config_and_data(opened)
+    if st.session_state[FILES]:
+        log.config_and_data(opened)
