@@ -2,13 +2,14 @@
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from meshtune.backend.schemas.runs import RunDetail
 from meshtune.dashboard import state
 from meshtune.dashboard.api.client import ApiProblem
 from meshtune.dashboard.figures import maps
 from meshtune.dashboard.figures.components import network_map
-from meshtune.dashboard.figures.html_table import html_table
+from meshtune.dashboard.figures.html_table import STYLE, html_table
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.look.words import word
 from meshtune.dashboard.run import layout
@@ -17,26 +18,27 @@ from meshtune.engine.config import RunConfig
 from meshtune.engine.plans import Plan
 from meshtune.engine.records import RunStatus
 
+MAP_PX = 290  # with its names and legend as high as the charts beside it
 MESH = "run-mesh"  # in the session: the links of the run that is looked at
 
 
-def show(run: RunDetail) -> None:
-    """What is known at once; nothing here waits for the first round."""
+def show(run: RunDetail, line: DeltaGenerator, pictures: DeltaGenerator) -> None:
+    """What is known at once, in the places of what will come; nothing waits for a round."""
     if run.status is RunStatus.RUNNING:
-        st.markdown(
-            f"Training the first round: {fmt.percent(run.progress, 0)} of its steps done. "
-            "Until then, this is the plan."
-        )
+        done = fmt.percent(run.progress, 0)
+        line.markdown(f"Training the first round: {done} of its steps done. This is the plan.")
     plan = state.plan_of(run.config).plan
     if plan is None:
-        st.caption("This run has no plan: it cannot be told what it will take.")
+        line.caption("This run has no plan: it cannot be told what it will take.")
         return
-    with layout.panes("plan"):
-        network_map(maps.planned_map(plan, state.mode()), key="plan-map", height=theme.MEDIUM)
-        with st.container():
+    with pictures, layout.panes("watch"):
+        with st.container(gap=None):
+            st.markdown("**The mesh**")
+            network_map(maps.planned_map(plan, state.mode()), key="run-map", height=MAP_PX)
+        with st.container(key="plan"):
             st.markdown("**What will run**")
-            st.html(html_table(facts(run.config, plan), "What will run"))
-    with layout.panes("tiles"):
+            st.html(STYLE + html_table(facts(run.config, plan), "What will run"))
+    with layout.panes("tiles"), layout.panes("numbers"):
         for quantity, value in expected(plan):
             st.metric(
                 quantity.word,
@@ -60,7 +62,7 @@ def facts(config: RunConfig, plan: Plan) -> pd.DataFrame:
         ("Radio", word(config.channel.kind)),
         (words.MACHINE_TIME.word, f"about {fmt.seconds(plan.wall_s)} in all"),
     ]
-    return pd.DataFrame(rows, columns=["of the run", "value"])
+    return pd.DataFrame(rows, columns=["Setting", "Value"])
 
 
 def expected(plan: Plan) -> list[tuple[words.Quantity, str]]:

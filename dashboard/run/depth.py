@@ -13,7 +13,7 @@ from meshtune.dashboard import state
 from meshtune.dashboard.api.client import api
 from meshtune.dashboard.figures.components import chart_data, draw_chart, live_chart
 from meshtune.dashboard.figures.curves import task_curves, total_curve
-from meshtune.dashboard.figures.html_table import html_table
+from meshtune.dashboard.figures.html_table import STYLE, html_table
 from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.run import charts, frames, layout
 from meshtune.dashboard.run.tabs import Tab
@@ -104,8 +104,8 @@ def _number(data: dict[str, Any]) -> None:
                   border=True)  # fmt: skip
         return
     st.markdown(f"**{data['title']}**")
-    table = pd.DataFrame(list(data["same"].items()), columns=["", "in all rounds"])
-    st.html(html_table(table, data["title"]))
+    table = pd.DataFrame(list(data["same"].items()), columns=["Line", "In all rounds"])
+    st.html(STYLE + html_table(table, data["title"]))
 
 
 def _routes(run: RunDetail, shown: int) -> None:

@@ -18,7 +18,7 @@ def style(mode: Mode) -> None:
 .st-key-steady:has(.st-key-run-bar) {{ gap: 8px; }}
 [data-testid=stLayoutWrapper]:has(> .st-key-run-bar) {{ position: sticky; top: {HEADER};
   z-index: 990; background: {paper}; border-bottom: 1px solid {line}; }}
-.st-key-run-bar {{ position: relative; gap: 2px; padding: 4px 0; max-height: 95px; }}
+.st-key-run-bar {{ position: relative; gap: 2px; padding: 4px 0; min-height: 84px; }}
 .st-key-run-bar button {{ min-height: 34px; height: 34px; }}
 .st-key-run-head, .st-key-replay, .st-key-run-status {{ flex-wrap: nowrap; gap: 6px; }}
 .st-key-run-head h1 {{ font-size: 18px; padding: 0; white-space: nowrap; overflow: hidden;
@@ -27,7 +27,7 @@ def style(mode: Mode) -> None:
 .st-key-run-head > :has(.st-key-run-status) {{ flex: 0 1 auto; min-width: 0; width: auto; }}
 .st-key-run-status {{ overflow: hidden; }}
 .st-key-run-status p {{ white-space: nowrap; }}
-.st-key-run-bar .stProgress {{ position: absolute; left: 0; right: 0; bottom: -3px; }}
+.st-key-run-bar > :has(> .stProgress) {{ position: absolute; bottom: 0; height: 3px; }}
 .st-key-run-bar .stProgress [role=progressbar] * {{ height: 3px; }}
 .st-key-replay .stButton [data-testid=stMarkdownContainer] {{ {UNSEEN} }}
 .st-key-replay .stButton button {{ min-width: 34px; padding: 0; }}
@@ -35,6 +35,9 @@ def style(mode: Mode) -> None:
 .st-key-run-marker {{ position: absolute; }}
 .st-key-findings {{ gap: 0 18px; }}
 .st-key-findings button {{ min-height: 24px; padding: 0; text-align: left; }}
+.st-key-findings p {{ white-space: normal; text-decoration: underline dotted;
+  text-underline-offset: 3px; }}
+.st-key-plan .mt-table td {{ white-space: normal; }}
 [class*="st-key-panes"] {{ flex-direction: row; flex-wrap: wrap; align-items: stretch;
   gap: 12px 16px; }}
 [class*="st-key-panes"] > * {{ flex: 1 1 340px; min-width: min(340px, 100%);
@@ -58,6 +61,8 @@ def style(mode: Mode) -> None:
 @media (max-width: 640px) {{
   .stMainBlockContainer:has(.st-key-run-bar) {{ padding: 2.75rem 1rem 1rem; }}
   .st-key-replay > :has(.stSelectbox) {{ display: none; }}
+  .st-key-run-status .stMarkdownBadge {{ font-size: 0 !important; }}
+  .st-key-run-status [role=img] {{ font-size: 16px; }}
   .st-key-run-tabs button {{ padding: 0 9px; }}
 }}
 </style>""")

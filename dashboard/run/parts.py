@@ -19,7 +19,6 @@ from meshtune.engine.methods.registry import REFERENCE
 from meshtune.engine.records import RoundRecord
 
 LISTED = 60
-MAP_PX = 290  # with its names and legend as high as the charts beside it
 NO_BASE = "none"  # in the address: compared with nothing
 
 
@@ -135,7 +134,7 @@ def round_pictures(run: RunDetail, curves: RunCurves, shown: int) -> None:
             if record is not None:
                 own = frames.own_scores(scored)
                 payload = maps.round_map(record, own, mode, beginning.lasting_links(config))
-                network_map(payload, key="run-map", height=MAP_PX)
+                network_map(payload, key="run-map", height=beginning.MAP_PX)
         with st.container():
             heat = score_heat_map(frames.score_frame(scored, config), config, mode)
             live_chart(heat, key="heat")

@@ -12,6 +12,7 @@ from meshtune.dashboard.figures.components import mark_round
 from meshtune.dashboard.figures.frames import History
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.dashboard.run import bar, beginning, depth, layout, log, parts, tabs
+from meshtune.dashboard.run.findings import Finding, findings
 from meshtune.dashboard.run.replay import TICK_S, Replay, controls
 from meshtune.engine.records import ENDED, RunStatus
 
@@ -135,19 +136,21 @@ def body(run: RunDetail, history: History, tab: tabs.Tab, shown: int) -> None:
         st.text(run.note)
     if tab == "data":
         log.events(run)
-    elif history.rounds:
+    elif history.rounds or tab == "watch":
         drawn(run, history.round_frame(), tab, shown)
-    elif tab == "watch":
-        beginning.show(run)
     else:
         st.caption("Nothing yet: this begins with the first finished round.")
 
 
 def drawn(run: RunDetail, rounds: pd.DataFrame, tab: tabs.Tab, shown: int) -> None:
-    """Numbers and pictures, once there is a finished round."""
+    """What was found, pictures and numbers; before the first round, what is planned."""
+    # the same places before and after the first round, so that the map stays the same map
+    found, pictures = st.container(horizontal=True, key="findings"), st.container()
+    if tab == "watch" and rounds.empty:
+        beginning.show(run, found, pictures)
+        return
     if tab == "watch":
-        pictures, strip = st.container(), layout.panes("tiles")
-        with strip:
+        with layout.panes("tiles"):
             tiles = layout.panes("numbers")
             base_id = parts.choose_baseline(run)
         curves, base = studied(run.id, base_id)
@@ -157,7 +160,28 @@ def drawn(run: RunDetail, rounds: pd.DataFrame, tab: tabs.Tab, shown: int) -> No
             parts.numbers(rounds, curves, base, shown)
     else:
         curves, _ = studied(run.id, None)
-        depth.show(run, curves, rounds, tab, shown)
+        with pictures:
+            depth.show(run, curves, rounds, tab, shown)
+    with found:
+        findings_line(findings(curves, rounds, run.config, ended=run.status in ENDED), len(rounds))
+
+
+def findings_line(found: list[Finding], done: int) -> None:
+    """What came out, in words; each leads to the part and the round where it can be seen."""
+    for place, each in enumerate(found):
+        st.button(
+            each.text,
+            type="tertiary",
+            key=f"finding-{place}",
+            on_click=lead,
+            args=(each, done),
+        )
+
+
+def lead(finding: Finding, done: int) -> None:
+    """Go to where a finding can be seen; the newest round is followed."""
+    tabs.go(finding.tab)
+    replay.go(finding.round if finding.round < done else None)
 
 
 def files_below(tab: tabs.Tab) -> None:

@@ -136,6 +136,21 @@ def test_every_part_of_a_run_has_its_address(open_view: Opener, api: FakeApi) ->
     assert page.segmented_control(key="run-tab").value == "watch"
 
 
+def test_a_finding_leads_to_its_part_and_its_round(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fixed=RunStatus.COMPLETED, done=12)
+    kept = {index: run.record(index) for index in range(12)}
+    gone = {"delivered_fraction": 0.0}
+    run.records = {**kept, 4: kept[4].model_copy(update=gone)}
+    page = open_view("run", run=1, tab="cost")
+    (lost,) = [each for each in page.button if "were lost" in each.label]
+    lost.click().run()
+    assert not page.exception
+    assert page.segmented_control(key="run-tab").value == "watch"
+    assert slider(page).value == 5
+    assert page.query_params["tab"] in ("watch", ["watch"])
+    assert any("tasks learned" in each.label for each in page.button)
+
+
 def test_what_never_changes_is_a_number(open_view: Opener, api: FakeApi) -> None:
     api.add(fake_config(method={"kind": "local"}), fixed=RunStatus.COMPLETED, done=20)
     page = open_view("run", run=1, tab="cost")
