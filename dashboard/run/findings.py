@@ -99,12 +99,9 @@ def _forgotten(curves: RunCurves) -> Iterator[Finding]:
 def _lost(rounds: pd.DataFrame) -> Iterator[Finding]:
     """Messages that did not arrive; the round of most of them is shown."""
     sent = rounds.dropna(subset=["delivered_fraction"])
-    if sent.empty:
-        return
-    gone = 1 - sent["delivered_fraction"]
-    share = float(gone.mean())
-    if share > LOST + ROUNDING:
-        worst = int(sent.loc[gone.idxmax(), "round"])
+    gone = [1 - float(share) for share in sent["delivered_fraction"]]
+    if gone and (share := sum(gone) / len(gone)) > LOST + ROUNDING:
+        worst = int(sent["round"].iloc[gone.index(max(gone))])
         yield Finding(f"{fmt.percent(share, 0)} of the messages were lost", "watch", worst)
 
 

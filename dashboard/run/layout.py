@@ -35,7 +35,7 @@ def style(mode: Mode) -> None:
 .st-key-run-marker {{ position: absolute; }}
 .st-key-findings {{ gap: 0 18px; }}
 .st-key-findings button {{ min-height: 24px; padding: 0; text-align: left; }}
-.st-key-findings p {{ white-space: normal; text-decoration: underline dotted;
+.st-key-findings button p {{ white-space: normal; text-decoration: underline dotted;
   text-underline-offset: 3px; }}
 .st-key-plan .mt-table td {{ white-space: normal; }}
 [class*="st-key-panes"] {{ flex-direction: row; flex-wrap: wrap; align-items: stretch;
@@ -56,7 +56,7 @@ def style(mode: Mode) -> None:
 @media (max-width: 1000px) {{
   .st-key-run-head button [data-testid=stMarkdownContainer] {{ {UNSEEN} }}
   .st-key-run-head button {{ min-width: 34px; padding: 0; }}
-  .st-key-run-origin {{ display: none; }}
+  [data-testid=stLayoutWrapper]:has(> .st-key-run-origin) {{ display: none; }}
 }}
 @media (max-width: 640px) {{
   .stMainBlockContainer:has(.st-key-run-bar) {{ padding: 2.75rem 1rem 1rem; }}

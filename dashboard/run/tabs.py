@@ -7,7 +7,7 @@ import streamlit as st
 from meshtune.dashboard import address
 
 Tab = Literal["watch", "tasks", "cost", "inside", "data"]
-KEY = "run-tab"
+PLACE = "run-tab"  # in the session: the turn of the control, and its start
 TITLES: dict[Tab, str] = {
     "watch": "Watch",
     "tasks": "Tasks",
@@ -23,21 +23,31 @@ def tab_of(given: str) -> Tab:
 
 
 def choose() -> Tab:
-    """Which part is shown."""
-    address.follow(KEY, "tab", tab_of)
+    """Which part is shown.
+
+    The page may run again before the browser has drawn the control: it would miss a value that is
+    set once. So this control has a default, and is another control after a link.
+    """
+    trail, given = address.trail(PLACE), address.asked("tab")
+    if not trail.text or trail.is_link(given):
+        go(tab_of(given))
+    turn, start = st.session_state[PLACE]
     picked: Tab | None = st.segmented_control(
         "Part of the run",
         list(TITLES),
+        default=start,
         required=True,
         format_func=TITLES.__getitem__,
         label_visibility="collapsed",
-        key=KEY,
+        key=f"{PLACE}-{turn}",
     )
-    shown = picked or "watch"
-    address.keep(KEY, "tab", shown, shown)
+    shown = picked or start
+    trail.write(shown)
+    address.write("tab", shown)
     return shown
 
 
 def go(tab: Tab) -> None:
-    """Show this part the next time."""
-    st.session_state[KEY] = tab
+    """Show this part from now on."""
+    turn, _ = st.session_state.get(PLACE, (0, tab))
+    st.session_state[PLACE] = (turn + 1, tab)

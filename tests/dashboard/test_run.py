@@ -26,6 +26,12 @@ def slider(page: AppTest) -> Any:
     return found
 
 
+def part(page: AppTest) -> Any:
+    """The control that says which part of the run is shown."""
+    (found,) = [each for each in page.segmented_control if each.label == "Part of the run"]
+    return found
+
+
 def drawn(page: AppTest) -> int:
     """How many live parts (map and charts) are on the page."""
     return len(page.get("bidi_component"))
@@ -128,12 +134,23 @@ def test_every_part_of_a_run_has_its_address(open_view: Opener, api: FakeApi) ->
     api.add(fixed=RunStatus.COMPLETED, done=20)
     page = open_view("run", run=1)
     assert page.query_params["tab"] in ("watch", ["watch"])
-    page.segmented_control(key="run-tab").set_value("cost").run()
+    part(page).set_value("cost").run()
     assert page.query_params["tab"] in ("cost", ["cost"])
     assert drawn(page) == 4  # bits, airtime, energy and the mark
     assert not page.metric
-    page = open_view("run", run=1, tab="nonsense")
-    assert page.segmented_control(key="run-tab").value == "watch"
+    assert part(open_view("run", run=1, tab="nonsense")).value == "watch"
+
+
+def test_a_link_to_a_part_wins_over_the_choice_before_it(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=1, tab="cost")
+    part(page).set_value("tasks").run()
+    page.query_params["tab"] = "inside"
+    page.run()
+    assert part(page).value == "inside"
+    part(page).set_value("watch").run()
+    assert part(page).value == "watch"
+    assert page.query_params["tab"] in ("watch", ["watch"])
 
 
 def test_a_finding_leads_to_its_part_and_its_round(open_view: Opener, api: FakeApi) -> None:
@@ -145,7 +162,7 @@ def test_a_finding_leads_to_its_part_and_its_round(open_view: Opener, api: FakeA
     (lost,) = [each for each in page.button if "were lost" in each.label]
     lost.click().run()
     assert not page.exception
-    assert page.segmented_control(key="run-tab").value == "watch"
+    assert part(page).value == "watch"
     assert slider(page).value == 5
     assert page.query_params["tab"] in ("watch", ["watch"])
     assert any("tasks learned" in each.label for each in page.button)
