@@ -23,7 +23,7 @@ EVERYWHERE = "tour"
 PARAMETERS: dict[str, tuple[str, ...]] = {  # that a page knows, by the end of its path
     "": (EVERYWHERE,),
     "design": ("preset", "clone", "draft", EVERYWHERE),
-    "run": ("run", "base", EVERYWHERE),
+    "run": ("run", "base", "tab", EVERYWHERE),
     "compare": (
         *("runs", "groups", "seeds", "ref", "x", "metric", "who", "tasks", "level"),
         EVERYWHERE,

@@ -30,6 +30,12 @@ def _newest() -> dict[str, str]:
     return {"run": str(found[0].id)} if found else {}
 
 
+def _newest_tasks() -> dict[str, str]:
+    """Its tasks: the charts that the step speaks of."""
+    found = _newest()
+    return {**found, "tab": "tasks"} if found else {}
+
+
 def _latest() -> dict[str, str]:
     """The newest run, which may just have been started."""
     found = api().runs(limit=1).runs
@@ -83,7 +89,7 @@ STEPS = (
         "The dotted line under Forgetting says how much of the own task each exchange undid. With "
         "experts it is small. Averaging across tasks makes it large.",
         state.RUN,
-        _newest,
+        _newest_tasks,
     ),
     Step(
         "Interference",

@@ -7,8 +7,10 @@ import plotly.graph_objects as go
 
 from meshtune.dashboard.figures.frames import thinned
 from meshtune.dashboard.figures.layout import (
+    LABELS_UP_TO,
     blank_figure,
     faded,
+    legend_below,
     name_lines,
     percent_axis,
     round_axis,
@@ -35,7 +37,7 @@ XAXES: dict[XAxis, tuple[str, str]] = {
 def task_curves(frame: pd.DataFrame, column: Literal["own", "all"], config: RunConfig) -> go.Figure:
     """Accuracy per task over the rounds: of the devices that hold the task, or of all devices."""
     tasks = config.fleet.present_tasks()
-    figure = blank_figure(TASK_COLUMN_TITLES[column], theme.SMALL)
+    figure = blank_figure(TASK_COLUMN_TITLES[column], theme.TALL)
     ends: dict[str, tuple[float, str]] = {}
     for task in tasks:
         look = theme.TASKS[task]
@@ -56,6 +58,8 @@ def task_curves(frame: pd.DataFrame, column: Literal["own", "all"], config: RunC
     percent_axis(figure)
     round_axis(figure, config.rounds)
     name_lines(figure, ends, len(tasks))
+    if len(tasks) > LABELS_UP_TO:
+        legend_below(figure)
     return figure
 
 
@@ -70,7 +74,7 @@ def total_curve(
     scale = fmt.scale_for(last * config.rounds / done if done else 0.0, unit)
     rows = thinned(frame, column)
     look = theme.method_look(config.method.kind)
-    figure = blank_figure(f"{title}, added up", theme.SMALL)
+    figure = blank_figure(f"{title}, added up", theme.MEDIUM)
     figure.add_trace(
         go.Scatter(
             x=list(rows["round"]),

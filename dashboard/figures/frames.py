@@ -23,6 +23,7 @@ ROUND_COLUMNS = (
     "total_energy_j",
     "collision_analytic",
     "collision_real",
+    "delivered_fraction",
 )
 TASK_COLUMNS = ("round", "task", "own", "all")
 
@@ -64,6 +65,7 @@ class History:
                 *self._totals,
                 record.extra.get("collision_analytic_fraction"),
                 record.extra.get("collision_empirical_fraction"),
+                record.delivered_fraction,
             )
         )
         self.last_round_index = record.round_index

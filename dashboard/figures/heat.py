@@ -18,7 +18,7 @@ def score_heat_map(table: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> 
     devices = [f"Device {device}" for device in table.index]
     written = len(devices) <= 20
     values = [[None if pd.isna(v) else 100 * float(v) for v in row] for row in table.to_numpy()]
-    figure = blank_figure("Accuracy of every device on every task", theme.LARGE)
+    figure = blank_figure("Accuracy of every device on every task", theme.TALL)
     figure.add_trace(
         go.Heatmap(
             x=titles,

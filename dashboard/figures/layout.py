@@ -90,6 +90,22 @@ def name_lines(figure: go.Figure, ends: dict[str, tuple[float, str]], lines: int
     )
 
 
+def legend_below(figure: go.Figure) -> None:
+    """The names of lines in rows under the axis, so that a narrow chart keeps its width."""
+    axis, names = 50, 90  # px: the rounds with their name, four rows of names
+    plot = figure.layout.height - 36 - axis - names
+    figure.update_layout(
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": -axis / plot,
+            "yanchor": "top",
+            "maxheight": names,
+        },
+        margin={"r": 12, "b": axis + names},
+    )
+
+
 def _end_name(name: str, value: float, color: str) -> dict[str, Any]:
     return {
         "x": 1.008,

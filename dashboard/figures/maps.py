@@ -1,13 +1,13 @@
 """What the network map shows: the messages of a round; and the still picture of a mesh. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
 from meshtune.dashboard.look import format as fmt, theme
 from meshtune.engine import quantities as words
 from meshtune.engine.config import TaskName, in_order
-from meshtune.engine.plans import Plan
+from meshtune.engine.plans import Plan, PlannedLink
 from meshtune.engine.records import DeviceRecord, LinkRecord, RoundRecord
 
 Half = dict[str, Any]
@@ -16,11 +16,15 @@ FLOWING_PAIRS = 200
 
 
 def round_map(
-    record: RoundRecord, own_accuracy: Mapping[int, float], mode: theme.Mode
+    record: RoundRecord,
+    own_accuracy: Mapping[int, float],
+    mode: theme.Mode,
+    mesh: Collection[tuple[int, int]] = (),
 ) -> dict[str, Any]:
     """The messages of one round; the ring around a device is its accuracy on its own task.
 
-    A device that is out of reach is hollow and grey, whatever its task.
+    A device that is out of reach is hollow and grey, whatever its task. Links of the mesh that
+    carried nothing are thin and pale; `mesh` holds linked pairs, the lower number first.
     """
     links = {(link.receiver, link.sender): link for link in record.links}
     nodes = []
@@ -35,7 +39,14 @@ def round_map(
         nodes.append(shown)
     most = max((link.payload_bits for link in record.links), default=0)
     pairs = _pairs(links, lambda link: _sent_half(link, most, mode))
-    payload = _payload(nodes, pairs, mode)
+    used = {(int(pair["a"]), int(pair["b"])) for pair in pairs}
+    idle = [_idle_pair(*pair, mode) for pair in sorted({*mesh} - used)]
+    payload = _payload(nodes, [*idle, *pairs], mode)  # what was sent lies above
+    if idle:
+        whole = fmt.count(len(pairs) + len(idle), "link")
+        payload["summary"] = payload["summary"].replace(
+            f"· {whole}", f"· {len(pairs)} of {whole} used"
+        )
     payload["hulls"] = hulls([device.cluster for device in record.devices])
     # So many moving dots would cost frames on a machine without a graphics card.
     payload["quiet"] = len(pairs) > FLOWING_PAIRS
@@ -47,6 +58,36 @@ def round_map(
             "filled": False,
         }
     return payload
+
+
+def planned_map(plan: Plan, mode: theme.Mode) -> dict[str, Any]:
+    """The mesh of a plan, before anything was sent: links by their mean signal."""
+    nodes = [
+        node(place, device.task, (device.x_m, device.y_m), [])
+        for place, device in enumerate(plan.devices)
+    ]
+    links = {(link.receiver, link.sender): link for link in plan.links}
+    payload = _payload(nodes, _pairs(links, lambda link: _planned_half(link, mode)), mode)
+    payload["hulls"] = hulls(plan.clusters)
+    return payload
+
+
+def _planned_half(link: PlannedLink, mode: theme.Mode) -> Half:
+    lines = [f"Device {link.sender} to {link.receiver}"]
+    if link.mean_snr_db is not None:
+        mean = f"mean SNR {fmt.decibel(link.mean_snr_db)}"
+        lines.append(f"{mean} · {fmt.rate(link.mean_rate_bit_s)}")
+    return _half(theme.snr_color(link.mean_snr_db, mode), 1.5, lines)
+
+
+def _idle_pair(a: int, b: int, mode: theme.Mode) -> Half:
+    """A link of the mesh over which nothing went."""
+    half = _half(theme.HAIRLINE.of(mode), 1.0, [f"Device {a} and {b}", "nothing sent this round"])
+    return {"a": str(a), "b": str(b), "to_a": half, "to_b": half}
+
+
+def _half(color: str, width: float, tip: list[str]) -> Half:
+    return {"color": color, "width": width, "lost": False, "flow": False, "tip": tip}
 
 
 def hulls(clusters: Sequence[int]) -> list[dict[str, Any]]:

@@ -37,8 +37,8 @@ GOOD = Tint("#15803D", "#4ADE80")
 WARN = Tint("#B45309", "#FBBF24")
 BAD = Tint("#B91C1C", "#F87171")
 
-# Heights in px: one line of numbers, one chart, one large picture.
-SMALL, MEDIUM, LARGE = 220, 320, 460
+# Heights in px: one line of numbers, one chart, one of three pictures of a run, one large picture.
+SMALL, MEDIUM, TALL, LARGE = 220, 320, 420, 460
 
 
 @dataclass(frozen=True)

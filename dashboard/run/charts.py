@@ -1,5 +1,8 @@
 """Charts of one run beyond its curves: what is lost, collisions, layers, routes. Pure."""
 
+import re
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -14,7 +17,7 @@ from meshtune.engine.records import LayerRecord
 
 def lost(frame: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.Figure:
     """Forgetting, and own accuracy that each exchange undid, in points."""
-    figure = blank_figure(f"{words.FORGETTING.word} on the own task", theme.SMALL)
+    figure = blank_figure(f"{words.FORGETTING.word} on the own task", theme.TALL)
     color = theme.method_look(config.method.kind).tint.of(mode)
     lines = {"forgetting": ("Below the best so far", color, "solid")}
     if frame["exchange_loss"].notna().any():
@@ -43,7 +46,7 @@ def collision(rounds: pd.DataFrame, config: RunConfig, mode: theme.Mode) -> go.F
     if known.empty:
         return None
     rows = thinned(known, "collision_real")
-    figure = blank_figure("Collision of experts in a cluster", theme.SMALL)
+    figure = blank_figure("Collision of experts in a cluster", theme.MEDIUM)
     arms = {
         "collision_analytic": ("From densities (Eq. 19)", theme.MUTED.of(mode), "dash"),
         "collision_real": ("As the masks are", theme.ACCENT.of(mode), "solid"),
@@ -145,3 +148,26 @@ def routes(tasks: list[TaskName], shares: list[list[float]], finished: int) -> g
     figure.update_layout(hovermode="closest", margin={"l": 110, "r": 76, "b": 84})
     figure.update_xaxes(tickangle=-35 if len(tasks) > LABELS_UP_TO else 0)
     return figure
+
+
+def unmoved(figure: go.Figure, least: int = 2) -> dict[str, str]:
+    """Name and value of every line if none of them ever changes; else nothing.
+
+    Args:
+        figure: lines or bars; their hover text says how a value is written.
+        least: of so many points; of fewer it is not known yet.
+    """
+    found: dict[str, str] = {}
+    for trace in figure.data:
+        known = [value for value in trace.y if value is not None]
+        if known and (len(known) < least or min(known) != max(known)):
+            return {}
+        if known:
+            found[trace.name] = trace.text[0] if trace.text else _as_told(trace, known[0])
+    return found
+
+
+def _as_told(trace: Any, value: float) -> str:
+    """A value as the hover text of its trace writes it."""
+    told = trace.hovertemplate.removeprefix("%{x}: ").removesuffix("<extra></extra>")
+    return re.sub(r"%\{y:([^}]+)\}", lambda form: format(value, form[1]), told)

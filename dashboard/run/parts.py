@@ -1,6 +1,4 @@
-"""Parts of the Run view that show a run after one of its rounds, and its curves over all."""
-
-from typing import Any
+"""What one sees first of a run: its numbers, map, heat map and curve after one of its rounds."""
 
 import pandas as pd
 import streamlit as st
@@ -10,12 +8,12 @@ from meshtune.backend.schemas.runs import RunDetail
 from meshtune.dashboard import address, state
 from meshtune.dashboard.api.client import api
 from meshtune.dashboard.figures import maps
-from meshtune.dashboard.figures.components import chart_data, draw_chart, live_chart, network_map
-from meshtune.dashboard.figures.curves import task_curves, total_curve
+from meshtune.dashboard.figures.components import draw_chart, live_chart, network_map
+from meshtune.dashboard.figures.curves import task_curves
 from meshtune.dashboard.figures.heat import score_heat_map
-from meshtune.dashboard.look import format as fmt, theme
+from meshtune.dashboard.look import format as fmt
 from meshtune.dashboard.look.handbook import cited
-from meshtune.dashboard.run import charts, frames
+from meshtune.dashboard.run import beginning, depth, frames, layout
 from meshtune.engine import quantities as words
 from meshtune.engine.methods.registry import REFERENCE
 from meshtune.engine.records import RoundRecord
@@ -49,7 +47,6 @@ def choose_baseline(run: RunDetail) -> int | None:
         help="Numbers below say how far they are from this run at the same round. The start is "
         "the newest completed plain LoRA run of as many devices and rounds.",
         key=key,
-        width=260,
     )
     address.keep(key, "base", chosen, str(chosen) if chosen else NO_BASE)
     return chosen
@@ -58,20 +55,16 @@ def choose_baseline(run: RunDetail) -> int | None:
 def numbers(rounds: pd.DataFrame, curves: RunCurves, base: RunCurves | None, shown: int) -> None:
     """The numbers of the run after a round."""
     seen = rounds[rounds["round"] <= shown]
-    # six side by side on a wide screen, three on a narrow one
-    with st.grid(6, min_column_width=174, gap="small"):
-        for quantity, value, under in _tiles(seen, curves, base, shown):
-            st.metric(
-                quantity.word,
-                value,
-                under,
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-                help=cited(fmt.sentence(f"{quantity.meaning}; over the rounds so far")),
-                height="stretch",
-            )
-    st.caption(beyond_air(seen))
+    for quantity, value, under in _tiles(seen, curves, base, shown):
+        st.metric(
+            quantity.word,
+            value,
+            under,
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help=cited(fmt.sentence(f"{quantity.meaning}; over the rounds so far")),
+        )
 
 
 def _tiles(
@@ -112,24 +105,11 @@ def _relative(value: float | None, other: float | None) -> str | None:
     return None if not other or value is None else fmt.relative(value, other)
 
 
-def beyond_air(rounds: pd.DataFrame) -> str:
-    """What the devices draw beside sending; runs of older versions did not count it."""
-    parts = {
-        words.RECEIVE.word: float(rounds["receive_j"].sum()),
-        words.COMPUTE.word: float(rounds["compute_j"].sum()),
-    }
-    if not rounds["compute_j"].notna().any():
-        return fmt.sentence(f"{' and '.join(parts)} are not recorded for this run")
-    told = " · ".join(f"{word} {fmt.joules(joules)}" for word, joules in parts.items())
-    together = fmt.joules(float(rounds["energy_j"].sum()) + sum(parts.values()))
-    return f"{told} · all three energies together {together}"
-
-
 def _change(rounds: pd.DataFrame, column: str) -> str:
     known = rounds[column].dropna()
     if len(known) < 2:
         return "first evaluation"
-    return f"{fmt.points(float(known.iloc[-1] - known.iloc[-2]))} in the last round"
+    return f"changed by {fmt.points(float(known.iloc[-1] - known.iloc[-2]))}"
 
 
 def round_line(finished: int, record: RoundRecord | None) -> str:
@@ -139,80 +119,30 @@ def round_line(finished: int, record: RoundRecord | None) -> str:
         return line
     line += f" :gray[took {fmt.seconds(record.round_s)}"
     slowest = maps.slowest_device(record)
-    return f"{line}]" if slowest is None else f"{line}, waits for device {slowest}]"
+    return f"{line}]" if slowest is None else f"{line}, waiting for device {slowest}]"
 
 
-def round_pictures(run: RunDetail, shown: int) -> None:
-    """The map and the heat map after a round."""
-    mode, config = state.mode(), run.config
+def round_pictures(run: RunDetail, curves: RunCurves, shown: int) -> None:
+    """The map and the heat map after a round, and the curve with the line of the round."""
+    config, mode = run.config, state.mode()
     record = state.whole_round(api(), run.id, shown - 1)
     evaluated = frames.evaluated_before(config, shown)
     scored = record if evaluated == shown else state.whole_round(api(), run.id, evaluated - 1)
-    with st.grid(2, min_column_width=420, gap="medium"):
-        with st.container():
+    with layout.panes("watch"):
+        with st.container(gap=None):
             st.markdown(round_line(shown, record))
             if record is not None:
                 own = frames.own_scores(scored)
-                payload = maps.round_map(record, own, mode)
-                network_map(payload, key="run-map", height=theme.MEDIUM + 60)
+                payload = maps.round_map(record, own, mode, beginning.lasting_links(config))
+                network_map(payload, key="run-map", height=beginning.MAP_PX)
         with st.container():
             heat = score_heat_map(frames.score_frame(scored, config), config, mode)
             live_chart(heat, key="heat")
             if scored is not None and evaluated != shown:
                 st.caption(f"Round {shown} was not evaluated; these are the scores of {evaluated}.")
-    state_of_routes(scored, evaluated)
+        tasks = depth.kept(run, curves, "watch", lambda: _curve(run, curves))
+        draw_chart(tasks["own"], key="own")
 
 
-def state_of_routes(scored: RoundRecord | None, evaluated: int) -> None:
-    """Which expert answered which task; a sentence where no gate ranks experts."""
-    tasks, shares = frames.routes_table(scored)
-    place = st.container(key="routes")
-    if tasks:
-        with place:
-            live_chart(charts.routes(tasks, shares, evaluated), key="routes-chart")
-    elif scored is not None:
-        place.caption(
-            "Which expert the gate preferred is known of rounds in which a gate that is not told "
-            "the task ranks experts of several tasks; not of this one."
-        )
-
-
-def curves_of(run: RunDetail, curves: RunCurves, rounds: pd.DataFrame) -> None:
-    """Curves over all rounds; the line in them is the round that is shown."""
-    known = (run.id, len(rounds), len(curves.round), state.mode())
-    kept: dict[str, Any] = st.session_state.get("run-curves", {})
-    if kept.get("of") != known:  # moving the slider changes none of them
-        kept = {"of": known, "charts": _curve_charts(run, curves, rounds)}
-        st.session_state["run-curves"] = kept
-    with st.grid(2, min_column_width=420, gap="medium"):
-        for key, data in kept["charts"].items():
-            if key != "layers":
-                draw_chart(data, key=key)
-    if "layers" in kept["charts"]:
-        draw_chart(kept["charts"]["layers"], key="layers")
-
-
-def _curve_charts(
-    run: RunDetail, curves: RunCurves, rounds: pd.DataFrame
-) -> dict[str, dict[str, Any]]:
-    mode, config = state.mode(), run.config
-    tasks = frames.task_frame(curves)
-    found = {
-        "own": task_curves(tasks, "own", config),
-        "all": task_curves(tasks, "all", config),
-        "bits": total_curve(rounds, "total_bits", config, mode),
-        "airtime": total_curve(rounds, "total_airtime_s", config, mode),
-        "energy": total_curve(rounds, "total_energy_j", config, mode),
-        "lost": charts.lost(frames.lost_frame(curves), config, mode),
-        "collision": charts.collision(rounds, config, mode),
-    }
-    drawn = {
-        key: {**chart_data(figure), "keep": "keep", "marks": True}
-        for key, figure in found.items()
-        if figure is not None
-    }
-    first = state.whole_round(api(), run.id, 0)
-    if first is not None and first.layers:
-        layers = chart_data(charts.layers(first.layers, mode))
-        drawn["layers"] = {**layers, "keep": "keep", "marks": False}
-    return drawn
+def _curve(run: RunDetail, curves: RunCurves) -> depth.Drawn:
+    return {"own": depth.marked(task_curves(frames.task_frame(curves), "own", run.config))}

@@ -96,7 +96,7 @@ def controls(replay: Replay, done: int) -> int:
     shown = replay.shown(done)
     if before and not replay.playing:
         st.rerun(scope="app")  # the end: no more ticks
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="replay"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="replay"):
         pressed = _buttons(replay, shown, done)
         if done > 1:
             _slider(replay, shown, done)
@@ -106,7 +106,8 @@ def controls(replay: Replay, done: int) -> int:
             index=SPEEDS.index(2),
             format_func=lambda speed: f"{speed} rounds/s",
             key=f"speed-{replay.run_id}",
-            width=150,
+            label_visibility="collapsed",
+            width=130,
         )
     if pressed:
         st.rerun(scope="app")  # ticks begin or end
@@ -141,6 +142,5 @@ def _slider(replay: Replay, shown: int, done: int) -> None:
         key=key,
         on_change=replay.moved,
         args=(key, shown),
-        help="Map, numbers, heat map and routes are those after this round; the dotted "
-        "line in the charts is where it is.",
+        label_visibility="collapsed",
     )

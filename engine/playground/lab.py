@@ -15,12 +15,10 @@ from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.gating import BY_INPUT
-from meshtune.engine.answering.setting import SPOKEN
 from meshtune.engine.backbone.base import Backbone, TopRanks
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.checkpoint import load_state
 from meshtune.engine.config import RunConfig, TaskName
-from meshtune.engine.data.judging import JUDGES
 from meshtune.engine.methods.rules import Bank, Gate
 from meshtune.engine.models.door import facts_of, tokenizer_of
 from meshtune.engine.models.loading import read_in_full
@@ -309,7 +307,7 @@ class _Asking:
         return ArmReply(
             name,
             text,
-            self._is_right(text),
+            self.question.judged(text),
             tuple(likely),
             options,
         )
@@ -332,13 +330,6 @@ class _Asking:
                 said = said[: said.index(end) + 1]
         self.draft = said
         return [token for token in said if token != end]
-
-    def _is_right(self, text: str) -> bool | None:
-        """Whether a reply is right; None where that is not asked."""
-        answer, score = self.question.answer, self.question.score
-        if answer is None or score == "loss":
-            return None
-        return JUDGES[score](text, answer) if score in SPOKEN else text == answer
 
     def _options(
         self, logits: Logits, probabilities: Float[Tensor, " vocab"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshtune.engine.config import TaskName
+from meshtune.engine.data.judging import JUDGES
 from meshtune.engine.methods.gates import GateName
 from meshtune.engine.methods.rules import Gate
 from meshtune.engine.tasks.base import Score
@@ -24,6 +25,13 @@ class Question:
     answer: str | None = None
     choices: tuple[str, ...] = ()
     score: Score = "exact"
+
+    def judged(self, text: str) -> bool | None:
+        """Whether a reply is right; None where that is not asked."""
+        if self.answer is None or self.score == "loss":
+            return None
+        spoken = self.score in ("contains", "numeric")
+        return JUDGES[self.score](text, self.answer) if spoken else text == self.answer
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ def addresses(run: int) -> list[str]:
     """All views with something to show."""
     found = [view.done if view.done is not None else view.empty for view in VIEWS]
     shown = [each.format(run=run, others=run) for each in found if each is not None]
-    return [*(each for each in shown if "sweep=" not in each), "learn?page=clusters", "sweeps"]
+    parts = [f"run?run={run}&tab={tab}" for tab in ("tasks", "cost", "inside", "data")]
+    here = [each for each in shown if "sweep=" not in each]
+    return [*here, *parts, "learn?page=clusters", "sweeps"]
 
 
 def drawn(page: Page) -> None:

@@ -102,6 +102,7 @@ def test_the_door_opens_as_far_as_the_token_goes(
     expect(page.get_by_text("Signed in as a-run, starts and steers runs")).to_be_visible()
     settled(page)
     page.get_by_role("link", name="Run", exact=True).first.click()
+    page.get_by_role("radio", name="Log & data", exact=True).click()
     expect(page.get_by_role("button", name="Rounds as CSV")).to_be_visible()
     settled(page)
     with page.expect_download() as taken:  # made in a thread that knows no session

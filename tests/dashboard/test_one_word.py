@@ -110,7 +110,7 @@ def test_run_compare_sweeps_and_gallery_say_the_same(open_view: Opener, run: int
 
 
 def test_other_energies_have_words_of_their_own(open_view: Opener, run: int) -> None:
-    said = [str(each.value) for each in open_view("run", run=run).caption]
+    said = [str(each.value) for each in open_view("run", run=run, tab="cost").caption]
     (line,) = [text for text in said if "energy" in text]
     for field in ("receive_j", "compute_j"):
         assert f"{QUANTITIES[field].word} {fmt.joules(ROUNDS * COUNTED[field])}" in line

@@ -26,9 +26,18 @@ def slider(page: AppTest) -> Any:
     return found
 
 
+def part(page: AppTest) -> Any:
+    """The control that says which part of the run is shown."""
+    (found,) = [each for each in page.segmented_control if each.label == "Part of the run"]
+    return found
+
+
 def drawn(page: AppTest) -> int:
     """How many live parts (map and charts) are on the page."""
     return len(page.get("bidi_component"))
+
+
+WATCHED = 4  # map, heat map, curve and the mark
 
 
 def test_without_any_run_it_points_to_the_gallery(open_view: Opener) -> None:
@@ -62,7 +71,9 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
         "Transmit energy",
     ]
     assert all(each.value != MISSING for each in page.metric)
-    assert drawn(page) == 9  # map, heat map, six curves and the mark
+    assert drawn(page) == WATCHED
+    assert "round 20/20" in said(page)
+    page = open_view("run", run=1, tab="data")
     assert [getattr(each, "label", "") for each in page.get("download_button")] == [
         "Rounds as CSV",
         "Records as JSON lines",
@@ -72,19 +83,18 @@ def test_a_finished_run_shows_numbers_charts_and_files(open_view: Opener, api: F
     (adapter,) = [each for each in page.selectbox if each.label == "Adapter"]
     assert adapter.options[:2] == ["All devices", "Device 0, Reading"]
     assert adapter.options[-1] == "Mean of all"
-    assert "round 20/20" in said(page)
 
 
 def test_time_and_energy_say_what_they_are_made_of(open_view: Opener, api: FakeApi) -> None:
     api.add(fixed=RunStatus.COMPLETED, done=20)
-    page = open_view("run", run=1)
+    page = open_view("run", run=1, tab="cost")
     energies = ["Receive energy", "Compute energy", "all three energies together"]
     assert all(part in said(page) for part in energies)
 
 
 def test_the_device_that_holds_up_the_round_is_named(open_view: Opener, api: FakeApi) -> None:
     api.add(fake_config(method={"kind": "local"}), fixed=RunStatus.COMPLETED, done=2)
-    assert "waits for device 0" in said(open_view("run", run=1))
+    assert "waiting for device 0" in said(open_view("run", run=1))
 
 
 def test_a_run_of_an_older_version_shows_what_it_counted(open_view: Opener, api: FakeApi) -> None:
@@ -98,8 +108,9 @@ def test_a_run_of_an_older_version_shows_what_it_counted(open_view: Opener, api:
     page = open_view("run", run=1)
     shown = {each.label: each.value for each in page.metric}
     assert shown["Round time"] == MISSING
-    assert "Receive energy and Compute energy are not recorded for this run" in said(page)
     assert shown["Transmit energy"] != MISSING
+    page = open_view("run", run=1, tab="cost")
+    assert "Receive energy and Compute energy are not recorded for this run" in said(page)
 
 
 def test_a_queued_run_says_what_it_waits_for(open_view: Opener, api: FakeApi) -> None:
@@ -109,11 +120,60 @@ def test_a_queued_run_says_what_it_waits_for(open_view: Opener, api: FakeApi) ->
     assert "No worker is alive" in said(open_view("run", run=1))
 
 
-def test_the_first_round_has_its_places_reserved(open_view: Opener, api: FakeApi) -> None:
+def test_before_the_first_round_there_is_the_plan(open_view: Opener, api: FakeApi) -> None:
     api.add(fixed=RunStatus.RUNNING)
     page = open_view("run", run=1)
     assert "Training the first round" in said(page)
-    assert drawn(page) == 0
+    assert drawn(page) == 2  # the map, and the mark
+    assert {each.delta for each in page.metric} == {"planned, whole run"}
+    assert "Bits sent" in [each.label for each in page.metric]
+    assert "Nothing yet" in said(open_view("run", run=1, tab="cost"))
+
+
+def test_every_part_of_a_run_has_its_address(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=1)
+    assert page.query_params["tab"] in ("watch", ["watch"])
+    part(page).set_value("cost").run()
+    assert page.query_params["tab"] in ("cost", ["cost"])
+    assert drawn(page) == 4  # bits, airtime, energy and the mark
+    assert not page.metric
+    assert part(open_view("run", run=1, tab="nonsense")).value == "watch"
+
+
+def test_a_link_to_a_part_wins_over_the_choice_before_it(open_view: Opener, api: FakeApi) -> None:
+    api.add(fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=1, tab="cost")
+    part(page).set_value("tasks").run()
+    page.query_params["tab"] = "inside"
+    page.run()
+    assert part(page).value == "inside"
+    part(page).set_value("watch").run()
+    assert part(page).value == "watch"
+    assert page.query_params["tab"] in ("watch", ["watch"])
+
+
+def test_a_finding_leads_to_its_part_and_its_round(open_view: Opener, api: FakeApi) -> None:
+    run = api.add(fixed=RunStatus.COMPLETED, done=12)
+    kept = {index: run.record(index) for index in range(12)}
+    gone = {"delivered_fraction": 0.0}
+    run.records = {**kept, 4: kept[4].model_copy(update=gone)}
+    page = open_view("run", run=1, tab="cost")
+    (lost,) = [each for each in page.button if "were lost" in each.label]
+    lost.click().run()
+    assert not page.exception
+    assert part(page).value == "watch"
+    assert slider(page).value == 5
+    assert page.query_params["tab"] in ("watch", ["watch"])
+    assert any("tasks learned" in each.label for each in page.button)
+
+
+def test_what_never_changes_is_a_number(open_view: Opener, api: FakeApi) -> None:
+    api.add(fake_config(method={"kind": "local"}), fixed=RunStatus.COMPLETED, done=20)
+    page = open_view("run", run=1, tab="cost")
+    shown = {each.label: each.value.replace("\u00a0", " ") for each in page.metric}
+    assert shown["Bits sent, added up"] == "0 bit"
+    assert drawn(page) == 1  # the mark
 
 
 @pytest.mark.parametrize(
@@ -131,7 +191,7 @@ def test_an_early_end_has_its_reason_and_the_next_step(
     page = open_view("run", run=1)
     assert "The disk is full." in said(page)
     assert words in said(page)
-    assert drawn(page) == 9  # what was stored is shown
+    assert drawn(page) == WATCHED  # what was stored is shown
 
 
 def test_a_live_run_appends_only_what_is_new(open_view: Opener, api: FakeApi) -> None:
@@ -285,7 +345,7 @@ def test_a_name_is_shown_as_it_was_written(open_view: Opener, api: FakeApi) -> N
 
 def test_events_say_who_asked(open_view: Opener, api: FakeApi) -> None:
     api.add(fixed=RunStatus.COMPLETED, done=1)
-    table = open_view("run", run=1).dataframe[0].value
+    table = open_view("run", run=1, tab="data").dataframe[0].value
     assert list(table["by"]) == ["person", "worker-1", "person"]
 
 
@@ -430,4 +490,4 @@ def test_numbers_are_against_a_baseline_at_the_same_round(open_view: Opener, api
 
 def test_a_run_without_the_newer_records_says_so(open_view: Opener, api: FakeApi) -> None:
     api.add(fixed=RunStatus.COMPLETED, done=3)
-    assert "Which expert the gate preferred" in said(open_view("run", run=1))
+    assert "Which expert the gate preferred" in said(open_view("run", run=1, tab="inside"))

@@ -52,7 +52,7 @@ def test_every_chart_says_what_and_in_which_unit() -> None:
     ]
     for figure in figures:
         assert figure.layout.title.text
-        assert figure.layout.height in {theme.SMALL, theme.MEDIUM, theme.LARGE}
+        assert figure.layout.height in {theme.SMALL, theme.MEDIUM, theme.TALL, theme.LARGE}
         x, y = axis_titles(figure)
         assert x == "Rounds finished" or "(" in x
         assert "(" in y

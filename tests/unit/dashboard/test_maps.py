@@ -93,3 +93,25 @@ def test_the_slowest_device_computes_and_sends_longest() -> None:
     busy = with_devices(even, compute_s={5: 3.0}, airtime_s={6: 1.5})
     assert maps.slowest_device(busy) == 6
     assert maps.slowest_device(even.model_copy(update={"devices": even.devices[:1]})) is None
+
+
+def test_links_that_carried_nothing_are_pale_and_counted() -> None:
+    record = fake_record(fake_config(), 3)
+    pairs = {(min(k.receiver, k.sender), max(k.receiver, k.sender)) for k in record.links}
+    gone = min(pairs)
+    kept = tuple(k for k in record.links if {k.receiver, k.sender} != {*gone})
+    payload = maps.round_map(record.model_copy(update={"links": kept}), {}, "light", pairs)
+    assert f"· {len(pairs) - 1} of {len(pairs)}\u00a0links used" in payload["summary"]
+    first = payload["links"][0]
+    assert (first["a"], first["b"]) == tuple(map(str, gone))
+    assert first["to_a"]["color"] == theme.HAIRLINE.light
+    assert first["to_a"]["tip"][1] == "nothing sent this round"
+    assert "used" not in maps.round_map(record, {}, "light", pairs)["summary"]
+
+
+def test_the_map_of_a_plan_has_its_links_and_no_rings() -> None:
+    mesh = fake_plan(fake_config(topology={"kind": "ring"}, fleet={"devices": 8}))
+    payload = maps.planned_map(mesh, "dark")
+    assert payload["summary"].endswith("8\u00a0links")
+    assert all(node["ring"] is None for node in payload["nodes"])
+    assert not any(link["to_a"]["flow"] for link in payload["links"])
