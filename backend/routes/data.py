@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from meshtune.backend.errors import BODY, InvalidConfig, problem
+from meshtune.backend.guards.files import require_kept
 from meshtune.backend.replies.data import at_its_field, preview_of
 from meshtune.backend.schemas.data import FileOut, PreviewIn, PreviewOut
 from meshtune.backend.schemas.runs import Problem
-from meshtune.db.scopes import Scope
 from meshtune.engine.data.kept import NAME, data_folder, keep, kept_files
 from meshtune.engine.data.reading import read_table, table_of
 from meshtune.engine.data.rows import Table
@@ -74,12 +74,7 @@ def _kept(name: str, content: bytes) -> FileOut:
 
 def _place(named: str, request: Request) -> Path:
     """Where the file lies; only who may do all may look at files outside of the folder."""
-    inside = NAME.fullmatch(named.strip()) is not None
-    bearer = getattr(request.state, "bearer", None)
-    if not inside and bearer is not None and not bearer.scope.covers(Scope.ADMIN):
-        raise InvalidConfig(
-            [("path", "a whole path takes a token of scope admin; name a file of data/")]
-        )
+    require_kept(request, {"path": named})
     return data_folder() / named.strip()
 
 

@@ -3,10 +3,11 @@
 from functools import cache
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from meshtune.backend.deps import Known
 from meshtune.backend.errors import BODY, InvalidConfig
+from meshtune.backend.guards.files import require_kept_rows
 from meshtune.backend.schemas.runs import PlanOut, PresetOut, TopologyFile, TopologyOut
 from meshtune.engine.config import RunConfig, config_hash
 from meshtune.engine.presets import load_preset, preset_names
@@ -43,8 +44,9 @@ def _schema() -> dict[str, Any]:
 
 
 @router.post("/plan", responses=BODY, response_model=PlanOut)
-def plan_run(body: RunConfig, plans: Known) -> Response:
+def plan_run(body: RunConfig, plans: Known, request: Request) -> Response:
     """Mesh, radio and costs of a config without training, and what keeps it from running."""
+    require_kept_rows(request, body)
     return Response(plans.body(body), media_type="application/json")
 
 

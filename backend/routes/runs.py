@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from meshtune.backend.archive.tables import csv_lines, jsonl_lines, stored_rounds
 from meshtune.backend.deps import ID_MAX, Actor, Known, RunId, Store, Writing
 from meshtune.backend.errors import BODY, CONFLICT, NOT_FOUND, InvalidConfig
+from meshtune.backend.guards.files import require_kept_rows
 from meshtune.backend.replies import runs as replies
 from meshtune.backend.schemas.runs import RunCreate, RunDetail, RunList, RunPatch
 from meshtune.db import runs, steering
@@ -23,8 +24,11 @@ Words = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 
 
 @router.post("", status_code=201, responses=BODY)
-def create_run(body: RunCreate, store: Store, plans: Known, actor: Actor) -> RunDetail:
+def create_run(
+    body: RunCreate, store: Store, plans: Known, actor: Actor, request: Request
+) -> RunDetail:
     """Queue a run; refused if the radio or the files of its config cannot work."""
+    require_kept_rows(request, body.config)
     found = plans.problems(body.config)
     if found:
         raise InvalidConfig(found)

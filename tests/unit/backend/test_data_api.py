@@ -261,3 +261,26 @@ def test_a_whole_path_takes_a_token_that_may_do_all(state: Path, tmp_path: Path)
                 )
                 assert said.status_code == status
                 assert ("that" in said.text) is False
+
+
+def test_neither_plan_nor_run_reads_files_elsewhere_for_a_lesser_token(
+    state: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "secret.csv"
+    outside.write_text("q,a\nwhat,that\n")
+    task = {"name": "mine", "path": str(outside), "prompt": "{x}", "answer": "{a}"}
+    config = {"tasks": [task], "rounds": 1}
+    app = create_app(Settings(state_dir=state, require_token=True))
+    with TestClient(app) as api:
+        for route, body, scope in (
+            ("/plan", config, Scope.READ),
+            ("/plan", config, Scope.RUN),
+            ("/runs", {"config": config}, Scope.RUN),
+        ):
+            with writing(app.state.engine) as session:
+                secret = tokens.create(session, f"{route[1:]}-{scope}", scope)
+            said = api.post(route, json=body, headers={"authorization": f"Bearer {secret}"})
+            assert said.status_code == 422
+            assert "tasks.0.path" in said.text
+            assert "scope admin" in said.text
+            assert "column" not in said.text  # those of the file would be named
