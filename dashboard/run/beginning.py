@@ -19,7 +19,7 @@ from meshtune.engine.plans import Plan
 from meshtune.engine.records import RunStatus
 
 MAP_PX = 290  # with its names and legend as high as the charts beside it
-MESH = "run-mesh"  # in the session: the links of the run that is looked at
+PLANNED = "run-planned"  # in the session: of the run that is looked at
 
 
 def show(run: RunDetail, line: DeltaGenerator, pictures: DeltaGenerator) -> None:
@@ -27,7 +27,7 @@ def show(run: RunDetail, line: DeltaGenerator, pictures: DeltaGenerator) -> None
     if run.status is RunStatus.RUNNING:
         done = fmt.percent(run.progress, 0)
         line.markdown(f"Training the first round: {done} of its steps done. This is the plan.")
-    plan = state.plan_of(run.config).plan
+    plan = planned(run.config)
     if plan is None:
         line.caption("This run has no plan: it cannot be told what it will take.")
         return
@@ -80,14 +80,17 @@ def lasting_links(config: RunConfig) -> frozenset[tuple[int, int]]:
     """Linked pairs of the mesh, used or not; none where links change as devices move."""
     if getattr(config.mobility, "relink_every", 0):
         return frozenset()
-    known = st.session_state.get(MESH)
+    plan = planned(config)
+    links = plan.links if plan else ()
+    return frozenset((min(k.receiver, k.sender), max(k.receiver, k.sender)) for k in links)
+
+
+def planned(config: RunConfig) -> Plan | None:
+    """The plan of a run; None if it has none, which is not asked again while one looks at it."""
+    known: tuple[RunConfig, Plan | None] | None = st.session_state.get(PLANNED)
     if known is None or known[0] != config:
         try:
-            plan = state.plan_of(config).plan
+            known = st.session_state[PLANNED] = (config, state.plan_of(config).plan)
         except ApiProblem:
-            return frozenset()
-        links = plan.links if plan else ()
-        pairs = frozenset((min(k.receiver, k.sender), max(k.receiver, k.sender)) for k in links)
-        known = st.session_state[MESH] = (config, pairs)
-    found: frozenset[tuple[int, int]] = known[1]
-    return found
+            return None
+    return known[1]
