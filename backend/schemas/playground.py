@@ -7,7 +7,7 @@ from pydantic import Field
 from meshtune.backend.schemas.runs import Wire
 from meshtune.engine.config import TaskName, TaskWord
 from meshtune.engine.fields import InputName
-from meshtune.engine.methods.gates import GateName
+from meshtune.engine.methods.gates import GateLevel, GateName
 
 ArmName = Literal["base", "own", "merged", "gated", "oracle", "outside"]
 PROMPT_MOST = 2000  # characters
@@ -31,7 +31,7 @@ class GateIn(Wire):
     """How to gate, where it should differ from the run."""
 
     kind: GateName | None = None
-    level: Literal["prompt", "token"] | None = None
+    level: GateLevel | None = None
     blend: Literal["hard", "soft"] | None = None
     top_k: int | None = Field(None, ge=1, le=256, description="Only the best so many experts")
     off: list[Annotated[int, Field(ge=0, le=255)]] = Field(

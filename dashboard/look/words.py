@@ -119,6 +119,7 @@ WORDS: dict[str, str] = {
     "prompt_loss": "Loss on the prompt",
     "prompt": "Prompt",
     "token": "Token",
+    "network": "Network",
     "hard": "The best expert",
     "soft": "A blend",
     "all": "All experts",

@@ -150,7 +150,10 @@ def switches(before: AnsweredOut | None, device: int) -> GateIn:
         key="play-gate",
     )
     level = st.selectbox(
-        "Decides per", [AS_TRAINED, "prompt", "token"], format_func=word, key="play-level"
+        "Decides per",
+        [AS_TRAINED, "prompt", "token", "network"],
+        format_func=word,
+        key="play-level",
     )
     blend = st.selectbox(
         "Answers with", [AS_TRAINED, "hard", "soft"], format_func=word, key="play-blend"

@@ -120,7 +120,7 @@ def _settled(given: Answers, exam: Exam) -> Answers:
 
 def prompt_weights(bank: Bank, exam: Exam) -> dict[str, Float[Tensor, "n q k"]] | None:
     """Weight of each expert held, by module, device and prompt; None for gates without scores."""
-    if bank.gate.kind not in BY_INPUT or bank.gate.level != "prompt":
+    if bank.gate.kind not in BY_INPUT or bank.gate.level == "token":
         return None
     rows, library_of = _libraries(bank)
     n, k = bank.held.shape

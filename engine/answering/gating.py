@@ -153,6 +153,15 @@ def shares_inputs(kind: GateKind) -> bool:
     return kind in ("prototype", "subspace", "gaussian")
 
 
+def one_for_all(scores: dict[str, Float[Tensor, "s k"]]) -> dict[str, Float[Tensor, "s k"]]:
+    """The mean of the scores of all modules, as the score of each; one that is shared counts once.
+
+    Summed log densities are those of all inputs at once if these were independent (our choice).
+    """
+    once = {id(value): value for value in scores.values()}
+    return dict.fromkeys(scores, torch.stack(list(once.values())).mean(dim=0))
+
+
 def hard_weights(scores: Float[Tensor, "s k"]) -> Float[Tensor, "s k"]:
     """1 for the best expert and 0 for the others; ties go to the first."""
     return one_hot(scores.argmax(dim=1), scores.shape[1]).to(scores.dtype)

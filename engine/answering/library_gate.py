@@ -15,6 +15,7 @@ from meshtune.engine.answering.gating import (
     Score,
     blended,
     entropies,
+    one_for_all,
     picks_one,
     score_of,
     shares_inputs,
@@ -56,8 +57,10 @@ class LibraryGate:
                 for what, by_module in bank.signatures.items()
             }
             judges = {name: score_of(kind, name, experts, told) for name in modules}
-            if bank.gate.level == "prompt":
-                scores = _prompt_scores(kind, judges, exam.inputs)
+            if bank.gate.level != "token":
+                scores = prompt_scores(kind, judges, exam.inputs)
+            if bank.gate.level == "network":
+                scores = one_for_all(scores)
         else:
             one = right.float() if kind == "oracle" else torch.zeros(right.shape)
             one = one if losses is None else -losses[numbers].mT
@@ -89,7 +92,7 @@ class LibraryGate:
         return hits, doubts, kinds
 
 
-def _prompt_scores(
+def prompt_scores(
     kind: GateKind, judges: dict[str, Score], inputs: dict[str, Float[Tensor, "q d_in"]]
 ) -> dict[str, Float[Tensor, "q k"]]:
     """Scores of every module; those that must be equal are computed once."""

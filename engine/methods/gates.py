@@ -15,6 +15,9 @@ GateName = Literal[
     "prompt_loss",
 ]
 
+# Whether a gate decides for every module by its own input, anew for every token, or once for all.
+GateLevel = Literal["prompt", "token", "network"]
+
 # What a gate wants to know of a device's prompts; nothing if it is not here.
 SIGNATURES: Mapping[str, tuple[str, ...]] = {
     "prototype": ("mean",),

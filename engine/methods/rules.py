@@ -14,7 +14,7 @@ from meshtune.engine.adapters.stack import Adapters, Factor, Masks, initial_adap
 from meshtune.engine.fleet import BOTH_FACTORS
 from meshtune.engine.ledger import Accounts, Messages, silence
 from meshtune.engine.mesh import Mesh
-from meshtune.engine.methods.gates import GateName
+from meshtune.engine.methods.gates import GateLevel, GateName
 from meshtune.engine.methods.kind import MethodPart
 from meshtune.engine.methods.registry import METHODS
 from meshtune.engine.methods.terms import Costs, Terms
@@ -53,7 +53,7 @@ class Gate:
     """
 
     kind: GateName | Literal["single"] = "single"
-    level: Literal["prompt", "token"] = "prompt"
+    level: GateLevel = "prompt"
     blend: Literal["hard", "soft"] = "hard"
     top_ranks: int = 0
     top_ranks_over: Literal["all", "expert"] = "all"

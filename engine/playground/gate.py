@@ -9,7 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshtune.engine.adapters.stack import Adapters
-from meshtune.engine.answering.gating import BY_INPUT, Score, blended, hard_weights, score_of
+from meshtune.engine.answering.gating import (
+    BY_INPUT,
+    Score,
+    blended,
+    hard_weights,
+    one_for_all,
+    score_of,
+)
+from meshtune.engine.answering.library_gate import prompt_scores
 from meshtune.engine.backbone.base import Backbone
 from meshtune.engine.methods.gates import SIGNATURES, GateName
 from meshtune.engine.methods.rules import Bank, Gate
@@ -67,7 +75,10 @@ class Rule:
         mask = torch.ones_like(tokens, dtype=torch.bool)
         mask[:, 0] = False  # the start token is the same for all
         inputs = self.models.probe.prompt_inputs(tokens, mask)
-        return {name: self.weights(judge(inputs[name])) for name, judge in judges.items()}
+        each = prompt_scores(self.gate.kind, judges, inputs)
+        if self.gate.level == "network":
+            each = one_for_all(each)
+        return {name: self.weights(value) for name, value in each.items()}
 
     def weights(self, scores: Float[Tensor, "s k"]) -> Float[Tensor, "s k"]:
         """The weights of the gate, of the `top_k` best experts only."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 from meshtune.engine.config import TaskName
 from meshtune.engine.data.judging import JUDGES
-from meshtune.engine.methods.gates import GateName
+from meshtune.engine.methods.gates import GateLevel, GateName
 from meshtune.engine.methods.rules import Gate
 from meshtune.engine.tasks.base import Score
 
@@ -39,7 +39,7 @@ class GateWish:
     """How to gate, where it should differ from the run. `off` names experts of the device."""
 
     kind: GateName | None = None
-    level: Literal["prompt", "token"] | None = None
+    level: GateLevel | None = None
     blend: Literal["hard", "soft"] | None = None
     top_k: int | None = None
     off: frozenset[int] = frozenset()

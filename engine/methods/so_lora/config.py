@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from meshtune.engine.fields import OUR_CHOICE, Finite, matters_if, unit
-from meshtune.engine.methods.gates import GateName
+from meshtune.engine.methods.gates import GateLevel, GateName
 from meshtune.engine.methods.kind import MethodPart
 
 BY_INPUT = matters_if(
@@ -107,10 +107,11 @@ class SoLora(MethodPart):
         "on the prompt. Oracle is told the task (a bound); none lets all answer at once.",
         json_schema_extra=OUR_CHOICE,
     )
-    gate_level: Literal["prompt", "token"] = Field(
+    gate_level: GateLevel = Field(
         "prompt",
         title="Gate decides per",
-        description="Once per prompt and layer, or anew for every token.",
+        description="Once per prompt and layer, anew for every token, or once per prompt for the "
+        "whole network, by the mean of the scores of its layers.",
         json_schema_extra={**OUR_CHOICE, **BY_INPUT},
     )
     gate_blend: Literal["hard", "soft"] = Field(

@@ -129,7 +129,7 @@ def _answers(rule: SoLora, terms: Terms, rounds_done: int) -> float:
     most devices pick the same: those of the question's task have their own, the others a common
     copy; twice as many were counted, since gates err. A gate that blends costs twice (our fit).
     """
-    picks = rule.gate_blend == "hard" and rule.gate_level == "prompt" and not rule.top_ranks
+    picks = rule.gate_blend == "hard" and rule.gate_level != "token" and not rule.top_ranks
     if not picks or rule.gate in ("none", "prompt_loss"):
         return 2.0 * terms.devices
     if rounds_done < min(rule.library_every, terms.rounds):

@@ -15,6 +15,8 @@ from meshtune.engine.adapters.stack import Adapters, select
 from meshtune.engine.answering.asking import Answers
 from meshtune.engine.answering.evaluate import answers, evaluate, own_accuracy, prompt_weights
 from meshtune.engine.answering.exam import Exam
+from meshtune.engine.answering.gating import shares_inputs
+from meshtune.engine.answering.library_gate import LibraryGate
 from meshtune.engine.backbone.forward import forward
 from meshtune.engine.backbone.llama import Llama, backbone_from_llama
 from meshtune.engine.backbone.reading import prompt_inputs
@@ -299,6 +301,26 @@ def test_what_comes_after_the_last_scored_token_does_not_matter(backbone, exam, 
     assert torch.equal(
         answers(backbone, bank, exam, SCALING).loss, answers(backbone, bank, padded, SCALING).loss
     )
+
+
+@pytest.mark.parametrize("kind", ["prototype", "subspace", "gaussian", "projection_norm", "arrow"])
+def test_one_choice_for_the_network_is_that_of_the_mean_score(backbone, exam, kind):
+    """Modules that read one input count once if no adapter enters the score."""
+    numbers = torch.tensor([3, 1, 2])
+    bank = bank_of(backbone, Gate(kind), [[3, 1, 2]])
+    apart = LibraryGate.of(bank, numbers, exam, None).scores
+    again = ("k_proj", "v_proj", "up_proj") if shares_inputs(kind) else ()
+    once = [score for name, score in apart.items() if not name.endswith(again)]
+    best = torch.stack(once).mean(dim=0).argmax(dim=1)
+    whole = replace(bank, gate=Gate(kind, "network"))
+    chosen = LibraryGate.of(whole, numbers, exam, None).chosen()
+    assert torch.equal(chosen, numbers[best][:, None].expand_as(chosen))
+    alone = bank_of(backbone, Gate("single"), [[0], [1], [2], [3]])
+    expected = answers(backbone, alone, exam, SCALING).loss[numbers[best], torch.arange(QUESTIONS)]
+    assert_close(answers(backbone, whole, exam, SCALING).loss[0], expected)
+    weights = prompt_weights(whole, exam)
+    assert weights is not None
+    assert all(torch.equal(each[0].argmax(dim=1), best) for each in weights.values())
 
 
 def test_a_generated_answer_is_right_only_if_every_token_is(backbone, exam):
