@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
 from meshtune.engine.config.nearest import nearest, no_such_field
+from meshtune.engine.fields import INPUT_NAME
 
 # Fields that hold a union: pydantic puts the tag after them; a person does not write it.
 UNION_FIELDS = frozenset(
@@ -29,8 +30,7 @@ NO_CONTROLS = "has a tab, a line break or another character that cannot be seen;
 PATTERNS = {
     r"^[^\x00-\x1f\x7f]+$": NO_CONTROLS,
     r"^[^\x00]*$": "has a zero byte, which cannot be stored; take it out",
-    r"^[A-Za-z0-9][A-Za-z0-9_-]*$": "takes letters, digits, - and _, and begins with one of the "
-    "first two",
+    INPUT_NAME: "takes letters, digits, - and _, and begins with one of the first two",
     r"^[a-z][a-z0-9_]*$": "takes small letters, digits and _, and begins with a letter",
     r"^([0-9a-f]{64})?$": "must be 64 digits from 0 to f, or empty",
 }

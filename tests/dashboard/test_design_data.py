@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from meshtune.backend.schemas.runs import FieldProblem
 from meshtune.dashboard.design.data import file_name, proposed, short
 from meshtune.dashboard.design.tree import Design, with_task, without_task
-from meshtune.engine.config import TASK_NAMES, RunConfig
+from meshtune.engine.config import TASK_NAMES, WORLD_TASKS, RunConfig
 from tests.dashboard.conftest import Opener
 from tests.dashboard.test_design import widget
 from tests.support.fake_api import FakeApi
@@ -148,7 +148,7 @@ def test_the_first_own_task_is_alone_and_without_one_the_package_is_back() -> No
     assert two["fleet"]["tasks"] == ["one", "two"]
     assert without_task(two, 0)["fleet"]["tasks"] == ["two"]
     none = without_task(one, 0)
-    assert (none["tasks"], none["fleet"]["tasks"]) == ([], list(TASK_NAMES))
+    assert (none["tasks"], none["fleet"]["tasks"]) == ([], list(WORLD_TASKS["embedded"]))
     mixed = {**one, "fleet": {**one["fleet"], "tasks": ["one", "reading"]}}
     assert with_task(mixed, {"name": "two"})["fleet"]["tasks"] == ["one", "reading", "two"]
 

@@ -34,7 +34,7 @@ class Question:
     method: str
     path: str
     body: Any = None
-    free: str = ""  # a field of the answer that is the content of either, not its form
+    free: tuple[str, ...] = ()  # fields of the answer that are the content of either, not its form
 
     def __str__(self) -> str:
         told = "" if self.body is None else f" {json.dumps(self.body)[:40]}"
@@ -78,7 +78,7 @@ def steered(move: str, good: int) -> list[Question]:
 
 ASKED = [
     Question("GET", "/health"),
-    Question("GET", "/presets", free="config"),
+    Question("GET", "/presets", free=("config", "tasks")),
     Question("GET", "/schema/run-config"),
     *(Question("POST", "/plan", each) for each in (CONFIG, IDEAL, DRAWN, WRONG)),
     *(Question("GET", f"/runs{query}") for query in (
@@ -209,10 +209,10 @@ def answered(client: TestClient, question: Question) -> Answer:
     return Answer(answer.status_code, kind, error, shape(told, question.free))
 
 
-def shape(value: Any, free: str = "") -> Any:
+def shape(value: Any, free: tuple[str, ...] = ()) -> Any:
     """Names and kinds; of a list the kinds of all that is in it together; None says nothing."""
     if isinstance(value, dict):
-        return {n: None if n == free else shape(each, free) for n, each in value.items()}
+        return {n: None if n in free else shape(each, free) for n, each in value.items()}
     if isinstance(value, list):
         together: Any = None
         for each in value:

@@ -19,6 +19,7 @@ SO_LORA: dict[str, Any] = {"method__kind": "so_lora"}
 IDLE: list[tuple[str, dict[str, Any], Any]] = [
     ("model.path", {}, "models/mine"),
     ("model.sha256", {}, "0" * 64),
+    ("fleet.declined", {}, 0.5),
     ("method.density_by", {**SO_LORA, "method__density": 1.0}, "spectral"),
     ("method.gate_level", {**SO_LORA, "method__gate": "prompt_loss"}, "token"),
     ("method.gate_level", {**SO_LORA, "method__gate": "oracle"}, "token"),
