@@ -72,7 +72,10 @@ def held_by_default(tree: Any) -> Any:
     fleet = tree.get("fleet") or {} if brought else None
     if not isinstance(brought, list | tuple) or not isinstance(fleet, dict) or "tasks" in fleet:
         return tree
-    names = [each.get("name") if isinstance(each, dict) else each.name for each in brought]
+    names = [
+        each.get("name") if isinstance(each, dict) else getattr(each, "name", None)
+        for each in brought
+    ]
     if not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in names):
         return tree  # what is wrong is said at the task
     return {**tree, "fleet": {**fleet, "tasks": names}}

@@ -91,6 +91,7 @@ def test_a_config_without_own_tasks_keeps_its_text_and_one_with_them_comes_back(
 @pytest.mark.parametrize(
     ("tree", "field", "words"),
     [
+        ({"tasks": [1.5]}, "tasks.0", "must be a table"),
         ({"tasks": [task("reading", "a")]}, "tasks.0.name", "there is a task 'reading' already"),
         ({"tasks": [task("a", "a"), task("a", "b")]}, "tasks.1.name", "choose another name"),
         ({"tasks": [task("My Task", "a")]}, "tasks.0.name", "takes small letters"),
