@@ -87,7 +87,8 @@ UNCHECKED = {
     *(
         f"tests/unit/engine/test_{name}.py"
         for name in (
-            *("bench_air", "changing", "divergence", "dry_run", "evaluate", "generic_world"),
+            *("alike", "bench_air", "changing", "divergence", "dry_run", "evaluate"),
+            *("generic_world", "own_tasks", "partition", "peft_start"),
             *("ledger", "playground", "preset_bits", "push_sum", "radio", "relevance"),
         )
     ),

@@ -12,8 +12,9 @@ from meshtune.engine.config.families import Channel, Method, Topology, default_m
 from meshtune.engine.config.fleet import Fleet
 from meshtune.engine.config.model import Model, is_embedded, least_version
 from meshtune.engine.config.motion import Churn, Mobility, Moving, Static, Trace
+from meshtune.engine.config.nearest import nearest
 from meshtune.engine.config.propagation import UmiStreetCanyon
-from meshtune.engine.config.tasks import FileTask, held_by_default, is_none, tasks_fit
+from meshtune.engine.config.tasks import FileTask, held_by_default, is_none
 from meshtune.engine.config.topology import (
     Agnes,
     BarabasiAlbert,
@@ -29,6 +30,7 @@ from meshtune.engine.config.training import Adapter, Evaluation, Mixing, Trainin
 from meshtune.engine.fields import Part
 from meshtune.engine.methods.kind import MethodKind
 from meshtune.engine.methods.registry import METHODS
+from meshtune.engine.tasks import TASK_NAMES
 
 
 class RunConfig(Part):
@@ -85,11 +87,30 @@ class RunConfig(Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "RunConfig":
-        tasks_fit(self.fleet.tasks, self.tasks)
+        _tasks_fit(self)
         _topology_fits(self.topology, self.fleet.devices)
         _method_fits(self)
         _channel_fits(self)
         return self
+
+
+def _tasks_fit(config: RunConfig) -> None:
+    """No two tasks have one name, and devices hold none that is unknown."""
+    names = [task.name for task in config.tasks]
+    for number, name in enumerate(names):
+        if name in TASK_NAMES or name in names[:number]:
+            raise misfit(
+                f"tasks.{number}.name", f"there is a task {name!r} already; choose another name"
+            )
+    known = [*TASK_NAMES, *names]
+    for number, name in enumerate(config.fleet.tasks):
+        if name not in known:
+            meant = nearest(name, known)
+            hint = f"; did you mean {meant}?" if meant else ""
+            *most, last = map(repr, known)
+            raise misfit(
+                f"fleet.tasks.{number}", f"must be {', '.join(most)} or {last} (got {name!r}){hint}"
+            )
 
 
 def _topology_fits(topology: Topology, devices: int) -> None:

@@ -5,13 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from meshtune.engine.config.errors import misfit
 from meshtune.engine.config.model import SEEN_ONLY
-from meshtune.engine.config.nearest import nearest
 from meshtune.engine.data.splitting import Split
 from meshtune.engine.data.template import Template
 from meshtune.engine.fields import Finite, Sha256
-from meshtune.engine.tasks import TASK_NAMES, TaskName
 from meshtune.engine.tasks.kind import NAME
 
 
@@ -79,26 +76,3 @@ def held_by_default(tree: Any) -> Any:
     if not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in names):
         return tree  # what is wrong is said at the task
     return {**tree, "fleet": {**fleet, "tasks": names}}
-
-
-def tasks_fit(held: tuple[TaskName, ...], brought: tuple[FileTask, ...]) -> None:
-    """Whether every name is that of one task.
-
-    Raises:
-        PydanticCustomError: two tasks have one name, or devices hold one that nobody knows.
-    """
-    names = [task.name for task in brought]
-    for number, name in enumerate(names):
-        if name in TASK_NAMES or name in names[:number]:
-            raise misfit(
-                f"tasks.{number}.name", f"there is a task {name!r} already; choose another name"
-            )
-    known = [*TASK_NAMES, *names]
-    for number, name in enumerate(held):
-        if name not in known:
-            meant = nearest(name, known)
-            hint = f"; did you mean {meant}?" if meant else ""
-            *most, last = map(repr, known)
-            raise misfit(
-                f"fleet.tasks.{number}", f"must be {', '.join(most)} or {last} (got {name!r}){hint}"
-            )
