@@ -1,5 +1,7 @@
 """How many training samples each device holds, and of which tasks."""
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float64
 
@@ -25,6 +27,7 @@ def samples_per_device(fleet: c.Fleet, seed: int) -> tuple[int, ...]:
     return tuple(int(samples) for samples in dealt)
 
 
+@lru_cache(maxsize=8)  # every device of a world asks for its row
 def mixtures(fleet: c.Fleet, seed: int) -> Float64[np.ndarray, "n tasks"]:
     """Shares of the present tasks in what every device holds; each row adds up to 1.
 
@@ -45,4 +48,5 @@ def mixtures(fleet: c.Fleet, seed: int) -> Float64[np.ndarray, "n tasks"]:
             held = Dirichlet(alpha=alpha).weights(n, tasks, seed)
             most = held.argmax(axis=1)
             held[rows, most], held[rows, own] = held[rows, own], held[rows, most]
+    held.setflags(write=False)  # all who ask share it
     return held

@@ -109,7 +109,7 @@ def build_world(config: RunConfig) -> World:
         config=config,
         tasks=tasks,
         own=own,
-        mixture=torch.from_numpy(mixtures(config.fleet, config.seed)).float(),
+        mixture=torch.tensor(mixtures(config.fleet, config.seed), dtype=torch.float32),
         mesh=mesh,
         changing=changing_mesh(config, mesh, densities),
         channel=build_channel(config),

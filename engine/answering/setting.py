@@ -11,10 +11,8 @@ from meshtune.engine.answering.exam import Exam, Judge, Spoken
 from meshtune.engine.backbone.base import Backbone
 from meshtune.engine.backbone.encode import IGNORED, choice_tokens, encode
 from meshtune.engine.backbone.tokenizer import Tokenizer
-from meshtune.engine.data.judging import JUDGES
+from meshtune.engine.data.judging import JUDGES, SPOKEN
 from meshtune.engine.tasks.base import Sample
-
-SPOKEN = ("contains", "numeric")  # whose replies cannot be judged token by token
 
 
 def exam_of(by_task: Sequence[Sequence[Sample]], tokenizer: Tokenizer, probe: Backbone) -> Exam:

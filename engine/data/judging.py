@@ -46,6 +46,7 @@ def final_number(text: str) -> Fraction | None:
     return _value(numbers[-1]) if numbers else None
 
 
+SPOKEN = ("contains", "numeric")  # judged by the whole reply, which must be generated
 JUDGES: Mapping[str, Callable[[str, str], bool]] = {
     "exact": exact,
     "contains": contains,

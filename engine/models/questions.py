@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from meshtune.engine.backbone.tokenizer import Tokenizer
 from meshtune.engine.config import FileTask, RunConfig, TaskName
+from meshtune.engine.data.judging import SPOKEN
 from meshtune.engine.data.rows import DataError
 from meshtune.engine.errors import AssetMissing
 from meshtune.engine.models.door import facts_of, tokenizer_of
@@ -143,7 +144,7 @@ def _measured(tokenizer: Tokenizer, sample: Sample) -> tuple[int, int, int]:
 
 
 def _passes(tokenizer: Tokenizer, sample: Sample, scored: int) -> int:
-    if sample.score in ("contains", "numeric"):
+    if sample.score in SPOKEN:
         return 1 + scored
     offered = (tokenizer.encode(each, add_special_tokens=False) for each in sample.choices)
     return len(sample.choices) if any(len(ids) > 1 for ids in offered) else 1

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshtune.engine.config import TaskName
-from meshtune.engine.data.judging import JUDGES
+from meshtune.engine.data.judging import JUDGES, SPOKEN
 from meshtune.engine.methods.gates import GateLevel, GateName
 from meshtune.engine.methods.rules import Gate
 from meshtune.engine.tasks.base import Score
@@ -30,8 +30,9 @@ class Question:
         """Whether a reply is right; None where that is not asked."""
         if self.answer is None or self.score == "loss":
             return None
-        spoken = self.score in ("contains", "numeric")
-        return JUDGES[self.score](text, self.answer) if spoken else text == self.answer
+        if self.score in SPOKEN:
+            return JUDGES[self.score](text, self.answer)
+        return text == self.answer
 
 
 @dataclass(frozen=True)
